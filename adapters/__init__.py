@@ -1,0 +1,53 @@
+"""Which layers turn a frozen UNet into one that reads between its branches?
+
+Nothing here knows of samplers, prompts or pipelines. Importing loads neither torch nor diffusers: names are resolved on
+first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapters.adapter import JointAdapter
+    from adapters.base import geometry
+    from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
+    from adapters.forward import CleanCache, joint_forward, record_clean
+    from adapters.grafting import graft, grafted, ungraft
+    from adapters.layout import Pair
+    from adapters.merge import merge_for_inference, unmerge
+    from adapters.published import load_published
+    from adapters.store import load_adapter, save_adapter
+
+_HOME = {
+    "AdapterConfig": "config",
+    "BaseGeometry": "config",
+    "BlockGeometry": "config",
+    "CleanCache": "forward",
+    "JointAdapter": "adapter",
+    "Pair": "layout",
+    "geometry": "base",
+    "graft": "grafting",
+    "grafted": "grafting",
+    "joint_forward": "forward",
+    "load_adapter": "store",
+    "load_published": "published",
+    "merge_for_inference": "merge",
+    "record_clean": "forward",
+    "save_adapter": "store",
+    "ungraft": "grafting",
+    "unmerge": "merge",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,136 @@
+"""How does an adapter live in a folder: `config.json` and `adapter.safetensors`?
+
+Reading is strict: whatever is unknown, missing or misshapen is an error that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from adapters.adapter import JointAdapter
+from adapters.base import check_base
+from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
+
+CONFIG_NAME = "config.json"
+TENSORS_NAME = "adapter.safetensors"
+
+
+def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write an adapter, its tensors as `dtype` if given. Each file appears whole or not at all, the config last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in adapter.tensors()}
+    text = json.dumps(asdict(adapter.config), indent=2) + "\n"
+    _write(folder / TENSORS_NAME, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    _write(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> JointAdapter:
+    """Read an adapter for `unet`, onto its device, as stored or as `dtype`. It is not grafted yet.
+
+    Raises `ValueError` if a file is missing, damaged or not an adapter's, if its tensors are not exactly those of
+    its config, or if it was built for another base.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    check_base(config.base, unet, str(folder))
+    try:
+        tensors = load_file(_existing(folder / TENSORS_NAME))
+    except SafetensorError as error:
+        raise ValueError(f"{folder / TENSORS_NAME} is damaged ({error}): fetch or save it again") from error
+    return assemble(config, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
+
+
+def read_config(folder: str | Path) -> AdapterConfig:
+    """The config of a stored adapter. Raises `ValueError` for unknown, missing or wrong entries."""
+    path = _existing(Path(folder) / CONFIG_NAME)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): fetch or save it again") from error
+    known = {field.name for field in fields(AdapterConfig)}
+    if not isinstance(entries, dict) or set(entries) != known:
+        found = set(entries) if isinstance(entries, dict) else set()
+        raise ValueError(
+            f"{path} is no adapter config: unknown entries {sorted(found - known)}, missing {sorted(known - found)}"
+        )
+    return AdapterConfig(
+        **{
+            **entries,
+            "skip_blocks": tuple(entries["skip_blocks"]),
+            "value_range": tuple(entries["value_range"]),
+            "base": _read_base(entries["base"], path),
+        }
+    )
+
+
+def assemble(
+    config: AdapterConfig,
+    tensors: Mapping[str, Tensor],
+    unet: nn.Module,
+    *,
+    source: str,
+    dtype: torch.dtype | None,
+) -> JointAdapter:
+    """The adapter of `config` with exactly these tensors, on the UNet's device. `source` names them in errors."""
+    adapter = JointAdapter(config, device=torch.device("meta"))
+    check_tensors({name: tuple(t.shape) for name, t in adapter.tensors()}, tensors, source)
+    device = next(unet.parameters()).device
+    adapter.fill({name: t.to(device, dtype or t.dtype) for name, t in tensors.items()})
+    return adapter
+
+
+def check_tensors(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], source: str) -> None:
+    """Raise `ValueError` unless `found` has exactly the expected names and shapes."""
+    if unknown := sorted(set(found) - set(expected)):
+        raise ValueError(
+            f"{source}: {len(unknown)} unknown tensors, first {unknown[0]!r}; the config has no such part"
+        )
+    if missing := sorted(set(expected) - set(found)):
+        raise ValueError(
+            f"{source}: {len(missing)} tensors are missing, first {missing[0]!r}: the file is incomplete"
+        )
+    for name, shape in expected.items():
+        if tuple(found[name].shape) != shape:
+            raise ValueError(
+                f"{source}: {name} has shape {tuple(found[name].shape)}, the config says {shape}"
+            )
+
+
+def _read_base(entry: Any, path: Path) -> BaseGeometry:
+    try:
+        blocks = {name: BlockGeometry(**sizes) for name, sizes in entry["blocks"].items()}
+        return BaseGeometry(latent_channels=entry["latent_channels"], blocks=blocks)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: 'base' is no base geometry ({error}): fetch or save the adapter again"
+        ) from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: an adapter folder holds {CONFIG_NAME} and {TENSORS_NAME}")
+    return path
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `path` and move into place, so that no reader ever sees half a file."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.chmod(name, 0o644)  # mkstemp's files are private
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

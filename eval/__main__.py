@@ -1,0 +1,46 @@
+"""Which evaluation runs? `unicon eval NAME ARGUMENTS` and `python -m eval NAME ARGUMENTS` look it up here.
+
+Each name is a module with `main(argv) -> int`, imported only when chosen. Leaves out what the evaluations do.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "baselines": ("eval.baselines", "scores of predictions that never look at the picture"),
+}
+"""Name -> (module, one line of help)."""
+
+
+def usage() -> str:
+    """The list of evaluations."""
+    lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: unicon eval NAME [arguments]",
+            "",
+            *lines,
+            "",
+            "example: unicon eval baselines nyu --data path/to/nyu_depth_v2",
+            "unicon eval NAME --help tells more",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation named first; 2 with the known names for an unknown one."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] not in COMMANDS:
+        print(f"unicon eval: unknown evaluation {argv[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,188 @@
+"""Which real pictures, and which of them, are a model scored on?
+
+Readers for three public sets in the `metadata.jsonl` layout (`datasets`' imagefolder with one `*file_name`
+column per picture), the folder given by the user: NYU Depth v2, BSDS500, LSP extended. Nothing is downloaded.
+The **held-out tenth** is chosen by a hash of the file name, so it needs no list and no seed and does not move
+when files are added; see `fold`. Leaves out training sources (`unicon.data`) and any resizing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar, get_args
+
+import numpy as np
+from PIL import Image
+
+NUM_FOLDS = 10
+Split = Literal["held_out", "rest", "all"]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DepthPhoto:
+    """One picture of NYU Depth v2."""
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8."""
+    depth: np.ndarray
+    """(H, W) float64 in (0, 1]: planar depth over the picture's maximum; linear, metric scale lost."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoundaryPhoto:
+    """One picture of BSDS500."""
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8."""
+    boundaries: np.ndarray
+    """(annotators, H, W) bool."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PosePhoto:
+    """One picture of LSP extended."""
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8."""
+    joints: np.ndarray
+    """(1, 18, 3) float64 [x px, y px, visible], OpenPose order; nose, eyes and ears are never visible."""
+
+
+class Photos(Sequence, Generic[Item]):
+    """Pictures read when they are asked for: `len`, index, iterate; `names` without reading."""
+
+    def __init__(self, rows: list[dict], load: Callable[[dict], Item]):
+        self._rows, self._load = rows, load
+
+    @property
+    def names(self) -> list[str]:
+        """Key of each picture: the base name of the file that `fold` hashes."""
+        return [key(row) for row in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Photos(self._rows[index], self._load)
+        return self._load(self._rows[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._load(row) for row in self._rows)
+
+
+def fold(name: str) -> int:
+    """Fold 0 .. 9 of a file: sha256 of its base name (with extension), as a big-endian integer, modulo 10."""
+    digest = hashlib.sha256(Path(name).name.encode()).digest()
+    return int.from_bytes(digest, "big") % NUM_FOLDS
+
+
+def is_held_out(name: str) -> bool:
+    """True for about a tenth of all names, fold 0: test pictures, never to be trained or tuned on."""
+    return fold(name) == 0
+
+
+def key(row: dict) -> str:
+    """The name that decides a row's fold: base name of its last `*file_name` column, the map's where there is
+    one.
+
+    The map's and not the photo's because photos get recompressed and renamed; on NYU this tenth has also
+    nearly the same floor as the whole set (`python -m eval.baselines nyu`).
+    """
+    columns = [name for name in row if name.endswith("file_name")]
+    if not columns:
+        raise ValueError(f"metadata row without a '*file_name' column: {row}")
+    return Path(row[columns[-1]]).name
+
+
+def nyu_depth(folder: str | Path, split: Split = "held_out") -> Photos[DepthPhoto]:
+    """NYU Depth v2 (Silberman et al. 2012), official training pictures, already cut to Eigen's crop (280 x
+    213).
+
+    8-bit depth, 255 * depth / max per picture, no invalid pixel: score after a fit of scale (and shift).
+    The list follows the video, so neighbours show one room: a hashed tenth tests a model that saw none of
+    this set (zero-shot); for a model trained on the rest it flatters.
+    """
+    folder = Path(folder)
+
+    def load(row: dict) -> DepthPhoto:
+        depth = _picture(folder / row["depth_file_name"], "L").astype(np.float64) / 255
+        return DepthPhoto(name=key(row), image=_picture(folder / row["image_file_name"], "RGB"), depth=depth)
+
+    return Photos(_rows(folder, split, ("image_file_name", "depth_file_name")), load)
+
+
+def bsds(folder: str | Path, split: Split = "all") -> Photos[BoundaryPhoto]:
+    """BSDS500 (Arbelaez et al. 2011); `folder` is one of its official parts (`.../train`, `.../val`)."""
+    folder = Path(folder)
+
+    def load(row: dict) -> BoundaryPhoto:
+        with np.load(folder / row["boundary_file_name"], allow_pickle=False) as packed:
+            annotators, height, width = packed["shape"]
+            bits = np.unpackbits(packed["boundaries"], axis=-1)[..., :width]
+        image = _picture(folder / row["image_file_name"], "RGB")
+        return BoundaryPhoto(
+            name=key(row), image=image, boundaries=bits.reshape(annotators, height, width) > 0
+        )
+
+    return Photos(_rows(folder, split, ("image_file_name", "boundary_file_name")), load)
+
+
+def lsp(folder: str | Path, split: Split = "held_out") -> Photos[PosePhoto]:
+    """LSP extended (Johnson and Everingham 2011): one person per crop, 14 joints mapped to OpenPose's 18."""
+    folder = Path(folder)
+
+    def load(row: dict) -> PosePhoto:
+        joints = openpose_from_lsp(np.array(row["keypoints"], dtype=np.float64))
+        return PosePhoto(name=key(row), image=_picture(folder / row["file_name"], "RGB"), joints=joints[None])
+
+    return Photos(_rows(folder, split, ("file_name", "keypoints")), load)
+
+
+LSP_TO_OPENPOSE = (10, 9, 8, 11, 12, 13, 4, 3, 2, 5, 6, 7, 1)
+"""OpenPose index of each of LSP's first 13 joints (right ankle .. neck); the head's top has none."""
+
+
+def openpose_from_lsp(keypoints: np.ndarray) -> np.ndarray:
+    """(14, 3) [x, y, visible] in LSP's order -> (18, 3) in OpenPose's; hidden joints become zeros."""
+    if keypoints.shape != (14, 3):
+        raise ValueError(f"LSP keypoints have shape {keypoints.shape}; expected (14, 3)")
+    joints = np.zeros((18, 3))
+    joints[list(LSP_TO_OPENPOSE)] = keypoints[:13]
+    joints[joints[:, 2] <= 0] = 0
+    return joints
+
+
+def _rows(folder: Path, split: Split, required: tuple[str, ...]) -> list[dict]:
+    if split not in get_args(Split):
+        raise ValueError(f"split is {split!r}; known: {', '.join(get_args(Split))}")
+    table = folder / "metadata.jsonl"
+    if not table.is_file():
+        raise ValueError(
+            f"{table} does not exist: give the folder that holds metadata.jsonl beside the pictures"
+        )
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        missing = [name for name in required if name not in row]
+        if missing:
+            raise ValueError(f"{table}, line {number} lacks {', '.join(missing)}: is this another data set?")
+    kept = [row for row in rows if split == "all" or is_held_out(key(row)) == (split == "held_out")]
+    if not kept:
+        raise ValueError(f"{table}: none of its {len(rows)} pictures is in split {split!r}")
+    return kept
+
+
+def _picture(path: Path, mode: str) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert(mode))
+    except OSError as error:
+        raise ValueError(f"cannot read the picture {path}: {error}") from error

@@ -1,0 +1,71 @@
+"""Does joint attention compile without a graph break, whole and block by block, with the same result?"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adapters import Pair, graft, joint_forward, merge_for_inference, record_clean
+from tests.adapters import tiny
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compile_whole(unet: torch.nn.Module) -> torch.nn.Module:
+    return torch.compile(unet, backend="eager", fullgraph=True)
+
+
+def compile_blocks(unet: torch.nn.Module) -> torch.nn.Module:
+    unet.compile_repeated_blocks(backend="eager", fullgraph=True)
+    return unet
+
+
+compilers = pytest.mark.parametrize("compiler", [compile_whole, compile_blocks])
+
+
+def two_way(unet: torch.nn.Module) -> torch.Tensor:
+    gated = (Pair(image=0, condition=1, adapter="depth", condition_weight=torch.tensor([0.0, 1.0])),)
+    return tiny.two_way(unet, items=4, pairs=gated)
+
+
+def shortcut(unet: torch.nn.Module) -> torch.Tensor:
+    sample, timestep, text = tiny.batch(3)
+    cache = record_clean(unet, sample[2:], 0, text[2:], pairs=tiny.PAIR, branches=[1])
+    return joint_forward(
+        unet, sample[:2], timestep[:2], text[:2], pairs=tiny.PAIR, num_branches=2, num_guidance=2, cache=cache
+    )
+
+
+@torch.no_grad()
+@compilers
+@pytest.mark.parametrize("mode, merged", [(two_way, False), (shortcut, True)])
+def test_compiles_whole(compiler, mode, merged):
+    unet = tiny.tiny_unet()
+    graft(unet, {"depth": tiny.trained(unet)})
+    if merged:
+        merge_for_inference(unet)
+    expected = mode(unet)
+    torch.testing.assert_close(mode(compiler(unet)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_training_step_compiles():
+    unet = tiny.tiny_unet().requires_grad_(False)
+    adapter = tiny.trained(unet).requires_grad_(True)
+    graft(unet, {"depth": adapter})
+    tiny.two_way(compile_whole(unet)).square().mean().backward()
+    assert all(p.grad is not None for p in adapter.parameters())
+
+
+def test_next_step_does_not_recompile():
+    unet = tiny.tiny_unet()
+    graft(unet, {"depth": tiny.trained(unet)})
+    compile_blocks(unet)
+    with torch.no_grad():
+        shortcut(unet)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            shortcut(unet)

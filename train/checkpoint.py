@@ -1,0 +1,72 @@
+"""How does a run survive being stopped at any moment?
+
+A checkpoint is one folder, written under a temporary name and renamed when whole; running the same command
+again continues from the newest one. Old ones are pruned only after a newer one is in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+_NAME = re.compile(r"step_(\d{8})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State after `step` optimizer steps: trained tensors, their moving average, the optimizer's state."""
+
+    step: int
+    trained: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]
+    optimizer: dict
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write `folder/step_XXXXXXXX` atomically, then prune all but the newest `keep`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step_{checkpoint.step:08d}"
+    partial = folder / f".partial_{checkpoint.step:08d}_{os.getpid()}"
+    partial.mkdir()
+    save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
+    if checkpoint.average:
+        save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
+    torch.save(checkpoint.optimizer, partial / "optimizer.pt")
+    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step}))
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(partial, target)
+    for step, path in whole_checkpoints(folder)[:-keep]:
+        if step < checkpoint.step:
+            shutil.rmtree(path)
+    return target
+
+
+def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(step, path) of every complete checkpoint, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(int(m.group(1)), p) for p in folder.iterdir() if (m := _NAME.match(p.name)) and p.is_dir()]
+    return sorted(found)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint folder (no pickled code: the optimizer state loads with weights_only=True)."""
+    average = path / "average.safetensors"
+    return Checkpoint(
+        step=json.loads((path / "state.json").read_text())["step"],
+        trained=load_file(path / "trained.safetensors"),
+        average=load_file(average) if average.exists() else {},
+        optimizer=torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
+    )
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

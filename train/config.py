@@ -1,0 +1,127 @@
+"""What is a run, and how does a user change it?
+
+A run is a frozen dataclass: an objective's config, the loop's config and the place its data comes from.
+Command-line overrides name fields; an unknown name is refused with the closest known one.
+Recipes (named, complete configs) are in `train.recipes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopConfig:
+    """How long, how fast and how safely a run trains."""
+
+    steps: int
+    """Optimizer steps of the whole run."""
+    batch_size: int
+    """Items per optimizer step, over all processes and accumulation."""
+    micro_batch: int = 0
+    """Items per forward pass of one process; 0: the process's whole share at once."""
+    learning_rate: float = 1e-4
+    warmup_steps: int = 200
+    """Steps of linear warm-up."""
+    decay_share: float = 0.2
+    """Share of the run, at its end, over which the rate falls linearly to zero (warm-up, stable, decay)."""
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    """Decay of the exponential moving average that is exported; 0: export the last weights."""
+    seed: int = 0
+    mixed_precision: str = "auto"
+    """no, bf16, fp16, or auto: bf16 where a short probe finds it faster than float32."""
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    log_every: int = 20
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"decay_share is {self.decay_share}; it must lie in [0, 1]")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be positive")
+        if self.mixed_precision not in ("auto", "no", "bf16", "fp16"):
+            raise ValueError(f"mixed_precision is {self.mixed_precision!r}; choose auto, no, bf16 or fp16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """One training run: what is learnt (`objective`) and how (`loop`)."""
+
+    name: str
+    objective: Any
+    """An objective's config (`train.objectives`); its type chooses the objective."""
+    loop: LoopConfig
+    needs: tuple[str, ...] = field(default=())
+    """Names of the runs whose exported folders this one reads."""
+
+
+def override(config: RunConfig, assignments: dict[str, str]) -> RunConfig:
+    """Replace fields by name: `steps`, or `loop.steps` where a name stands in both sections.
+
+    Raises ValueError for an unknown or ambiguous field and for a value that does not fit its type.
+    """
+    sections = {"loop": config.loop, "objective": config.objective}
+    changes: dict[str, dict[str, Any]] = {name: {} for name in sections}
+    for key, text in assignments.items():
+        section, name = _locate(key, sections)
+        changes[section][name] = _parse(sections[section], name, text)
+    return dataclasses.replace(
+        config,
+        loop=dataclasses.replace(config.loop, **changes["loop"]),
+        objective=dataclasses.replace(config.objective, **changes["objective"]),
+    )
+
+
+def _locate(key: str, sections: dict[str, Any]) -> tuple[str, str]:
+    known = {f"{section}.{f.name}" for section, value in sections.items() for f in dataclasses.fields(value)}
+    matches = [name for name in known if key in (name, name.split(".", 1)[1])]
+    if len(matches) == 1:
+        section, name = matches[0].split(".", 1)
+        return section, name
+    if matches:
+        raise ValueError(
+            f"--{key} names several fields: {', '.join(sorted(matches))}; write one of these in full"
+        )
+    close = difflib.get_close_matches(key, [name.split(".", 1)[1] for name in known], n=1)
+    hint = f"; did you mean --{close[0]}?" if close else ""
+    raise ValueError(f"--{key} is not a field of this recipe{hint} Known: {', '.join(sorted(known))}")
+
+
+def _parse(section: Any, name: str, text: str) -> Any:
+    hint = typing.get_type_hints(type(section))[name]
+    if hint is str:
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if isinstance(value, list):
+        value = tuple(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    plain = typing.get_origin(hint) or hint
+    if isinstance(plain, type) and (
+        not isinstance(value, plain) or (plain is int and isinstance(value, bool))
+    ):
+        raise ValueError(f"--{name} got {text!r}; expected {plain.__name__}")
+    return value
+
+
+def as_json(config: RunConfig) -> str:
+    """The resolved config as indented JSON, with the objective's type name."""
+    record = dataclasses.asdict(config)
+    record["objective"] = {"type": type(config.objective).__name__, **record["objective"]}
+    return json.dumps(record, indent=2)

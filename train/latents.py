@@ -1,0 +1,64 @@
+"""What is computed once instead of at every step?
+
+Latents of every picture and map, and text embeddings of every caption with its trigger, per shard.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from tqdm import tqdm
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from train.shards import MAPS, write_shard
+
+TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map, ", "pose": "pose map, "}
+"""Words before the caption of a map, so that one text encoder tells maps from pictures."""
+
+
+class Encoder:
+    """A frozen autoencoder and text encoder that turn shards into latent shards."""
+
+    def __init__(self, vae_folder: Path, clip_folder: Path, dtype: torch.dtype):
+        self.vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(dtype)
+        self.text = CLIPTextModelWithProjection.from_pretrained(clip_folder / "text_encoder").eval()
+        self.tokenizer = CLIPTokenizer.from_pretrained(clip_folder / "tokenizer")
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def latents(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (n, H, W[, 3]) -> scaled latents float16 (n, C, h, w)."""
+        if pictures.ndim == 3:
+            pictures = np.repeat(pictures[..., None], 3, axis=-1)
+        batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(32)
+        parts = [self.vae.encode((b / 127.5 - 1).to(self.dtype)).latent_dist.mean for b in batches]
+        return (torch.cat(parts).float() * self.vae.config.scaling_factor).half().numpy()
+
+    @torch.no_grad()
+    def embeddings(self, captions: list[str]) -> np.ndarray:
+        """Captions -> last hidden states float16 (n, tokens, width)."""
+        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+        return self.text(input_ids=tokens.input_ids).last_hidden_state.half().numpy()
+
+
+def encode_shards(source: Path, target: Path, encoder: Encoder, num: int | None = None) -> None:
+    """Encode the shards of `source` (at most `num` scenes) into `target`; those already there are kept."""
+    target.mkdir(parents=True, exist_ok=True)
+    # What a dropped caption becomes: the trigger words alone, one row per kind.
+    np.save(target / "empty_text.npy", encoder.embeddings(list(TRIGGERS.values())))
+    paths = sorted(p for p in source.glob("shard_*") if (p / "captions.json").exists())
+    if num is not None:
+        paths = paths[: -(-num // 256)]
+    for path in tqdm([p for p in paths if not (target / p.name).exists()], desc="encoding", unit="shard"):
+        texts = json.loads((path / "captions.json").read_text())
+        arrays = {}
+        for name in MAPS:
+            if (path / f"{name}.npy").exists():
+                captions = texts["second_captions" if name == "second" else "captions"]
+                arrays[name] = encoder.latents(np.load(path / f"{name}.npy"))
+                arrays[f"{name}_text"] = encoder.embeddings([TRIGGERS[name] + c for c in captions])
+        write_shard(target / path.name, arrays, texts)

@@ -1,0 +1,211 @@
+"""How does one run train, log, stop and continue?
+
+The loop knows no objective: it feeds item indices and draws, steps the optimizer, keeps the moving average
+and writes checkpoints. Distribution and mixed precision are accelerate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
+from train.config import LoopConfig, RunConfig, as_json
+from train.objectives.base import Objective
+from train.provenance import provenance
+from train.randomness import batch_items, step_generator
+
+
+def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: float = math.inf) -> bool:
+    """Train until `config.loop.steps` or for `stop_after` seconds; True when the run is complete.
+
+    Continues from the newest whole checkpoint under `folder`. SIGTERM and SIGINT save and stop.
+    Raises ValueError on a batch that does not divide over the processes and on a loss that is not finite.
+    """
+    loop = config.loop
+    accelerator = Accelerator(mixed_precision=_precision(loop))
+    share = _share_per_process(loop, accelerator.num_processes)
+    trained = objective.trained()
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=loop.learning_rate, betas=loop.betas, weight_decay=loop.weight_decay, fused=True
+    )
+    model, optimizer = accelerator.prepare(objective, optimizer)
+    average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
+    start = _resume(folder, trained, average, optimizer)
+    log = RunLog(folder, config, accelerator.is_main_process, start)
+    stop = _StopSignal()
+    started = time.monotonic()
+    step = start
+    for step in range(start, loop.steps):
+        losses = _train_step(accelerator, model, optimizer, loop, share, step, objective)
+        _update_average(average, trained, loop.ema_decay, step)
+        log.step(step, losses)
+        done = step + 1
+        pause = stop.requested or time.monotonic() - started > stop_after
+        if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
+            log.flush()
+            if accelerator.is_main_process:
+                state = Checkpoint(done, dict(trained), average, optimizer.state_dict())
+                write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
+        if pause and done < loop.steps:
+            log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
+            return False
+    if accelerator.is_main_process:
+        _load(trained, average)
+        objective.export(folder / "export")
+    log.close(f"{config.name}: {loop.steps} steps done, exported to {folder / 'export'}")
+    return True
+
+
+def _train_step(accelerator, model, optimizer, loop: LoopConfig, share: int, step: int, objective: Objective):
+    rate = learning_rate(loop, step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    items = torch.from_numpy(batch_items(loop.seed, step, loop.batch_size, objective.num_items))
+    draws = objective.draw(step_generator(loop.seed, step), loop.batch_size)
+    first = accelerator.process_index * share
+    micro = loop.micro_batch or share
+    sums: dict[str, torch.Tensor] = {}
+    for start in range(first, first + share, micro):
+        stop = min(start + micro, first + share)
+        last = stop == first + share
+        with contextlib.nullcontext() if last else accelerator.no_sync(model):
+            losses, parts = model(items[start:stop], draws.part(start, stop, accelerator.device))
+            # DDP averages over processes, so each divides by its own share.
+            accelerator.backward(losses.sum() / share)
+        for name, value in {"loss": losses, **parts}.items():
+            sums[name] = sums.get(name, 0) + value.detach().float().sum() / share
+    sums["grad_norm"] = accelerator.clip_grad_norm_(objective.trained().values(), loop.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return sums
+
+
+def learning_rate(loop: LoopConfig, step: int) -> float:
+    """Warm-up, stable, linear decay (Hu et al. 2024): the stable phase can be continued for longer later."""
+    warm = min(1.0, (step + 1) / max(1, loop.warmup_steps))
+    decay_steps = loop.decay_share * loop.steps
+    left = (loop.steps - step) / decay_steps if decay_steps else 1.0
+    return loop.learning_rate * min(warm, left, 1.0)
+
+
+@torch.no_grad()
+def _update_average(average, trained, decay: float, step: int) -> None:
+    if average:
+        # Early on the average is short, so that the random start is forgotten.
+        weight = 1 - min(decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(average.values()), [p.detach() for p in trained.values()], weight)
+
+
+def _resume(folder: Path, trained, average, optimizer) -> int:
+    found = whole_checkpoints(folder / "checkpoints")
+    if not found:
+        return 0
+    checkpoint = read_checkpoint(found[-1][1])
+    _load(trained, checkpoint.trained)
+    _load(average, checkpoint.average)
+    optimizer.load_state_dict(checkpoint.optimizer)
+    return checkpoint.step
+
+
+@torch.no_grad()
+def _load(target: dict[str, torch.Tensor], source: dict[str, torch.Tensor]) -> None:
+    if source and target.keys() != source.keys():
+        changed = sorted(target.keys() ^ source.keys())[:4]
+        raise ValueError(
+            f"the checkpoint holds other tensors than this recipe trains ({', '.join(changed)}, ...); "
+            "continue with the recipe it was started with, or choose another --out"
+        )
+    for name, value in source.items():
+        target[name].copy_(value)
+
+
+def _share_per_process(loop: LoopConfig, num_processes: int) -> int:
+    if loop.batch_size % num_processes:
+        raise ValueError(
+            f"batch_size {loop.batch_size} does not divide over {num_processes} processes; choose a multiple"
+        )
+    return loop.batch_size // num_processes
+
+
+def _precision(loop: LoopConfig) -> str:
+    if loop.mixed_precision != "auto":
+        return loop.mixed_precision
+    from unicon.devices import pick_dtype
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
+
+
+class _StopSignal:
+    """Remembers a request to stop, so that a step is never cut in the middle."""
+
+    def __init__(self):
+        self.requested = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # not in the main thread: the host handles signals
+                signal.signal(name, self._request)
+
+    def _request(self, *_):
+        self.requested = True
+
+
+class RunLog:
+    """Config, versions and JSON-lines metrics of a run folder, and its progress bar.
+
+    Values stay on the device until `log_every` steps have passed, so logging does not stall it.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, is_main: bool, start: int):
+        self.folder, self.loop, self.is_main = folder, config.loop, is_main
+        self.pending: list[tuple[int, dict[str, torch.Tensor]]] = []
+        self.clock = time.monotonic()
+        self.bar = tqdm(
+            total=config.loop.steps, initial=start, desc=config.name, disable=not is_main, unit="step"
+        )
+        if is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(as_json(config))
+            (folder / "versions.json").write_text(json.dumps(provenance(), indent=2))
+
+    def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
+        self.pending.append((step, values))
+        self.bar.update()
+        if len(self.pending) >= self.loop.log_every:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.pending:
+            return
+        means = {k: sum(float(v[k]) for _, v in self.pending) / len(self.pending) for k in self.pending[0][1]}
+        now = time.monotonic()
+        record = {
+            "step": self.pending[-1][0] + 1,
+            **means,
+            "lr": learning_rate(self.loop, self.pending[-1][0]),
+            "items_per_second": len(self.pending) * self.loop.batch_size / (now - self.clock),
+        }
+        self.clock, self.pending = now, []
+        if not math.isfinite(means["loss"]):
+            raise ValueError(
+                f"the loss is {means['loss']} at step {record['step']}; the last checkpoint is untouched: "
+                "continue from it with a lower --learning_rate or --mixed_precision no"
+            )
+        if self.is_main:
+            with (self.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
+
+    def close(self, message: str) -> None:
+        self.flush()
+        self.bar.close()
+        if self.is_main:
+            print(message)

@@ -1,0 +1,46 @@
+"""What must an objective offer the loop?
+
+Its forward takes item indices and the random draws for them and returns one loss per item, so that the loop
+may split a batch over processes and micro-batches without changing the sum.
+"""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+class Draws(dict[str, torch.Tensor]):
+    """Random numbers of a batch by name, each with the item as its first dimension."""
+
+    def part(self, start: int, stop: int, device: torch.device) -> Draws:
+        """The draws of items start..stop, on `device`."""
+        return Draws({name: value[start:stop].to(device) for name, value in self.items()})
+
+
+class Objective(nn.Module, abc.ABC):
+    """A training objective: parameters that require gradients are the ones trained."""
+
+    @property
+    @abc.abstractmethod
+    def num_items(self) -> int:
+        """Size of the training set."""
+
+    @abc.abstractmethod
+    def draw(self, generator: torch.Generator, num: int) -> Draws:
+        """Everything random in a batch of `num` items."""
+
+    @abc.abstractmethod
+    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss per item (n,) and parts of it to log, each (n,)."""
+
+    @abc.abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write what was learnt in the layout its users load."""
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The trained tensors by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}

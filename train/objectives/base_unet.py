@@ -1,0 +1,159 @@
+"""How is the mini family's text-to-image UNet learnt?
+
+Velocity prediction (Salimans & Ho 2022) at zero terminal SNR (Lin et al. 2023) on cached latents. It sees
+pictures mostly and maps sometimes, each under its trigger words, as a large base has seen maps among its
+pictures: then light adapters need not teach it what a map looks like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from train.latents import TRIGGERS
+from train.objectives.base import Draws, Objective
+from train.shards import open_shards
+from unicon.sampling.levels import Schedule, add_noise, network_target
+
+SCHEDULER = {
+    "beta_schedule": "squaredcos_cap_v2",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "prediction_type": "v_prediction",
+    "clip_sample": False,
+}
+"""The mini base's noise schedule: cosine suits 16x16 latents, which less noise destroys than large ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseUnetConfig:
+    """Geometry of the UNet and the mixture it learns from."""
+
+    channels: tuple[int, ...] = (96, 144, 192)
+    layers_per_block: int = 1
+    head_width: int = 32
+    latents: str = "latents"
+    photo_latents: str = "photo-latents"
+    """Folder of encoded photographs; empty: their share goes to scenes."""
+    start_from: str = ""
+    """Folder of a UNet of this geometry to continue from; empty: random weights."""
+    shares: tuple[float, ...] = (0.44, 0.20, 0.10, 0.10, 0.08, 0.08)
+    """How often: image, second, depth, edge, pose, photo. Sums to 1."""
+    caption_dropout: float = 0.1
+    num_scenes: int = 16384
+
+    def build(self, folder: Path) -> BaseUnetObjective:
+        """The objective, with its data below the family's folder."""
+        return BaseUnetObjective(self, folder)
+
+
+KINDS = ("image", "second", "depth", "edge", "pose", "photo")
+
+
+class BaseUnetObjective(Objective):
+    """Predict the velocity of one noisy latent from its level and caption."""
+
+    def __init__(self, config: BaseUnetConfig, folder: Path):
+        super().__init__()
+        if len(config.shares) != len(KINDS) or abs(sum(config.shares) - 1) > 1e-6:
+            raise ValueError(f"shares {config.shares} must be {len(KINDS)} numbers ({KINDS}) that sum to 1")
+        self.config = config
+        self.scenes = open_shards(folder / config.latents, config.num_scenes)
+        self.photos = open_shards(folder / config.photo_latents) if config.photo_latents else None
+        self.empty = torch.from_numpy(np.load(folder / config.latents / "empty_text.npy")).float()
+        self.schedule = Schedule.from_scheduler(DDIMScheduler(**SCHEDULER))
+        torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
+        self.unet = self._unet(folder)
+
+    def _unet(self, folder: Path) -> UNet2DConditionModel:
+        if self.config.start_from:
+            return UNet2DConditionModel.from_pretrained(folder / self.config.start_from)
+        return new_unet(self.config, self.latent_shape, context=self.empty.shape[-1])
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, h, w) of one latent."""
+        return self.scenes.arrays["image"][0].shape[1:]
+
+    @property
+    def num_items(self) -> int:
+        return len(self.scenes)
+
+    def draw(self, generator: torch.Generator, num: int) -> Draws:
+        # Stratified: a batch covers the levels evenly, which lowers the variance of its loss.
+        strata = (torch.arange(num) + torch.rand(num, generator=generator)) / num
+        return Draws(
+            kind=torch.rand(num, generator=generator),
+            photo=torch.rand(num, generator=generator),
+            uncaptioned=torch.rand(num, generator=generator),
+            progress=strata[torch.randperm(num, generator=generator)],
+            noise=torch.randn(num, *self.latent_shape, generator=generator),
+        )
+
+    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        noise = draws["noise"]
+        clean, text = (part.to(noise.device) for part in self._examples(items.numpy(), draws))
+        levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep).to(noise.device)
+        out = self.unet(add_noise(clean, noise, levels), levels.timestep.float(), text).sample.float()
+        target = network_target(clean, noise, levels, self.schedule.prediction)
+        return (out - target).square().mean(dim=(1, 2, 3)), {}
+
+    def _examples(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+        bounds = np.cumsum(self.config.shares)
+        kinds = np.minimum(np.searchsorted(bounds, draws["kind"].cpu().numpy(), side="right"), len(KINDS) - 1)
+        latents, texts = [], []
+        for item, kind, photo, bare in zip(
+            items, kinds, draws["photo"].tolist(), draws["uncaptioned"].tolist(), strict=True
+        ):
+            name, source = KINDS[kind], self.scenes
+            if name == "photo":
+                name = "image"
+                if self.photos is not None:
+                    source, item = self.photos, int(photo * len(self.photos))
+            latents.append(source.row(name, item))
+            dropped = bare < self.config.caption_dropout
+            texts.append(self._empty(name) if dropped else source.row(f"{name}_text", item))
+        return torch.from_numpy(np.stack(latents)).float(), torch.from_numpy(np.stack(texts)).float()
+
+    def _empty(self, kind: str) -> np.ndarray:
+        return self.empty[list(TRIGGERS).index(kind)].numpy()
+
+    @torch.no_grad()
+    def export(self, folder: Path) -> None:
+        """Write `unet` and `scheduler` in diffusers' layout."""
+        self.unet.save_pretrained(folder / "unet")
+        DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+
+
+class UnetGeometry(Protocol):
+    """What a config says about a UNet of the mini family."""
+
+    @property
+    def channels(self) -> tuple[int, ...]: ...
+    @property
+    def layers_per_block(self) -> int: ...
+    @property
+    def head_width(self) -> int: ...
+
+
+def new_unet(geometry: UnetGeometry, latent_shape: tuple[int, ...], context: int) -> UNet2DConditionModel:
+    """A UNet with random weights for latents (C, h, w) and text embeddings `context` wide."""
+    channels = geometry.channels
+    return UNet2DConditionModel(
+        sample_size=latent_shape[-1],
+        in_channels=latent_shape[0],
+        out_channels=latent_shape[0],
+        block_out_channels=channels,
+        layers_per_block=geometry.layers_per_block,
+        cross_attention_dim=context,
+        attention_head_dim=[c // geometry.head_width for c in channels],
+        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        norm_num_groups=16,
+        use_linear_projection=True,
+    )

@@ -1,0 +1,58 @@
+"""How do photographs with labels become training shards?
+
+Any parquet or image folder that `datasets` reads, with an image column and a label or caption column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from train.shards import write_photo_shards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoSource:
+    """A labelled photo set and the sentence its label is put into."""
+
+    path: str
+    """Parquet file, or folder of one."""
+    label: str = "label"
+    """Column of the label or caption."""
+    caption: str = "a photo of a {label}"
+    size_px: int = 128
+
+
+def prepare_photos(source: PhotoSource, folder: Path) -> None:
+    """Write the photographs of `source` as shards into `folder`, in file order; done once."""
+    if (folder / "shard_000000").exists():
+        return
+    num = write_photo_shards(folder, _pairs(source))
+    print(f"{num} photographs in {folder}")
+
+
+def _pairs(source: PhotoSource) -> Iterator[tuple[np.ndarray, str]]:
+    from datasets import load_dataset
+
+    files = [str(p) for p in sorted(Path(source.path).glob("**/*.parquet"))] or [source.path]
+    for row in load_dataset("parquet", data_files=files, split="train", streaming=True):
+        yield square_crop(np.asarray(row["image"].convert("RGB")), source.size_px), _caption(source, row)
+
+
+def _caption(source: PhotoSource, row: dict) -> str:
+    label = str(row[source.label]).lower()
+    plural = label.endswith("s") and "dress" not in label
+    return source.caption.format(label=label).replace(" a " + label, " " + label if plural else " a " + label)
+
+
+def square_crop(picture: np.ndarray, size_px: int) -> np.ndarray:
+    """Largest centred square of an (H, W, 3) picture, resized by area averaging."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    crop = picture[top : top + side, left : left + side]
+    return cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,161 @@
+"""Which complete, named trainings are there?
+
+A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
+training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
+two CPU cores; `mini` is the same with photographs and a longer training, the one whose weights ship.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from train.config import LoopConfig, RunConfig
+from train.objectives.base_unet import BaseUnetConfig
+from train.objectives.clip import ClipConfig
+from train.objectives.joint import JointConfig
+from train.objectives.regressor import RegressorConfig
+from train.objectives.vae import VaeConfig
+
+SCENE_SEED = 1_000_000
+"""First seed of the training scenes; evaluation scenes start at 0 and end far below."""
+
+ADAPTERS = {"depth": "depth", "edge": "edge", "pose": "pose", "appearance": "second"}
+"""The mini family's adapters and the array of the latent shards that holds each one's pictures."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderStage:
+    """Render `num` training scenes into the folder `name`."""
+
+    name: str = "scenes"
+    num: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoStage:
+    """Prepare a labelled photo set, given as `--photos PATH`, into the folder `name`."""
+
+    name: str = "photos"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodeStage:
+    """Latents and text embeddings of the shards in `source`."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssembleStage:
+    """Put the exported parts together as one pipeline in half precision, in the folder `name`."""
+
+    name: str = "pipeline"
+    adapters: tuple[str, ...] = tuple(ADAPTERS)
+
+
+Stage = RenderStage | PhotoStage | EncodeStage | AssembleStage | RunConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FamilySize:
+    """How much data and how many steps a family gets."""
+
+    scenes: int
+    vae_steps: int
+    clip_steps: int
+    unet_steps: int
+    adapter_steps: int
+    photos: bool
+    """Whether photographs (given as `--photos`) join the scenes."""
+
+
+def _family(size: FamilySize) -> dict[str, Stage]:
+    stages: list[Stage] = [RenderStage(num=size.scenes)]
+    if size.photos:
+        stages.append(PhotoStage())
+    stages += [_vae(size), _clip(size), EncodeStage(name="latents", source="scenes")]
+    if size.photos:
+        stages.append(EncodeStage(name="photo-latents", source="photos"))
+    stages.append(_unet(size))
+    stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
+    stages += [_regressor(size), AssembleStage()]
+    return {stage.name: stage for stage in stages}
+
+
+def _vae(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="vae",
+        objective=VaeConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
+        loop=LoopConfig(
+            steps=size.vae_steps, batch_size=8, learning_rate=1e-3, weight_decay=0.0, ema_decay=0.998
+        ),
+    )
+
+
+def _clip(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="clip",
+        objective=ClipConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
+        loop=LoopConfig(steps=size.clip_steps, batch_size=96, learning_rate=1e-3, weight_decay=0.05),
+    )
+
+
+def _unet(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="unet",
+        objective=BaseUnetConfig(
+            num_scenes=size.scenes, photo_latents="photo-latents" if size.photos else ""
+        ),
+        loop=LoopConfig(steps=size.unet_steps, batch_size=48, learning_rate=8e-4, ema_decay=0.999),
+    )
+
+
+def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name=name,
+        objective=JointConfig(condition=name, maps=maps, num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.adapter_steps, batch_size=24, learning_rate=2e-3, weight_decay=0.0, ema_decay=0.998
+        ),
+    )
+
+
+def _regressor(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="regressor",
+        objective=RegressorConfig(num_scenes=size.scenes),
+        loop=LoopConfig(steps=size.unet_steps, batch_size=48, learning_rate=8e-4, ema_decay=0.999),
+    )
+
+
+FAMILIES: dict[str, dict[str, Stage]] = {
+    "mini-fast": _family(
+        FamilySize(
+            scenes=8192, vae_steps=2400, clip_steps=1200, unet_steps=3000, adapter_steps=800, photos=False
+        )
+    ),
+    "mini": _family(
+        FamilySize(
+            scenes=16384, vae_steps=16000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
+        )
+    ),
+}
+
+
+def stages_of(name: str) -> tuple[str, dict[str, Stage]]:
+    """Family and stages of `family` or `family/stage`; ValueError with the known names otherwise."""
+    family, _, stage = name.partition("/")
+    if family not in FAMILIES:
+        raise ValueError(f"no recipe named {family!r}; known: {', '.join(FAMILIES)}")
+    stages = FAMILIES[family]
+    if not stage:
+        return family, stages
+    if stage not in stages:
+        raise ValueError(f"recipe {family} has no stage {stage!r}; its stages: {', '.join(stages)}")
+    return family, {stage: stages[stage]}
+
+
+def renamed(config: RunConfig, name: str) -> RunConfig:
+    """The same run under another name (its folder)."""
+    return replace(config, name=name)

@@ -1,0 +1,76 @@
+"""How is each kind of stage carried out and skipped when done?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from train.config import RunConfig, override
+from train.recipes import (
+    SCENE_SEED,
+    AssembleStage,
+    EncodeStage,
+    PhotoStage,
+    RenderStage,
+    Stage,
+    renamed,
+)
+
+
+def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments: dict[str, str]) -> bool:
+    """Carry out one stage below `folder`; False when it paused before its end."""
+    if isinstance(stage, RunConfig):
+        config = override(renamed(stage, args.name or stage.name), assignments)
+        return _train(config, folder, args.stop_after * 60)
+    if assignments:
+        raise ValueError(f"stage {stage.name!r} has no fields to override: {', '.join(assignments)}")
+    if isinstance(stage, RenderStage):
+        _render(stage, folder, args.workers)
+    elif isinstance(stage, PhotoStage):
+        _photos(folder / stage.name, args.photos)
+    elif isinstance(stage, EncodeStage):
+        _encode(stage, folder)
+    else:
+        _assemble(stage, folder)
+    return True
+
+
+def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
+    from train.loop import fit
+
+    run = folder / config.name
+    if (run / "export").exists():
+        print(f"{config.name}: done before ({run / 'export'})")
+        return True
+    return fit(config.objective.build(folder), config, run, stop_after=seconds)
+
+
+def _render(stage: RenderStage, folder: Path, workers: int) -> None:
+    from train.shards import render_shards
+    from unicon.data.scenes import SceneConfig
+
+    render_shards(folder / stage.name, stage.num, SCENE_SEED, SceneConfig(), workers)
+
+
+def _photos(folder: Path, path: str | None) -> None:
+    from train.photos import PhotoSource, prepare_photos
+
+    if path is None and not folder.exists():
+        raise ValueError("this recipe learns from photographs too: give --photos FILE_OR_FOLDER (parquet)")
+    if path is not None:
+        prepare_photos(PhotoSource(path=path), folder)
+
+
+def _encode(stage: EncodeStage, folder: Path) -> None:
+    from train.latents import Encoder, encode_shards
+    from unicon.devices import pick_dtype
+
+    encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", pick_dtype("cpu"))
+    encode_shards(folder / stage.source, folder / stage.name, encoder)
+
+
+def _assemble(stage: AssembleStage, folder: Path) -> None:
+    from train.assemble import assemble
+
+    assemble(folder, folder / stage.name, stage.adapters)
+    print(f"pipeline in {folder / stage.name}")

@@ -1,0 +1,120 @@
+"""Which subcommands are there, and what happens to their errors?
+
+A subcommand is one module with `EXAMPLE`, `configure(parser)` and `run(args)`, and one line in `COMMANDS`.
+Only the chosen module is imported, so `unicon --help` waits for nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from unicon import __version__
+from unicon.cli.ours import prefer_ours
+from unicon.extras import MissingExtra
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One subcommand."""
+
+    name: str
+    module: str
+    """Imported when the command is chosen."""
+    help: str
+    """One line, shown by `unicon --help`."""
+    passes_on: bool = False
+    """Whether arguments it does not know go on to another program, as `args.rest`."""
+
+    def load(self) -> ModuleType:
+        return import_module(self.module)
+
+
+COMMANDS = (
+    Command(
+        name="train", module="unicon.cli.launch", help="train a base, an adapter or a recipe's part of them",
+        passes_on=True,
+    ),
+    Command(
+        name="eval", module="unicon.cli.launch", help="measure maps and pictures against ground truth",
+        passes_on=True,
+    ),
+    Command(name="scenes", module="unicon.cli.scenes", help="render procedural scenes with exact maps"),
+    Command(name="doctor", module="unicon.cli.doctor", help="check this installation and say what mends it"),
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `unicon ARGUMENTS` and return the exit code: 0, 1 from a command, 2 for bad input."""
+    prefer_ours()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    args = parse(arguments)
+    try:
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, MissingExtra) as error:
+        return _explain(error, args)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The checked arguments of the chosen command; exits with its usage when they make no sense."""
+    command = _chosen(arguments)
+    parser = build_parser(command)
+    args, args.rest = parser.parse_known_args(arguments)
+    if args.rest and not (command and command.passes_on):
+        parser.error(f"unknown arguments: {' '.join(args.rest)}; see unicon {args.command} --help")
+    return args
+
+
+def build_parser(command: Command | None) -> argparse.ArgumentParser:
+    """The parser that lists every command and knows the options of `command` alone."""
+    parser = argparse.ArgumentParser(
+        prog="unicon",
+        description="One frozen text-to-image model, one adapter per condition, every direction.",
+        epilog="unicon COMMAND --help shows a command's options and an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"unicon-diffusion {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for each in COMMANDS:
+        below = commands.add_parser(
+            each.name, help=each.help, description=each.help[0].upper() + each.help[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter, add_help=not each.passes_on,
+            allow_abbrev=False,
+        )  # fmt: skip
+        if each == command:
+            _configure(below, each.load())
+    return parser
+
+
+def _configure(parser: argparse.ArgumentParser, module: ModuleType) -> None:
+    module.configure(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.epilog = f"example:\n  {module.EXAMPLE}"
+    parser.set_defaults(run=module.run)
+
+
+def _chosen(arguments: Sequence[str]) -> Command | None:
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return next((command for command in COMMANDS if command.name == name), None)
+
+
+def _explain(error: Exception, args: argparse.Namespace) -> int:
+    if args.debug:
+        traceback.print_exception(error)
+    else:
+        print(f"unicon {args.command}: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

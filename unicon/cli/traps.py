@@ -1,0 +1,204 @@
+"""Which known traps of an installation are sprung, and which one command mends each?
+
+Every check is a function of what it looks at (folders of installed packages, a path, timings), so it can be
+tried on a made-up installation. Leaves out how the findings are shown: `doctor.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from unicon.cli.ours import PACKAGES, ROOT, found_first
+from unicon.extras import DISTRIBUTION, install_command
+
+OPENCV = (
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+    "opencv-python",
+    "opencv-python-headless",
+)
+EXTRAS = ("annotators", "eval", "test", "train")
+
+Installed = Mapping[str, metadata.Distribution]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What one check saw."""
+
+    name: str
+    status: Literal["ok", "note", "trap"]
+    """A note limits what can be done here; a trap breaks something."""
+    text: str
+    remedy: str | None = None
+    """One command line."""
+
+
+def installed(path: Sequence[str]) -> dict[str, metadata.Distribution]:
+    """The distributions in the folders of `path` by normalised name; the first of a name wins."""
+    found: dict[str, metadata.Distribution] = {}
+    for distribution in metadata.distributions(path=list(path)):
+        found.setdefault(_normalised(distribution.metadata["Name"]), distribution)
+    return found
+
+
+def torchvision(found: Installed, *, platform: str) -> Finding:
+    """Was torchvision, when there is one, built for the torch beside it?
+
+    A CPU torch beside a CUDA torchvision fails as "Could not import module 'BloomPreTrainedModel'" from
+    diffusers. On Linux the package index serves CUDA builds without a tag in their version.
+    """
+    name = "torchvision"
+    if name not in found or "torch" not in found:
+        return Finding(name=name, status="ok", text="not installed, and not needed without the annotators")
+    torch_version, own_version = found["torch"].version, found[name].version
+    wanted = _pinned_torch(found[name])
+    fits = wanted in (None, torch_version.split("+")[0])
+    if fits and _is_cpu(torch_version, platform) == _is_cpu(own_version, platform):
+        return Finding(name=name, status="ok", text=f"{own_version} fits torch {torch_version}")
+    return Finding(
+        name=name, status="trap", remedy="pip uninstall -y torchvision",
+        text=f"torchvision {own_version} was built for another torch than {torch_version}, and breaks "
+        "`import diffusers`",
+    )  # fmt: skip
+
+
+def opencv(found: Installed) -> Finding:
+    """Is there exactly one build of OpenCV? They share the folder `cv2` and overwrite each other."""
+    builds = [name for name in OPENCV if name in found]
+    if len(builds) == 1:
+        return Finding(name="opencv", status="ok", text=f"{builds[0]} {found[builds[0]].version}")
+    text = f"{len(builds)} builds share one folder: {', '.join(builds)}" if builds else "not installed"
+    remove = f"pip uninstall -y {' '.join(builds)} && " if builds else ""
+    remedy = f"{remove}pip install opencv-python-headless"
+    return Finding(name="opencv", status="trap", text=text, remedy=remedy)
+
+
+def overwritten(found: Installed) -> Iterator[Finding]:
+    """Does another distribution install a package of our name? (AdapterHub's installs `adapters`.)"""
+    for name, distribution in found.items():
+        taken = [package for package in PACKAGES if name != DISTRIBUTION and _installs(distribution, package)]
+        if taken:
+            yield Finding(
+                name="packages", status="trap", text=f"{name} installs {', '.join(taken)} as well",
+                remedy=f"pip uninstall -y {name} && pip install --force-reinstall --no-deps {_ourselves()}",
+            )  # fmt: skip
+
+
+def shadowed(path: Sequence[str], *, folder: Path, root: Path = ROOT) -> Iterator[Finding]:
+    """Would a plain `import` of one of our names find something else, on `path` or in `folder`?"""
+    for package in PACKAGES:
+        place = found_first(package, list(path))
+        if place is not None and not place.is_relative_to(root / package):
+            yield Finding(
+                name="packages", status="trap", text=f"`import {package}` finds {place}, not ours",
+                remedy=f"env -u PYTHONPATH unicon {package if package in ('train', 'eval') else 'doctor'}",
+            )  # fmt: skip
+        local = found_first(package, [str(folder)])
+        if local is not None and not local.is_relative_to(root / package):
+            yield Finding(
+                name="packages", status="note", text=f"`python -m {package}` here would run {local}",
+                remedy=f"unicon {package if package in ('train', 'eval') else 'doctor'}",
+            )  # fmt: skip
+
+
+def missing_extras(found: Installed) -> Iterator[Finding]:
+    """Which extras of ours are not complete?"""
+    if DISTRIBUTION not in found:
+        yield Finding(
+            name="extras", status="note", text=f"{DISTRIBUTION} runs from {ROOT} without being installed",
+            remedy=f"pip install -e {ROOT}",
+        )  # fmt: skip
+        return
+    for extra in EXTRAS:
+        missing = [name for name in _required(found[DISTRIBUTION], extra) if name not in found]
+        if missing:
+            text = f"{extra}: {', '.join(missing)} not installed"
+            yield Finding(name="extras", status="note", text=text, remedy=install_command(extra))
+
+
+def cache_folder(folder: Path) -> Finding:
+    """Can models be stored in `folder`, or it be made?"""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return Finding(name="cache", status="ok", text=str(folder))
+    except OSError as error:
+        return Finding(
+            name="cache", status="trap", text=f"{folder} cannot be written ({error.strerror})",
+            remedy='export HF_HOME="$PWD/huggingface"',
+        )  # fmt: skip
+
+
+def half_precision(speedup: float, *, worthwhile: float) -> Finding:
+    """Is bfloat16 worth using on the processor? `speedup` is over float32."""
+    text = f"bfloat16 runs {speedup:.2g} times as fast as float32 on this processor"
+    if speedup >= worthwhile:
+        return Finding(name="bfloat16", status="ok", text=f"{text}: --dtype auto uses it")
+    text += ": --dtype auto uses float32"
+    return Finding(name="bfloat16", status="note", text=text, remedy="unicon demo --dtype float32")
+
+
+def accelerator(name: str | None, *, nvidia: bool) -> Finding:
+    """Which accelerator does torch use? `nvidia`: whether a driver is there, used or not."""
+    if name is not None:
+        return Finding(name="accelerator", status="ok", text=name)
+    if nvidia:
+        return Finding(
+            name="accelerator", status="trap", text="an NVIDIA driver is here, but this torch cannot use it",
+            remedy="pip uninstall -y torch && pip install torch",
+        )  # fmt: skip
+    text = "none: the mini base is made for this, Stable Diffusion takes minutes for a picture"
+    return Finding(
+        name="accelerator", status="note", text=text, remedy="unicon demo --base mini --device cpu"
+    )
+
+
+def libraries(error: Exception | None) -> Finding:
+    """Does the base's library import? `error` is what importing it raised."""
+    if error is None:
+        return Finding(name="libraries", status="ok", text="diffusers and transformers import")
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # pyright: ignore[reportAssignmentType]
+    return Finding(
+        name="libraries", status="trap", text=f"diffusers does not import: {str(cause).splitlines()[0]}",
+        remedy="pip install --upgrade --force-reinstall --no-deps diffusers transformers huggingface-hub",
+    )  # fmt: skip
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _is_cpu(version: str, platform: str) -> bool:
+    _, _, tag = version.partition("+")
+    return tag == "cpu" or (not tag and platform != "linux")
+
+
+def _pinned_torch(distribution: metadata.Distribution) -> str | None:
+    pins = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in distribution.requires or ())
+    return next((pin.group(1) for pin in pins if pin), None)
+
+
+def _installs(distribution: metadata.Distribution, package: str) -> bool:
+    record = distribution.read_text("RECORD") or ""
+    return re.search(rf"^{package}/__init__\.py,", record, re.MULTILINE) is not None
+
+
+def _required(distribution: metadata.Distribution, extra: str) -> Iterator[str]:
+    for line in distribution.requires or ():
+        match = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]", line)
+        if match and match.group(2) == extra:
+            yield _normalised(match.group(1))
+
+
+def _ourselves() -> str:
+    return f"-e {ROOT}" if os.path.exists(ROOT / "pyproject.toml") else DISTRIBUTION

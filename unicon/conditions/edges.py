@@ -1,0 +1,75 @@
+"""How do edges become a picture, how are they read back, and how are they found in a photograph?
+
+An edge map is white lines on black. Leaves out scoring (``eval.metrics``).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from unicon.conditions.arrays import as_bytes, as_map
+
+SHORTEST_PX = 4
+_STEPS = ((0, 1), (1, 1), (1, 0), (1, -1))
+
+
+def edges_to_map(edges: np.ndarray) -> np.ndarray:
+    """Edges (H, W), bool -> picture float32 (H, W, 3): 1 on edges, 0 elsewhere."""
+    array = np.asarray(edges)
+    if array.ndim != 2 or array.dtype != bool:
+        raise ValueError(f"edges are {array.dtype} of shape {array.shape}; expected bool (height, width): compare first")
+    return np.repeat(array[..., None], 3, axis=-1).astype(np.float32)
+
+
+def map_to_edges(picture: np.ndarray, threshold: float = 0.35) -> np.ndarray:
+    """Read lines back: picture (H, W, 3), uint8 or [0, 1], possibly blurred -> bool (H, W), about one pixel wide.
+
+    A pixel is kept where it is bright enough and on the ridge of its line, and the line is not a speck.
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold}; expected between 0 and 1, for example 0.35")
+    strength = edge_strength(picture)
+    return drop_specks((strength >= threshold) & _on_ridge(strength), SHORTEST_PX)
+
+
+def edge_strength(picture: np.ndarray) -> np.ndarray:
+    """Brightness of the lines float32 (H, W) in [0, 1]: the mean over the channels."""
+    return np.clip(as_map(picture, "edge map").mean(axis=-1), 0, 1)
+
+
+def canny(image: np.ndarray, low: float = 80.0, high: float = 180.0) -> np.ndarray:
+    """Canny edges (1986) of a picture (H, W, 3), uint8 or [0, 1] -> bool (H, W); thresholds on a scale to 255 x 4."""
+    if not 0 <= low <= high:
+        raise ValueError(f"thresholds are low={low}, high={high}; expected 0 <= low <= high: swap them")
+    grey = cv2.cvtColor(as_bytes(image, "image"), cv2.COLOR_RGB2GRAY)
+    return cv2.Canny(cv2.GaussianBlur(grey, (0, 0), 0.8), low, high, L2gradient=True) > 0
+
+
+def drop_specks(edges: np.ndarray, shortest_px: int) -> np.ndarray:
+    """Edges (H, W) without connected pieces of fewer pixels."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= shortest_px
+    keep[0] = False
+    return keep[labels] if count > 1 else np.zeros_like(edges)
+
+
+def _on_ridge(strength: np.ndarray) -> np.ndarray:
+    """Whether no neighbour across the line is brighter; across is the direction that darkens fastest."""
+    smooth = np.pad(cv2.GaussianBlur(strength, (0, 0), 0.7), 1, mode="edge")
+    centre = smooth[1:-1, 1:-1]
+    best_drop = np.full(centre.shape, -np.inf, np.float32)
+    ridge = np.zeros(centre.shape, bool)
+    for down, right in _STEPS:
+        ahead, behind = _shifted(smooth, down, right), _shifted(smooth, -down, -right)
+        drop = (2 * centre - ahead - behind) / np.float32(down * down + right * right)
+        steepest = drop > best_drop
+        best_drop = np.where(steepest, drop, best_drop)
+        # The second comparison is strict, so that of two equal neighbours only one stays.
+        ridge = np.where(steepest, (centre >= ahead - 1e-6) & (centre > behind + 1e-6), ridge)
+    return ridge & (best_drop > 0.01)
+
+
+def _shifted(padded: np.ndarray, down: int, right: int) -> np.ndarray:
+    height, width = padded.shape
+    return padded[1 + down : height - 1 + down, 1 + right : width - 1 + right]

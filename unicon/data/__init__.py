@@ -1,0 +1,1 @@
+"""Where pictures come from: photographs of the user and procedural scenes."""

@@ -1,0 +1,140 @@
+"""How does whatever a user calls a photograph become an upright RGB picture, or a clear error?
+
+Any mode, EXIF rotation, transparency over white, 16 bits. Leaves out resizing (``unicon.pictures``).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+MAX_MEGAPIXELS = 120.0
+MIN_SIDE_PX = 8
+
+
+def load_photo(source: str | Path | PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
+    """A file, PIL image or array -> PIL image in mode RGB, upright.
+
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool or floats in [0, 1]. Of an animation
+    the first frame is taken. Raises ValueError naming the file, the rule and the remedy.
+    """
+    if isinstance(source, (str, Path)):
+        return _from_file(Path(source))
+    if isinstance(source, PIL.Image.Image):
+        return _upright_rgb(source, "picture")
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    raise ValueError(
+        f"photo is a {type(source).__name__}; expected a path, a PIL image or an array: convert it to one of these"
+    )
+
+
+def list_photos(source: str | Path) -> list[Path]:
+    """The pictures of a folder (not of folders within), sorted by name; a file stands for itself.
+
+    Raises ValueError when there is none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such file or folder; check the spelling and the current folder")
+    found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    if not found:
+        raise ValueError(f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
+    return sorted(found)
+
+
+def _from_file(path: Path) -> PIL.Image.Image:
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; expected a picture: name a file in it, or use list_photos")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; check the spelling and the current folder")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: is empty (0 bytes); copy or download it again")
+    try:
+        with warnings.catch_warnings():
+            # Our own limit below has a clearer text than Pillow's warning at a lower size.
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path) as image:
+                return _upright_rgb(image, str(path))
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(_huge(str(path), str(error))) from error
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}") from error
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"{path}: is truncated or damaged ({error}); copy or download it again") from error
+
+
+def _huge(name: str, detail: str) -> str:
+    return f"{name}: {detail}; at most {MAX_MEGAPIXELS:g} megapixels are read: make the picture smaller first"
+
+
+def _check_size(image: PIL.Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_MEGAPIXELS * 1e6:
+        raise ValueError(_huge(name, f"has {width} x {height} pixels"))
+    if min(width, height) < MIN_SIDE_PX:
+        raise ValueError(f"{name}: has {width} x {height} pixels; expected at least {MIN_SIDE_PX} each way: use a larger one")
+
+
+def _upright_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    _check_size(image, name)
+    upright = PIL.ImageOps.exif_transpose(image)
+    if upright.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
+        return _from_deep_grey(np.asarray(upright), name)
+    if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
+        return _over_white(upright)
+    return upright.convert("RGB")
+
+
+def _over_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode in ("La", "RGBa"):  # premultiplied
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    colour = image.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
+
+
+def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
+    """Grey of 16 or 32 bits: integers on a scale to 65535 (or 255 when all are small), floats on one to 1 or 255."""
+    plane = values.astype(np.float64)
+    if not np.isfinite(plane).all() or plane.min() < 0:
+        raise ValueError(f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255")
+    top = 1.0 if values.dtype.kind == "f" and plane.max() <= 1 else 255.0 if plane.max() <= 255 else 65535.0
+    if values.dtype == np.uint16:
+        top = 65535.0
+    if plane.max() > top:
+        raise ValueError(f"{name}: holds values up to {plane.max():.4g}; expected at most 65535: rescale it")
+    return PIL.Image.fromarray(np.round(plane / top * 255).astype(np.uint8)).convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> PIL.Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or array.size == 0:
+        raise ValueError(
+            f"array has shape {array.shape}; expected (height, width), or (height, width, 1, 3 or 4): "
+            "move channels last, one picture at a time"
+        )
+    return _upright_rgb(PIL.Image.fromarray(_to_bytes(array)), "array")
+
+
+def _to_bytes(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return np.round(array / 257.0).astype(np.uint8)
+    if array.dtype.kind != "f":
+        raise ValueError(f"array has values of type {array.dtype}; expected uint8, uint16, bool or floats in [0, 1]")
+    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+        raise ValueError(
+            f"array holds values from {array.min():.3g} to {array.max():.3g}; expected floats in [0, 1]: divide by 255?"
+        )
+    return np.round(array.astype(np.float64) * 255).astype(np.uint8)

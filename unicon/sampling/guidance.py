@@ -1,0 +1,126 @@
+"""How do several answers of the network become one clean estimate?
+
+A denoiser is a function (x, levels) -> clean estimate, both [branch, sample, C, H, W]. Guidance asks for
+several *variants* of it at once and combines them, so whoever owns the network (the pipeline) can stack all
+variants into one call: it provides `evaluate(x, levels, variants) -> [variant, branch, sample, C, H, W]`,
+and gets a denoiser back.
+
+Formulas combine clean estimates. Their weights sum to 1 and clean = (x - sigma * noise) / alpha, so at one
+x and level combining noise estimates, as usually written, gives the same result; clean estimates stay
+finite at zero SNR. What a variant means for prompts and attention is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unicon.sampling.levels import Levels, spread
+from unicon.sampling.plans import Known
+
+Denoiser = Callable[[Tensor, Levels], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One way to ask the network."""
+
+    text: bool = True
+    """With the prompt; otherwise with the negative or empty one."""
+    joint: bool = True
+    """With joint attention between branches; otherwise each branch on its own."""
+
+
+CONDITIONED = Variant()
+UNCONDITIONED = Variant(text=False)
+SEPARATE = Variant(joint=False)
+
+Evaluate = Callable[[Tensor, Levels, Sequence[Variant]], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guidance:
+    """Guidance scales, one per branch; a single number is for all of them."""
+
+    text: float | tuple[float, ...] = 1.0
+    """Classifier-free guidance s (Ho & Salimans 2022, in the convention where 1 is off)."""
+    condition: float | tuple[float, ...] = 0.0
+    """Condition guidance s_c, along joint minus separate; 0 is off."""
+    rescale: float = 0.0
+    """Share phi, 0 to 1, by which the guided estimate gets back the deviation of the prompted one (Lin et
+    al. 2023, section 3.4), measured on clean estimates, where over-exposure shows (diffusers: on network
+    outputs)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rescale <= 1:
+            raise ValueError(f"guidance rescale must be from 0 to 1, got {self.rescale}")
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """What has to be asked, in the order `combine` expects; a scale that is off asks for nothing."""
+        text = (UNCONDITIONED,) if any(scale != 1 for scale in _each(self.text)) else ()
+        separate = (SEPARATE,) if any(scale != 0 for scale in _each(self.condition)) else ()
+        return (*text, CONDITIONED, *separate)
+
+    def combine(self, estimates: Tensor) -> Tensor:
+        """[variant, branch, sample, ...] clean estimates, in the order of `variants`, into one."""
+        answers = dict(zip(self.variants, estimates, strict=True))
+        prompted = guided = answers[CONDITIONED]
+        if UNCONDITIONED in answers:
+            guided = text_guidance(prompted, answers[UNCONDITIONED], self._scale(self.text, guided))
+        if SEPARATE in answers:
+            guided = guided + self._scale(self.condition, guided) * (prompted - answers[SEPARATE])
+        return rescale_deviation(guided, prompted, self.rescale) if self.rescale else guided
+
+    def __call__(self, evaluate: Evaluate) -> Denoiser:
+        """The guided denoiser: one `evaluate` per call."""
+        return lambda x, levels: self.combine(evaluate(x, levels, self.variants))
+
+    def _scale(self, scale: float | tuple[float, ...], estimates: Tensor) -> Tensor:
+        values, branches = _each(scale), len(estimates)
+        if len(values) not in (1, branches):
+            raise ValueError(
+                f"got {len(values)} guidance scales for {branches} branches; give one, or one per branch"
+            )
+        return spread(torch.tensor(values, dtype=torch.float64), estimates)
+
+
+def text_guidance(prompted: Tensor, unprompted: Tensor, scale: Tensor | float) -> Tensor:
+    """unprompted + scale * (prompted - unprompted); scale 1 returns `prompted` bitwise."""
+    return prompted + (scale - 1) * (prompted - unprompted)
+
+
+def rescale_deviation(guided: Tensor, prompted: Tensor, share: float) -> Tensor:
+    """Pull each picture's standard deviation towards that of `prompted`. [branch, sample, ...] in and out."""
+    axes = tuple(range(2, guided.ndim))
+    ratio = prompted.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+    return guided * (share * ratio + (1 - share))
+
+
+def reconstruct(denoise: Denoiser, known: Mapping[int, Known]) -> Denoiser:
+    """Pull all branches towards explaining known parts (Ho et al. 2022, eq. 7); the known parts come out as
+    given.
+
+    clean - weight * alpha / 2 * d |known - estimate of it|^2 / dx, by a backward pass through `denoise`,
+    which must therefore not run under `torch.inference_mode` (`no_grad` is fine).
+    """
+
+    def denoise_known(x: Tensor, levels: Levels) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            clean = denoise(x, levels)
+            gaps = [part.weight**0.5 * (part.keep(clean[i]) - clean[i]) for i, part in known.items()]
+            (slope,) = torch.autograd.grad(torch.stack(gaps).square().sum(), x)
+        pulled = clean.detach() - spread(levels.alpha, x) / 2 * slope
+        for i, part in known.items():
+            pulled[i] = part.keep(pulled[i])
+        return pulled
+
+    return denoise_known
+
+
+def _each(scale: float | tuple[float, ...]) -> tuple[float, ...]:
+    return (scale,) if isinstance(scale, (int, float)) else tuple(scale)

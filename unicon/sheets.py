@@ -1,0 +1,72 @@
+"""How are pictures laid out for a person to compare: in labelled rows and columns?
+
+Leaves out what the pictures are and where the sheet is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER = (255, 255, 255)
+INK = (30, 30, 30)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Image.Image | None]],
+    *,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    cell_px: int = 160,
+    gap_px: int = 6,
+) -> Image.Image:
+    """One RGB picture of `rows`, every cell `cell_px` wide and high, smaller pictures enlarged sharply.
+
+    None leaves a cell empty. Raises ValueError when labels and rows do not match.
+    """
+    if len(row_labels) != len(rows) or any(len(row) != len(column_labels) for row in rows):
+        raise ValueError(
+            f"{len(rows)} rows of {[len(row) for row in rows]} pictures got {len(row_labels)} row labels and "
+            f"{len(column_labels)} column labels; give one label for each row and each column"
+        )
+    font = ImageFont.load_default(size=max(10, cell_px // 12))
+    left, top = _text_width(row_labels, font) + 2 * gap_px, _text_height(font) + 2 * gap_px
+    step = cell_px + gap_px
+    sheet = Image.new("RGB", (left + step * len(column_labels), top + step * len(rows)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, label in enumerate(column_labels):
+        draw.text((left + column * step + cell_px / 2, top / 2), label, INK, font, anchor="mm")
+    for number, (label, row) in enumerate(zip(row_labels, rows, strict=True)):
+        draw.text((gap_px, top + number * step + cell_px / 2), label, INK, font, anchor="lm")
+        for column, picture in enumerate(row):
+            if picture is not None:
+                sheet.paste(_cell(picture, cell_px), (left + column * step, top + number * step))
+    return sheet
+
+
+def picture(values: np.ndarray) -> Image.Image:
+    """A map or picture with values in [0, 1] or bytes, (H, W) or (H, W, 3), as an RGB picture."""
+    if values.dtype != np.uint8:
+        values = np.round(np.clip(values.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(values).convert("RGB")
+
+
+def _cell(picture: Image.Image, side: int) -> Image.Image:
+    scale = side / max(picture.size)
+    width, height = (max(1, round(edge * scale)) for edge in picture.size)
+    resample = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    cell = Image.new("RGB", (side, side), PAPER)
+    cell.paste(
+        picture.convert("RGB").resize((width, height), resample), ((side - width) // 2, (side - height) // 2)
+    )
+    return cell
+
+
+def _text_width(labels: Sequence[str], font) -> int:
+    return int(max((font.getlength(label) for label in labels), default=0))
+
+
+def _text_height(font) -> int:
+    return int(sum(font.getmetrics()))

@@ -1,7 +1,7 @@
 """Which layers turn a frozen UNet into one that reads between its branches?
 
-Nothing here knows of samplers, prompts or pipelines. Importing loads neither torch nor diffusers: names are resolved on
-first use (PEP 562).
+Nothing here knows of samplers, prompts or pipelines. Importing loads neither torch nor diffusers: names are
+resolved on first use (PEP 562).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _HOME = {
     "unmerge": "merge",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:

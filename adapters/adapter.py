@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from adapters.base import check_base, geometry
-from adapters.config import AdapterConfig, BlockGeometry
+from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
 from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
 
 
@@ -45,14 +46,13 @@ class JointAdapter(nn.Module):
 
     def __init__(self, config: AdapterConfig, device: torch.device | None = None):
         super().__init__()
-        assert config.base is not None, "use JointAdapter.for_unet"
         self.config = config
         self._check_skips()
         # Module names may not hold dots.
         self.blocks = nn.ModuleDict(
             {
                 path.replace(".", "/"): BlockAdapter(block, path, config, device)
-                for path, block in config.base.blocks.items()
+                for path, block in self.base.blocks.items()
             }
         )
 
@@ -69,6 +69,12 @@ class JointAdapter(nn.Module):
         adapter.reset(seed)
         return adapter
 
+    @property
+    def base(self) -> BaseGeometry:
+        """The geometry of the base it is for."""
+        assert self.config.base is not None, "adapters are made by for_unet, or with a stored config"
+        return self.config.base
+
     def reset(self, seed: int) -> None:
         """Draw the inner factors anew (uniform, variance 1 / (3 width)) and set everything else to zero."""
         generator = torch.Generator().manual_seed(seed)
@@ -80,18 +86,18 @@ class JointAdapter(nn.Module):
                     tensor.copy_(torch.empty(tensor.shape).uniform_(-bound, bound, generator=generator))
 
     def __getitem__(self, path: str) -> BlockAdapter:
-        return self.blocks[path.replace(".", "/")]
+        return cast(BlockAdapter, self.blocks[path.replace(".", "/")])
 
     def items(self) -> Iterator[tuple[str, BlockAdapter]]:
         """(block path, its part) in the order of the base."""
-        return ((key.replace("/", "."), block) for key, block in self.blocks.items())
+        return ((key.replace("/", "."), cast(BlockAdapter, block)) for key, block in self.blocks.items())
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name as stored, parameter): `<block path>.attn1.image.q.down` and so on."""
         return ((name.removeprefix("blocks.").replace("/", "."), p) for name, p in self.named_parameters())
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put these tensors, named as in `tensors()`, in place of all parameters; dtype and device are theirs."""
+        """Put these tensors, named as in `tensors()`, in place of all parameters, dtype and device too."""
         keys = {
             name: key for (name, _), (key, _) in zip(self.tensors(), self.named_parameters(), strict=True)
         }
@@ -99,7 +105,7 @@ class JointAdapter(nn.Module):
         self.requires_grad_(True)
 
     def _check_skips(self) -> None:
-        blocks = self.config.base.blocks
+        blocks = self.base.blocks
         for name in self.config.skip_blocks:
             if not any(path == name or path.startswith(f"{name}.") for path in blocks):
                 raise ValueError(

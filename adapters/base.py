@@ -5,6 +5,8 @@ Reads shapes and classes only, never weights, so it works on bases whose weights
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 
@@ -27,7 +29,7 @@ def transformer_blocks(unet: nn.Module) -> dict[str, BasicTransformerBlock]:
     if not blocks:
         raise ValueError(
             f"{type(unet).__name__} has no transformer blocks, so there is no self-attention to join: "
-            "use a UNet2DConditionModel with CrossAttn blocks (Stable Diffusion 1.x, 2.x, XL or the mini base)"
+            "use a UNet2DConditionModel with CrossAttn blocks (Stable Diffusion 1.x, 2.x, XL, mini)"
         )
     for path, block in blocks.items():
         if block.only_cross_attention:
@@ -40,7 +42,7 @@ def transformer_blocks(unet: nn.Module) -> dict[str, BasicTransformerBlock]:
 def geometry(unet: nn.Module) -> BaseGeometry:
     """The fingerprint of a base."""
     blocks = {path: _block_geometry(block) for path, block in transformer_blocks(unet).items()}
-    return BaseGeometry(latent_channels=bare(unet).config.in_channels, blocks=blocks)
+    return BaseGeometry(latent_channels=cast(Any, bare(unet)).config.in_channels, blocks=blocks)
 
 
 def _block_geometry(block: BasicTransformerBlock) -> BlockGeometry:

@@ -1,6 +1,6 @@
 """What is this adapter: which condition, which form, for which base?
 
-Plain data, no torch: read and written as `config.json`. Whether a base is the right one is `base.py`'s question.
+Plain data, no torch: read and written as `config.json`. Whether a base is the right one is for `base.py`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class AdapterConfig:
     rank: int = 64
     """Rank of every low-rank update."""
     projection: str = "branch"
-    """How joint reads enter the residual. "branch": diag(gain) + low rank, one per branch; "fused": one 2C x 2C
-    matrix over both branches; "shared": one C x C matrix for both (the last two as published)."""
+    """How joint reads enter the residual. "branch": diag(gain) + low rank, one per branch; "fused": one
+    2C x 2C matrix over both branches; "shared": one C x C matrix for both (the last two as published)."""
     condition_lora: bool = True
     """Whether the condition branch's own self- and text-attention carry an update (published: y_lora)."""
     reads_when_clean: bool = False
-    """Whether a CLEAN branch still reads the other one. False is what allows the held-clean shortcut, and has to
-    be trained in: reading gated off wherever a branch was CLEAN."""
+    """Whether a CLEAN branch still reads the other one. False is what allows the held-clean shortcut, and has
+    to be trained in: reading gated off wherever a branch was CLEAN."""
     skip_blocks: tuple[str, ...] = ()
     """Blocks without joint reading, by path or by prefix: ("down_blocks.0", "up_blocks.3") is the top
     resolution of Stable Diffusion 1.5."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adapters.config import AdapterConfig
 from adapters.grafting import grafted, joint_attentions
-from adapters.joint import KeyValues
+from adapters.joint import Answer, Key
 from adapters.layout import Layout, Pair, check_pairs, make_layout, recording_layout
 
 
@@ -23,7 +23,7 @@ class CleanCache:
     num_guidance: int
     num_samples: int
     latent_size: tuple[int, int]
-    blocks: dict[str, KeyValues]
+    blocks: dict[str, dict[Key, Answer]]
 
     @property
     def num_bytes(self) -> int:
@@ -45,10 +45,10 @@ def joint_forward(
 ) -> Tensor:
     """The UNet's prediction for all running branches.
 
-    `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many, tokens,
-    width) hold the running branches in increasing order: all of `num_branches`, except those in `cache`. `timestep`
-    is one number, or one per item. Pairs keep the same branch indices with and without a cache. Raises `ValueError`
-    for shapes, pairs or a cache that do not fit together.
+    `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many,
+    tokens, width) hold the running branches in increasing order: all of `num_branches`, except those in
+    `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and without
+    a cache. Raises `ValueError` for shapes, pairs or a cache that do not fit together.
     """
     cached = () if cache is None else cache.branches
     running = [b for b in range(num_branches) if b not in cached]
@@ -80,10 +80,10 @@ def record_clean(
 ) -> CleanCache:
     """Keys and values, per block, of held-clean branches that read nobody.
 
-    The batch holds `branches` in increasing order, as in `joint_forward`; `timestep` is what CLEAN is told, 0.
-    `pairs` are those of the run. With `num_guidance=1` the cache serves every guidance half of later calls. Raises
-    `ValueError` if one of the adapters was not trained for it (`reads_when_clean`) or mixes branches in its
-    projection.
+    The batch holds `branches` in increasing order, as in `joint_forward`; `timestep` is what CLEAN is told,
+    0. `pairs` are those of the run. With `num_guidance=1` the cache serves every guidance half of later
+    calls. Raises `ValueError` if one of the adapters was not trained for it (`reads_when_clean`) or mixes
+    branches in its projection.
     """
     branches = sorted(branches)
     num_samples = _check_batch(sample, timestep, encoder_hidden_states, len(branches), num_guidance)
@@ -137,7 +137,7 @@ def _answering(unet: nn.Module, cache: CleanCache | None) -> Iterator[None]:
             processor.cached = {}
 
 
-def _collect(unet: nn.Module) -> dict[str, KeyValues]:
+def _collect(unet: nn.Module) -> dict[str, dict[Key, Answer]]:
     blocks = {}
     for path, processor in joint_attentions(unet):
         blocks[path], processor.recorded = processor.recorded, {}
@@ -155,8 +155,8 @@ def _check_batch(
         )
     if items % (num_guidance * num_running):
         raise ValueError(
-            f"a batch of {items} items is no (guidance, branch, sample) view with {num_guidance} guidance halves "
-            f"and {num_running} running branches: stack them in that order"
+            f"a batch of {items} items is no (guidance, branch, sample) view with {num_guidance} guidance "
+            f"halves and {num_running} running branches: stack them in that order"
         )
     if text.shape[0] != items:
         raise ValueError(
@@ -172,13 +172,13 @@ def _check_batch(
 def _check_shortcut(name: str, config: AdapterConfig) -> None:
     if config.projection != "branch":
         raise ValueError(
-            f"adapter {name!r} has a {config.projection!r} projection, which needs both branches in every step: "
-            "run it two-way, without a cache (only 'branch' projections allow the held-clean shortcut)"
+            f"adapter {name!r} has a {config.projection!r} projection, which needs both branches in every "
+            "step: run it two-way, without a cache (only 'branch' projections allow the held-clean shortcut)"
         )
     if config.reads_when_clean:
         raise ValueError(
-            f"adapter {name!r} was trained with reads_when_clean=True, so its clean branch changes in every step: "
-            "run it two-way, or train it with reads_when_clean=False"
+            f"adapter {name!r} was trained with reads_when_clean=True, so its clean branch changes in every "
+            "step: run it two-way, or train it with reads_when_clean=False"
         )
 
 
@@ -193,8 +193,8 @@ def _check_cache(
     size = (sample.shape[-2], sample.shape[-1])
     if cache.latent_size != size or cache.num_samples != num_samples:
         raise ValueError(
-            f"the cache holds {cache.num_samples} samples of {cache.latent_size} latents, the call has {num_samples} "
-            f"of {size}: record it again for this run"
+            f"the cache holds {cache.num_samples} samples of {cache.latent_size} latents, the call has "
+            f"{num_samples} of {size}: record it again for this run"
         )
     if cache.num_guidance not in (1, num_guidance):
         raise ValueError(

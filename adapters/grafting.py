@@ -1,12 +1,13 @@
 """How does an adapter get onto a base, and off again?
 
-Grafting replaces attention processors; nothing of the base is copied or changed, and removing restores the very same
-processor objects.
+Grafting replaces attention processors; nothing of the base is copied or changed, and removing restores the
+very same processor objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
@@ -24,7 +25,7 @@ def grafted(unet: nn.Module) -> Mapping[str, JointAdapter]:
 
 
 def graft(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> None:
-    """Attach adapters to a UNet beside those already there. The UNet's plain forward stays the base's, bitwise.
+    """Attach adapters to a UNet beside those already there; its plain forward stays the base's.
 
     Raises `ValueError` if a name is taken, an adapter is for another base, the UNet is merged, or one of its
     attentions has a processor that joint attention would silently replace.
@@ -35,9 +36,10 @@ def graft(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> None:
         if block.attn2 is not None:
             _install(block.attn2, TextAttention, path)
         for name, adapter in adapters.items():
-            block.attn1.processor.adapters[name] = adapter[path].attn1
-            if adapter[path].attn2 is not None:
-                block.attn2.processor.adapters[name] = adapter[path].attn2
+            part = adapter[path]
+            grafted_on(block.attn1).adapters[name] = part.attn1
+            if block.attn2 is not None and part.attn2 is not None:
+                grafted_on(block.attn2).adapters[name] = part.attn2
     bare(unet).__dict__[_REGISTRY] = {**grafted(unet), **adapters}
 
 
@@ -53,10 +55,11 @@ def ungraft(unet: nn.Module, *names: str) -> None:
             raise ValueError(f"no adapter {name!r} to take off; grafted: {sorted(present) or 'none'}")
     left = {name: adapter for name, adapter in present.items() if names and name not in names}
     for attn in _grafted_attentions(unet):
-        for name in set(attn.processor.adapters) - set(left):
-            del attn.processor.adapters[name]
+        processor = grafted_on(attn)
+        for name in set(processor.adapters) - set(left):
+            del processor.adapters[name]
         if not left:
-            attn.set_processor(attn.processor.original)
+            attn.set_processor(processor.original)
     bare(unet).__dict__[_REGISTRY] = left
 
 
@@ -69,10 +72,15 @@ def joint_attentions(unet: nn.Module) -> Iterator[tuple[str, JointAttention]]:
 
 def check_unmerged(unet: nn.Module) -> None:
     """Raise `ValueError` if the UNet is merged for inference."""
-    if any(attn.processor.is_merged for attn in _grafted_attentions(unet)):
+    if any(grafted_on(attn).is_merged for attn in _grafted_attentions(unet)):
         raise ValueError(
             "adapters are merged for inference: call unmerge(unet) first, and merge again afterwards"
         )
+
+
+def grafted_on(attn: Attention) -> GraftedProcessor:
+    """The processor of an attention that has one of ours."""
+    return cast(GraftedProcessor, attn.processor)
 
 
 def _grafted_attentions(unet: nn.Module) -> list[Attention]:
@@ -87,7 +95,7 @@ def _check_graftable(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> N
             raise ValueError(f"adapter name {name!r}: must be a non-empty name without dots")
         if name in grafted(unet):
             raise ValueError(f"an adapter {name!r} is already there: choose another name or ungraft it first")
-        check_base(adapter.config.base, unet, f"adapter {name!r}")
+        check_base(adapter.base, unet, f"adapter {name!r}")
 
 
 def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> None:
@@ -95,7 +103,7 @@ def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> N
         return
     if type(attn.processor) is not AttnProcessor2_0:
         raise ValueError(
-            f"{path} has the attention processor {type(attn.processor).__name__}, which joint attention would "
-            "silently replace: call unet.set_attn_processor(AttnProcessor2_0()) first"
+            f"{path} has the attention processor {type(attn.processor).__name__}, which joint attention "
+            "would silently replace: call unet.set_attn_processor(AttnProcessor2_0()) first"
         )
-    attn.set_processor(processor(attn.processor))
+    attn.set_processor(cast(Any, processor(attn.processor)))

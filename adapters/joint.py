@@ -1,29 +1,52 @@
 """What does an attention compute when its block has adapters?
 
-With h the normalised input, each branch receives: its own attention (frozen; on condition branches with the adapter's
-update) + the sum over its pairs of weight * projection(its read of the other branch). In a read, queries, keys, values
-and output are the frozen matrices plus the update of the branch *the token is from*.
+With h the normalised input, each branch receives: its own attention (frozen; on condition branches with the
+adapter's update) + the sum over its pairs of weight * projection(its read of the other branch). In a read,
+queries, keys, values and output are the frozen matrices plus the update of the branch *the token is from*.
 
-Two processors: for `attn1` (own attention and reads) and for `attn2` (text). Frozen layers are called, on all branches
-at once, and never unpacked: their weights may be offloaded or sharded. Without a layout the original processor runs.
+Two processors: for `attn1` (own attention and reads) and for `attn2` (text). Frozen layers are called, on all
+branches at once, and never unpacked: their weights may be offloaded or sharded. Without a layout the original
+processor runs. The same without low-rank arithmetic is `merge.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from adapters.layout import Layout, Member
-from adapters.lowrank import AttentionUpdate
+from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
 
-Tokens = tuple[Tensor, Tensor, Tensor]
-"""Queries, keys and values."""
-KeyValues = dict[tuple[int, str], tuple[Tensor, Tensor]]
-"""Keys and values in one block, each (guidance, sample, tokens, inner), by (branch, adapter)."""
+Key = tuple[int, str]
+"""A branch, as its adapter's update makes it look: (branch index, adapter name)."""
+
+
+class Tokens(NamedTuple):
+    """Queries, keys and values of the whole batch, (item, tokens, inner) each."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+class Answer(NamedTuple):
+    """Keys and values of one branch, (guidance, sample, tokens, inner) each."""
+
+    key: Tensor
+    value: Tensor
+
+
+class Reading(NamedTuple):
+    """What one block has before its branches read each other."""
+
+    own: dict[int, Tensor]
+    """Each running branch's own attention, (guidance, sample, tokens, width)."""
+    questions: dict[Key, Tensor]
+    answers: dict[Key, Answer]
 
 
 class GraftedProcessor(nn.Module):
@@ -57,15 +80,19 @@ class TextAttention(GraftedProcessor):
         temb: Tensor | None = None,
         joint: Layout | None = None,
     ) -> Tensor:
-        if joint is None or not any(name in self.adapters for name in joint.conditions.values()):
+        if joint is None or not self.updates(joint):
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        return self.own_attention(attn, hidden_states, context, joint)
+        return self.attend_text(attn, hidden_states, context, joint)
 
-    def own_attention(self, attn: Attention, hidden: Tensor, context: Tensor, joint: Layout) -> Tensor:
-        """Every branch's attention to its text."""
-        updates = {b: self.adapters[name] for b, name in joint.conditions.items() if name in self.adapters}
-        return updated_attention(attn, hidden, context, frozen_tokens(attn, hidden, context), updates, joint)
+    def updates(self, joint: Layout) -> dict[int, Any]:
+        """Each running condition branch's part in this attention."""
+        return {b: self.adapters[name] for b, name in joint.conditions.items() if name in self.adapters}
+
+    def attend_text(self, attn: Attention, hidden: Tensor, context: Tensor, joint: Layout) -> Tensor:
+        """Every branch's attention to its text, (item, tokens, width)."""
+        tokens = frozen_tokens(attn, hidden, context)
+        return updated_attention(attn, hidden, context, tokens, self.updates(joint), joint)
 
 
 class JointAttention(GraftedProcessor):
@@ -73,9 +100,9 @@ class JointAttention(GraftedProcessor):
 
     def __init__(self, original: Any):
         super().__init__(original)
-        self.cached: KeyValues = {}
+        self.cached: dict[Key, Answer] = {}
         """For the length of one call: what held-clean branches answer in this block."""
-        self.recorded: KeyValues = {}
+        self.recorded: dict[Key, Answer] = {}
         """What the running branches answered in the last recording call."""
 
     def __call__(
@@ -92,58 +119,62 @@ class JointAttention(GraftedProcessor):
         own, questions, answers = self.prepare(attn, hidden_states, joint)
         if joint.recording:
             self.recorded = answers
-        return joint.add(own, self.reads(attn, questions, {**self.cached, **answers}, joint))
+        received = self.read(attn, questions, {**self.cached, **answers}, joint)
+        return joint.stack(own, received)
 
-    def prepare(
-        self, attn: Attention, hidden: Tensor, joint: Layout
-    ) -> tuple[Tensor, dict[tuple[int, str], Tensor], KeyValues]:
-        """Every branch's own attention, and the queries and the keys and values of the reads."""
-        tokens = frozen_tokens(attn, hidden, hidden)
-        updates = {b: self.adapters[name].own for b, name in joint.conditions.items()}
-        updates = {b: update for b, update in updates.items() if update is not None}
-        own = updated_attention(attn, hidden, hidden, tokens, updates, joint)
-        questions, answers = {}, {}
-        for member in self.members(joint):
-            h, q, k, v = (joint.branch(t, member.branch) for t in (hidden, *tokens))
-            part = self.adapters[member.adapter]
-            update = part.image if member.is_image else part.condition
-            if member.asks:
-                questions[member.key] = q + update.q(h)
-            if member.answers:
-                answers[member.key] = self.pooled(member, (k + update.k(h), v + update.v(h)), joint)
-        return own, questions, answers
+    def part(self, name: str) -> SelfAttentionAdapter:
+        """An adapter's part in this attention."""
+        return cast(SelfAttentionAdapter, self.adapters[name])
+
+    def updates(self, joint: Layout) -> dict[int, Any]:
+        """The update of each running condition branch's own attention."""
+        parts = {b: self.part(name).own for b, name in joint.conditions.items()}
+        return {b: own for b, own in parts.items() if own is not None}
 
     def members(self, joint: Layout) -> list[Member]:
         """Those whose adapter reads in this block."""
-        return [m for m in joint.members if self.adapters[m.adapter].reads]
+        return [m for m in joint.members if self.part(m.adapter).reads]
 
-    def pooled(
-        self, member: Member, key_value: tuple[Tensor, Tensor], joint: Layout
-    ) -> tuple[Tensor, Tensor]:
+    def prepare(self, attn: Attention, hidden: Tensor, joint: Layout) -> Reading:
+        """Own attention, and the tokens of the reads."""
+        tokens = frozen_tokens(attn, hidden, hidden)
+        own = updated_attention(attn, hidden, hidden, tokens, self.updates(joint), joint)
+        questions, answers = {}, {}
+        for m in self.members(joint):
+            h, q, k, v = (joint.branch(t, m.branch) for t in (hidden, *tokens))
+            update = self.part(m.adapter).side(m.is_image)
+            if m.asks:
+                questions[m.key] = q + update.q(h)
+            if m.answers:
+                answers[m.key] = self.pool(m, Answer(k + update.k(h), v + update.v(h)), joint)
+        return Reading(joint.branches(own), questions, answers)
+
+    def pool(self, member: Member, answer: Answer, joint: Layout) -> Answer:
         """Keys and values averaged over windows, at the top resolution only."""
-        window = self.adapters[member.adapter].pool_keys
+        window = self.part(member.adapter).pool_keys
         height, width = joint.latent_size
-        if window == 1 or key_value[0].shape[-2] != height * width:
-            return key_value
-        key, value = (_average(t, height, width, window) for t in key_value)
-        return key, value
+        if window == 1 or answer.key.shape[-2] != height * width:
+            return answer
+        return Answer(*(_average(tokens, height, width, window) for tokens in answer))
 
-    def reads(
-        self, attn: Attention, questions: Mapping[tuple[int, str], Tensor], answers: KeyValues, joint: Layout
+    def read(
+        self, attn: Attention, questions: Mapping[Key, Tensor], answers: Mapping[Key, Answer], joint: Layout
     ) -> dict[int, Tensor]:
         """What each branch receives from the others, (guidance, sample, tokens, width)."""
         received: dict[int, Tensor] = {}
-        for route in joint.routes:
-            pair, part = route.pair, self.adapters[route.pair.adapter]
+        for pair, image_reads, condition_reads in joint.routes:
+            part = self.part(pair.adapter)
             if not part.reads:
                 continue
             image, condition = (pair.image, pair.adapter), (pair.condition, pair.adapter)
-            found = (
-                attend(questions[image], *answers[condition], attn.heads) if route.image_reads else None,
-                attend(questions[condition], *answers[image], attn.heads) if route.condition_reads else None,
+            changes = part.output(
+                attn,
+                attend(questions[image], *answers[condition], attn.heads) if image_reads else None,
+                attend(questions[condition], *answers[image], attn.heads) if condition_reads else None,
             )
-            weights = ((pair.image, pair.image_weight), (pair.condition, pair.condition_weight))
-            for (branch, weight), change in zip(weights, part.output(attn, *found), strict=True):
+            for branch, weight, change in zip(
+                (pair.image, pair.condition), (pair.image_weight, pair.condition_weight), changes, strict=True
+            ):
                 if change is not None:
                     change = weighted(change, weight)
                     received[branch] = received[branch] + change if branch in received else change
@@ -152,7 +183,9 @@ class JointAttention(GraftedProcessor):
 
 def frozen_tokens(attn: Attention, hidden: Tensor, context: Tensor) -> Tokens:
     """The frozen queries, keys and values of the whole batch."""
-    return attn.to_q(hidden), attn.to_k(context), attn.to_v(context)
+    assert attn.to_k is not None
+    assert attn.to_v is not None
+    return Tokens(attn.to_q(hidden), attn.to_k(context), attn.to_v(context))
 
 
 def updated_attention(
@@ -163,21 +196,30 @@ def updated_attention(
     updates: Mapping[int, AttentionUpdate],
     joint: Layout,
 ) -> Tensor:
-    """The frozen attention on the whole batch, with an update on some branches."""
+    """The frozen attention on the whole batch, with an update on some branches, (item, tokens, width)."""
     q, k, v = tokens
     q = joint.add(q, {b: u.q(joint.branch(hidden, b)) for b, u in updates.items()})
     k = joint.add(k, {b: u.k(joint.branch(context, b)) for b, u in updates.items()})
     v = joint.add(v, {b: u.v(joint.branch(context, b)) for b, u in updates.items()})
     found = attend(q, k, v, attn.heads)
-    out = joint.add(attn.to_out[0](found), {b: u.out(joint.branch(found, b)) for b, u in updates.items()})
-    return attn.to_out[1](out)
+    to_out, dropout = cast(nn.ModuleList, attn.to_out)
+    out = joint.add(to_out(found), {b: u.out(joint.branch(found, b)) for b, u in updates.items()})
+    return dropout(out)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Softmax attention, (..., tokens, inner) for each. A cache of one guidance half serves all halves."""
+    """Softmax attention of (..., tokens, inner) tensors. A cache of one guidance half serves all halves."""
     key, value = (t.expand(*query.shape[:-2], *t.shape[-2:]) for t in (key, value))
-    found = F.scaled_dot_product_attention(*(_split_heads(t, heads) for t in (query, key, value)))
+    q, k, v = (_split_heads(t, heads) for t in (query, key, value))
+    found = F.scaled_dot_product_attention(q, k, v)
     return found.transpose(1, 2).reshape(query.shape)
+
+
+def weighted(change: Tensor, weight: float | Tensor) -> Tensor:
+    """`change` (guidance, sample, tokens, width) times a number, or one per sample."""
+    if isinstance(weight, Tensor):
+        return change * weight[..., None, None]
+    return change if weight == 1.0 else change * weight
 
 
 def _split_heads(tokens: Tensor, heads: int) -> Tensor:
@@ -188,10 +230,3 @@ def _average(tokens: Tensor, height: int, width: int, window: int) -> Tensor:
     grid = tokens.flatten(0, -3).transpose(1, 2).unflatten(2, (height, width))
     pooled = F.avg_pool2d(grid, window, ceil_mode=True).flatten(2).transpose(1, 2)
     return pooled.unflatten(0, tokens.shape[:-2])
-
-
-def weighted(change: Tensor, weight: float | Tensor) -> Tensor:
-    """`change` (guidance, sample, tokens, width) times a number or a (guidance, sample) or (sample,) tensor."""
-    if isinstance(weight, Tensor):
-        return change * weight[..., None, None]
-    return change if weight == 1.0 else change * weight

@@ -1,14 +1,15 @@
 """Who is where in the batch, and who reads whom?
 
-A batch is a view of (guidance, branch, sample), contiguous. Branches have indices; those whose keys and values come
-from a cache are not in the batch, all others are, in increasing order. Everything is settled once per call, in
-Python, so that no layer searches, masks or synchronises.
+A batch is a view of (guidance, branch, sample), contiguous. Branches have indices; those whose keys and
+values come from a cache are not in the batch, all others are, in increasing order. Everything is settled
+once per call, in Python, so that no layer searches, masks or synchronises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +32,7 @@ class Pair:
     condition_weight: float | Tensor = 1.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A pair in one call: which of its two reads are computed."""
 
     pair: Pair
@@ -71,19 +71,27 @@ class Layout:
     recording: bool = False
 
     def branch(self, batch: Tensor, index: int) -> Tensor:
-        """The (guidance, sample, ...) view of one running branch of a (guidance * branch * sample, ...) batch."""
-        return batch.unflatten(0, (self.num_guidance, len(self.running), -1))[:, self.running.index(index)]
+        """One running branch, (guidance, sample, ...), of a (guidance * branch * sample, ...) batch."""
+        # A product with odd strides takes a slow path (bfloat16 on CPU: four times as slow). They can be
+        # odd even where a tensor counts as contiguous, in dimensions of size 1; viewing sets those right.
+        part = self._split(batch)[:, self.running.index(index)].contiguous()
+        return part.view(part.shape)
 
-    def stack(self, parts: Sequence[Tensor]) -> Tensor:
-        """The batch whose branches are `parts`, each (guidance, sample, ...), in the order of `running`."""
-        return (torch.stack(tuple(parts), dim=1) if len(parts) > 1 else parts[0].unsqueeze(1)).flatten(0, 2)
+    def branches(self, batch: Tensor) -> dict[int, Tensor]:
+        """All running branches, as strided views."""
+        return dict(zip(self.running, self._split(batch).unbind(1), strict=True))
+
+    def stack(self, parts: Mapping[int, Tensor], changes: Mapping[int, Tensor]) -> Tensor:
+        """The batch made of `parts`, each (guidance, sample, ...), with the changes added to theirs."""
+        summed = [parts[b] + changes[b] if b in changes else parts[b] for b in self.running]
+        return torch.stack(summed, dim=1).flatten(0, 2)
 
     def add(self, batch: Tensor, changes: Mapping[int, Tensor]) -> Tensor:
         """`batch` with each change added to its branch."""
-        if not changes:
-            return batch
-        parts = {b: self.branch(batch, b) for b in self.running}
-        return self.stack([parts[b] + changes[b] if b in changes else parts[b] for b in self.running])
+        return self.stack(self.branches(batch), changes) if changes else batch
+
+    def _split(self, batch: Tensor) -> Tensor:
+        return batch.unflatten(0, (self.num_guidance, len(self.running), -1))
 
 
 def make_layout(
@@ -133,7 +141,7 @@ def recording_layout(
 def check_pairs(
     pairs: Sequence[Pair], branches: Collection[int], configs: Mapping[str, AdapterConfig]
 ) -> None:
-    """Raise `ValueError` unless pairs are bipartite, name known branches and adapters, one adapter per condition."""
+    """Raise `ValueError` unless pairs are bipartite, over known branches, with one adapter per condition."""
     for pair in pairs:
         if pair.adapter not in configs:
             raise ValueError(
@@ -164,8 +172,8 @@ def _prepared(pair: Pair, like: Tensor, num_guidance: int, num_samples: int) -> 
             return float(weight)
         if weight.shape not in ((), (num_samples,), (num_guidance, num_samples)):
             raise ValueError(
-                f"{name} has shape {tuple(weight.shape)}: give a number, one per sample ({num_samples},) or one "
-                f"per guidance half and sample ({num_guidance}, {num_samples})"
+                f"{name} has shape {tuple(weight.shape)}: give a number, one per sample ({num_samples},) or "
+                f"one per guidance half and sample ({num_guidance}, {num_samples})"
             )
         return weight.to(like.device, like.dtype)
 

@@ -1,9 +1,11 @@
 """What is trained: low-rank updates of a frozen attention, and projections that start at zero.
 
-Shapes are those of `torch.nn.functional.linear`: (..., channels). Where the results go is `joint.py`'s question.
+Shapes are those of `torch.nn.functional.linear`: (..., channels). Where the results go is for `joint.py`.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -101,9 +103,9 @@ class FusedProjection(nn.Module):
 class SelfAttentionAdapter(nn.Module):
     """An adapter's part in one self-attention.
 
-    `image` updates all image tokens in joint reading and `condition` all condition tokens, as query, key, value and
-    output alike (published: xy_lora, yx_lora); `own` is the condition branch's self-attention (y_lora).
-    Joint reading is absent (None) in skipped blocks.
+    `image` updates all image tokens in joint reading and `condition` all condition tokens, as query, key,
+    value and output alike (published: xy_lora, yx_lora); `own` is the condition branch's self-attention
+    (y_lora). Joint reading is absent (None) in skipped blocks.
     """
 
     def __init__(
@@ -130,12 +132,22 @@ class SelfAttentionAdapter(nn.Module):
         """Whether branches read each other in this block."""
         return self.projection is not None
 
+    def side(self, is_image: bool) -> AttentionUpdate:
+        """The update of all image tokens, or of all condition tokens, in reads."""
+        update = self.image if is_image else self.condition
+        assert update is not None, "skipped blocks do not read"
+        return update
+
     def output(
         self, attn: nn.Module, image: Tensor | None, condition: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """What each branch receives for what its queries found, (..., inner) -> (..., width); None stays None."""
-        image = None if image is None else attn.to_out[0](image) + self.image.out(image)
-        condition = None if condition is None else attn.to_out[0](condition) + self.condition.out(condition)
+        """What each branch receives for what its queries found, (..., inner) -> (..., width); None stays."""
+        assert self.projection is not None, "skipped blocks do not read"
+        to_out = cast(nn.ModuleList, attn.to_out)[0]
+        image = None if image is None else to_out(image) + self.side(is_image=True).out(image)
+        condition = (
+            None if condition is None else to_out(condition) + self.side(is_image=False).out(condition)
+        )
         return self.projection(image, condition)
 
 

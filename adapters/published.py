@@ -1,7 +1,8 @@
 """How is a checkpoint in UniCon's published layout read (Li et al. 2025, arXiv 2410.11439)?
 
-`xy_lora/`, `yx_lora/` and, if trained, `y_lora/` each hold `pytorch_lora_weights.safetensors` (alpha = rank); `model.pth`
-is a pickle of every trained tensor: the same updates under other names, and the projections `conv1n`.
+`xy_lora/`, `yx_lora/` and, if trained, `y_lora/` each hold `pytorch_lora_weights.safetensors` (alpha =
+rank); `model.pth` is a pickle of every trained tensor: the same updates under other names, and the
+projections `conv1n`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from adapters.adapter import JointAdapter
 from adapters.base import geometry
 from adapters.config import AdapterConfig
-from adapters.store import assemble
+from adapters.store import fill
 
 _LORA = re.compile(
     r"unet\.(?P<block>.+)\.(?P<attn>attn1n|attn1|attn2)\.to_(?P<which>q|k|v|out)(\.0)?\.lora\.(?P<end>\w+)\.weight"
@@ -55,7 +56,8 @@ def load_published(
         trigger=trigger,
         base=base,
     )
-    return assemble(config, tensors, unet, source=str(folder), dtype=dtype)
+    adapter = JointAdapter(config, device=torch.device("meta"))
+    return fill(adapter, tensors, unet, source=str(folder), dtype=dtype)
 
 
 def _read_lora(folder: Path, part: str, ours: str) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ TENSORS_NAME = "adapter.safetensors"
 
 
 def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write an adapter, its tensors as `dtype` if given. Each file appears whole or not at all, the config last."""
+    """Write an adapter, its tensors as `dtype` if given. Each file appears whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in adapter.tensors()}
@@ -39,17 +39,17 @@ def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtyp
 def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> JointAdapter:
     """Read an adapter for `unet`, onto its device, as stored or as `dtype`. It is not grafted yet.
 
-    Raises `ValueError` if a file is missing, damaged or not an adapter's, if its tensors are not exactly those of
-    its config, or if it was built for another base.
+    Raises `ValueError` if a file is missing, damaged or not an adapter's, if its tensors are not exactly
+    those of its config, or if it was built for another base.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    check_base(config.base, unet, str(folder))
+    adapter = JointAdapter(read_config(folder), device=torch.device("meta"))
+    check_base(adapter.base, unet, str(folder))
     try:
         tensors = load_file(_existing(folder / TENSORS_NAME))
     except SafetensorError as error:
         raise ValueError(f"{folder / TENSORS_NAME} is damaged ({error}): fetch or save it again") from error
-    return assemble(config, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
+    return fill(adapter, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
 
 
 def read_config(folder: str | Path) -> AdapterConfig:
@@ -63,7 +63,8 @@ def read_config(folder: str | Path) -> AdapterConfig:
     if not isinstance(entries, dict) or set(entries) != known:
         found = set(entries) if isinstance(entries, dict) else set()
         raise ValueError(
-            f"{path} is no adapter config: unknown entries {sorted(found - known)}, missing {sorted(known - found)}"
+            f"{path} is no adapter config: unknown entries {sorted(found - known)}, "
+            f"missing {sorted(known - found)}"
         )
     return AdapterConfig(
         **{
@@ -75,16 +76,15 @@ def read_config(folder: str | Path) -> AdapterConfig:
     )
 
 
-def assemble(
-    config: AdapterConfig,
+def fill(
+    adapter: JointAdapter,
     tensors: Mapping[str, Tensor],
     unet: nn.Module,
     *,
     source: str,
     dtype: torch.dtype | None,
 ) -> JointAdapter:
-    """The adapter of `config` with exactly these tensors, on the UNet's device. `source` names them in errors."""
-    adapter = JointAdapter(config, device=torch.device("meta"))
+    """Give an adapter exactly these tensors, on the UNet's device. `source` names them in errors."""
     check_tensors({name: tuple(t.shape) for name, t in adapter.tensors()}, tensors, source)
     device = next(unet.parameters()).device
     adapter.fill({name: t.to(device, dtype or t.dtype) for name, t in tensors.items()})

@@ -11,6 +11,13 @@ from importlib import import_module
 
 COMMANDS = {
     "baselines": ("eval.baselines", "scores of predictions that never look at the picture"),
+    "scenes": (
+        "eval.protocols.scenes_command",
+        "estimation, generation and joint samples on held-out scenes",
+    ),
+    "nyu": ("eval.protocols.nyu", "zero-shot depth of real rooms"),
+    "vae": ("eval.protocols.vae", "what the compressor leaves of pictures and maps"),
+    "table": ("eval.protocols.results", "markdown tables from result files"),
 }
 """Name -> (module, one line of help)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -19,12 +20,13 @@ def assemble(
 ) -> None:
     """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically."""
     clip = family / "clip" / "export"
+    scheduler: Any = DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler")
     pipe = UniConPipeline(
         vae=AutoencoderKL.from_pretrained(family / "vae" / "export"),
         text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(family / "unet" / "export" / "unet"),
-        scheduler=DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler"),
+        scheduler=scheduler,
         image_encoder=CLIPVisionModelWithProjection.from_pretrained(clip / "image_encoder"),
     )
     for name in adapters:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,8 @@ class Checkpoint:
     """State after `step` optimizer steps: trained tensors, their moving average, the optimizer's state."""
 
     step: int
-    trained: dict[str, torch.Tensor]
-    average: dict[str, torch.Tensor]
+    trained: Mapping[str, torch.Tensor]
+    average: Mapping[str, torch.Tensor]
     optimizer: dict
 
 
@@ -68,5 +69,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

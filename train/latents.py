@@ -24,7 +24,7 @@ class Encoder:
     """A frozen autoencoder and text encoder that turn shards into latent shards."""
 
     def __init__(self, vae_folder: Path, clip_folder: Path, dtype: torch.dtype):
-        self.vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(dtype)
+        self.vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(dtype=dtype)
         self.text = CLIPTextModelWithProjection.from_pretrained(clip_folder / "text_encoder").eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(clip_folder / "tokenizer")
         self.dtype = dtype

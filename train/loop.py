@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -60,7 +62,7 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
             return False
     if accelerator.is_main_process:
         _load(trained, average)
-        objective.export(folder / "export")
+        _export(objective, folder / "export")
     log.close(f"{config.name}: {loop.steps} steps done, exported to {folder / 'export'}")
     return True
 
@@ -117,7 +119,7 @@ def _resume(folder: Path, trained, average, optimizer) -> int:
 
 
 @torch.no_grad()
-def _load(target: dict[str, torch.Tensor], source: dict[str, torch.Tensor]) -> None:
+def _load(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tensor]) -> None:
     if source and target.keys() != source.keys():
         changed = sorted(target.keys() ^ source.keys())[:4]
         raise ValueError(
@@ -126,6 +128,13 @@ def _load(target: dict[str, torch.Tensor], source: dict[str, torch.Tensor]) -> N
         )
     for name, value in source.items():
         target[name].copy_(value)
+
+
+def _export(objective: Objective, target: Path) -> None:
+    """Write the export under a temporary name first: its presence says that the run is complete."""
+    temporary = target.with_name(f".{target.name}_{os.getpid()}")
+    objective.export(temporary)
+    os.replace(temporary, target)
 
 
 def _share_per_process(loop: LoopConfig, num_processes: int) -> int:

@@ -97,7 +97,7 @@ def _render_shard(folder: Path, first_seed: int, config, index: int) -> None:
         "depth": np.stack([_to_uint8(depth_to_map(s.depth)[..., 0]) for s in scenes]),
         "edge": np.stack([s.edges.astype(np.uint8) * 255 for s in scenes]),
         "pose": np.stack([s.pose for s in scenes]),
-        "second": np.stack([s.second_image for s in scenes]),
+        "second": np.stack([s.second_image for s in scenes if s.second_image is not None]),
         "metres": np.stack([s.depth.astype(np.float16) for s in scenes]),
         "joints": _pad_joints([s.joints for s in scenes]),
     }
@@ -109,7 +109,7 @@ def _to_uint8(picture: np.ndarray) -> np.ndarray:
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def _pad_joints(joints: list[list[np.ndarray]], figures: int = 4) -> np.ndarray:
+def _pad_joints(joints: list[list[np.ndarray]], figures: int = 6) -> np.ndarray:
     out = np.full((len(joints), figures, 18, 3), np.nan, dtype=np.float32)
     for row, scene in zip(out, joints, strict=True):
         for place, figure in zip(row, scene, strict=False):

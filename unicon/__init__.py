@@ -10,11 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unicon.branch import Branch
     from unicon.devices import pick_dtype
+    from unicon.output import UniConOutput
+    from unicon.pipeline import UniConPipeline
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Branch": "unicon.branch",
+    "UniConOutput": "unicon.output",
+    "UniConPipeline": "unicon.pipeline",
     "pick_dtype": "unicon.devices",
 }
 

@@ -1,22 +1,27 @@
 """How are all variants of all branches asked of the UNet in one call?
 
 The seam between `unicon.sampling`, which knows levels and estimates, and `adapters`, which knows one stacked
-batch (guidance, branch, sample). Here prompts become rows, variants become guidance halves, held-clean
-branches become a cache, and outputs become clean estimates. Parameterisations and dtypes change nowhere else.
+batch (guidance, branch, sample). Here prompts become rows, variants become guidance halves, clean branches
+become a cache, and outputs become clean estimates. Parameterisations and dtypes change nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from adapters import CleanCache, Pair, joint_forward, record_clean
+from adapters import AdapterConfig, CleanCache, Pair, joint_forward, record_clean
+from unicon.branch import IMAGE
+from unicon.request import Request
 from unicon.sampling.guidance import Variant
-from unicon.sampling.levels import Levels, Schedule, clean_estimate
+from unicon.sampling.levels import Levels, Prediction, clean_estimate
+
+HeldClean = Literal["auto", "shortcut", "two_way"]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -24,74 +29,77 @@ class BranchNetwork:
     """The UNet as `unicon.sampling` wants it: `evaluate(x, levels, variants)`."""
 
     unet: UNet2DConditionModel
-    schedule: Schedule
+    prediction: Prediction
     pairs: Sequence[Pair]
     prompts: Tensor
     """Text embeddings (2, branch, sample, tokens, width): unprompted first, then prompted."""
-    cached: tuple[int, ...] = ()
-    """Held-clean branches, computed at the first call and then read from a cache."""
-    added: dict[str, Tensor] | None = None
-    """Extra conditions of the base (SDXL's `text_embeds`, `time_ids`), rows as in a prompted batch."""
+    reads_when_clean: Collection[str] = ()
+    """Adapters whose CLEAN branches go on reading; those of all others read nothing."""
+    shortcut: bool = False
+    """Compute a branch once when it is CLEAN, and answer from a cache as long as it stays there."""
     cache: CleanCache | None = field(default=None, init=False)
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
-        """Clean estimates [variant, branch, sample, C, H, W] of x [branch, sample, C, H, W]; cached branches
-        answer with themselves."""
-        if self.cached and self.cache is None:
-            self.cache = self._record(x)
-        running = [b for b in range(len(x)) if b not in self.cached]
+        """Clean estimates [variant, branch, sample, C, H, W] of x [branch, sample, C, H, W], one level per
+        branch; cached branches answer with themselves."""
+        clean = [index for index, is_clean in enumerate(levels.is_clean.tolist()) if is_clean]
+        cached = clean if self.shortcut else []
+        running = [b for b in range(len(x)) if b not in cached]
         out = joint_forward(
             self.unet,
-            self._stack(x[running], len(variants)),
-            self._timesteps(levels[running], x.shape[1], len(variants)),
+            x[running].flatten(0, 1).to(self.unet.dtype).repeat(len(variants), 1, 1, 1),
+            levels[running].timestep.float().repeat_interleave(x.shape[1]).repeat(len(variants)),
             self._texts(variants, running),
-            pairs=self._pairs_of(variants, x.shape[1]),
+            pairs=self._pairs(clean, variants, x.shape[1]),
             num_branches=len(x),
             num_guidance=len(variants),
-            added_cond_kwargs=self.added,
-            cache=self.cache,
-        )
-        out = out.unflatten(0, (len(variants), len(running), -1))
-        estimates = x.expand(len(variants), *x.shape).clone() if self.cached else None
-        answers = torch.stack([clean_estimate(o, x[running], levels[running], self.schedule.prediction) for o in out])
-        if estimates is None:
-            return answers.to(x.dtype)
-        estimates[:, running] = answers.to(x.dtype)
+            cache=self._cache(x, cached, variants),
+        ).unflatten(0, (len(variants), len(running), -1))
+        answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
+        estimates = x.expand(len(variants), *x.shape).clone()
+        estimates[:, running] = torch.stack(answers)
         return estimates
 
-    def _record(self, x: Tensor) -> CleanCache:
-        branches = list(self.cached)
-        return record_clean(
-            self.unet,
-            x[branches].flatten(0, 1).to(self.unet.dtype),
-            torch.zeros(len(branches) * x.shape[1], device=x.device),
-            self.prompts[1][branches].flatten(0, 1),
-            pairs=self.pairs,
-            branches=branches,
-            added_cond_kwargs=self.added,
-        )
+    def forget(self) -> None:
+        """Drop the cache: a latent it was made from has changed."""
+        self.cache = None
 
-    def _stack(self, x: Tensor, num_variants: int) -> Tensor:
-        return x.flatten(0, 1).to(self.unet.dtype).repeat(num_variants, 1, 1, 1)
+    def _cache(self, x: Tensor, cached: list[int], variants: Sequence[Variant]) -> CleanCache | None:
+        """Keys and values of the clean branches, recorded when they become clean."""
+        if not cached:
+            return None
+        if self.cache is None or self.cache.branches != tuple(cached):
+            # One half serves all, unless a clean branch has an unprompted half of its own.
+            same = torch.equal(self.prompts[0, cached], self.prompts[1, cached])
+            halves = [Variant()] if same else variants
+            self.cache = record_clean(
+                self.unet,
+                x[cached].flatten(0, 1).to(self.unet.dtype).repeat(len(halves), 1, 1, 1),
+                0.0,
+                self._texts(halves, cached),
+                pairs=self.pairs,
+                branches=cached,
+                num_guidance=len(halves),
+            )
+        return self.cache
 
-    def _timesteps(self, levels: Levels, num_samples: int, num_variants: int) -> Tensor:
-        return levels.timestep.float().repeat_interleave(num_samples).repeat(num_variants)
+    def _texts(self, variants: Sequence[Variant], branches: list[int]) -> Tensor:
+        return torch.cat([self.prompts[int(v.text), branches].flatten(0, 1) for v in variants])
 
-    def _texts(self, variants: Sequence[Variant], running: list[int]) -> Tensor:
-        return torch.cat([self.prompts[int(v.text)][running].flatten(0, 1) for v in variants])
+    def _pairs(self, clean: list[int], variants: Sequence[Variant], num_samples: int) -> list[Pair]:
+        """The pairs, without reads of clean branches and in guidance halves that ask each branch alone."""
+        joint = torch.tensor([float(v.joint) for v in variants])[:, None].expand(-1, num_samples)
 
-    def _pairs_of(self, variants: Sequence[Variant], num_samples: int) -> list[Pair]:
-        """The pairs with their reads switched off in the guidance halves that ask each branch on its own."""
-        if all(v.joint for v in variants):
-            return list(self.pairs)
-        on = torch.tensor([float(v.joint) for v in variants])[:, None].expand(-1, num_samples)
+        def reads(pair: Pair, branch: int, weight: float | Tensor) -> float | Tensor:
+            if branch in clean and pair.adapter not in self.reads_when_clean:
+                return 0.0
+            return weight if all(v.joint for v in variants) or _is_zero(weight) else joint * weight
+
         return [
-            Pair(
-                image=p.image,
-                condition=p.condition,
-                adapter=p.adapter,
-                image_weight=0.0 if _is_zero(p.image_weight) else on * p.image_weight,
-                condition_weight=0.0 if _is_zero(p.condition_weight) else on * p.condition_weight,
+            replace(
+                p,
+                image_weight=reads(p, p.image, p.image_weight),
+                condition_weight=reads(p, p.condition, p.condition_weight),
             )
             for p in self.pairs
         ]
@@ -99,3 +107,49 @@ class BranchNetwork:
 
 def _is_zero(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and weight == 0.0
+
+
+def branch_network(
+    unet: UNet2DConditionModel,
+    prediction: Prediction,
+    request: Request,
+    configs: Mapping[str, AdapterConfig],
+    prompts: Tensor,
+    held_clean: HeldClean,
+) -> BranchNetwork:
+    """The network of a call, its image paired with every condition.
+
+    Raises ValueError for a shortcut that an adapter does not allow.
+    """
+    configs = {name: configs[name] for name in request.branches if name != IMAGE}
+    pairs = [
+        Pair(
+            image=0,
+            condition=index,
+            adapter=name,
+            image_weight=float(request.branches[name].weight),
+            condition_weight=float(request.branches[name].reads),
+        )
+        for index, name in enumerate(configs, start=1)
+    ]
+    return BranchNetwork(
+        unet=unet,
+        prediction=prediction,
+        pairs=pairs,
+        prompts=prompts.to(unet.dtype),
+        reads_when_clean=[name for name, config in configs.items() if config.reads_when_clean],
+        shortcut=_shortcut(held_clean, [n for n, config in configs.items() if not config.allows_shortcut]),
+    )
+
+
+def _shortcut(held_clean: HeldClean, refusing: Sequence[str]) -> bool:
+    """Whether clean branches are computed once."""
+    if held_clean not in ("auto", "shortcut", "two_way"):
+        raise ValueError(f"held_clean is {held_clean!r}; choose auto, shortcut or two_way")
+    if held_clean == "shortcut" and refusing:
+        raise ValueError(
+            f"held_clean='shortcut', but adapter {refusing[0]!r} reads both ways in every step (its config "
+            "has reads_when_clean or a fused or shared projection, as published adapters do); use "
+            "'two_way' or 'auto'"
+        )
+    return held_clean != "two_way" and not refusing

@@ -6,8 +6,8 @@ Pictures are float tensors (sample, 3, H, W) in [0, 1] here. Reading files and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,59 +16,81 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unicon.data.photos import load_photo
+
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
+SLACK = 1e-3
+"""How far a float picture may leave [0, 1], as resizing and decoding do; it is clipped."""
 
 
 def as_pictures(value: Any, name: str) -> Tensor:
-    """PIL image, array (H, W), (H, W, C) or (N, H, W, C), tensor (C, H, W) or (N, C, H, W), or a list of them.
+    """A file, PIL image, array (H, W), (H, W, C) or (N, H, W, C), tensor (H, W), (C, H, W) or (N, C, H, W),
+    or a list of them, as float32 (N, 3, H, W) in [0, 1].
 
-    Returns float32 (N, 3, H, W) in [0, 1]; uint8 is divided by 255, one channel repeated, an alpha channel
-    laid over white. Raises ValueError naming `name` for other kinds, shapes, ranges, and pictures of different
-    sizes.
+    uint8 is divided by 255, one channel repeated, a fourth laid over white as alpha. Raises ValueError naming
+    `name` for other kinds, shapes, ranges, and pictures of different sizes.
     """
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
         raise ValueError(f"{name}: got an empty list; give at least one picture")
     parts = [_one(v, name) for v in values]
-    sizes = {tuple(p.shape[-2:]) for p in parts}
+    sizes = {(p.shape[-2], p.shape[-1]) for p in parts}
     if len(sizes) > 1:
-        raise ValueError(f"{name}: pictures of one call share a size, got {sorted(sizes)}; resize them, or call twice")
+        raise ValueError(
+            f"{name}: pictures of one call share a size, got {sorted(sizes)}; resize them, or call twice"
+        )
     return torch.cat(parts)
 
 
 def _one(value: Any, name: str) -> Tensor:
-    if isinstance(value, PIL.Image.Image):
-        picture = torch.from_numpy(np.asarray(_flatten_alpha(value)).copy()).permute(2, 0, 1)[None]
-    elif isinstance(value, np.ndarray):
-        picture = _from_array(value, name)
+    """One value of a list as (n, 3, H, W) in [0, 1]."""
+    if isinstance(value, (str, Path, PIL.Image.Image)):
+        value = np.asarray(load_photo(value))
+    if isinstance(value, np.ndarray):
+        tensor = _channels_first(value)
     elif isinstance(value, Tensor):
-        picture = value[None] if value.ndim == 3 else value
+        tensor = value[None] if value.ndim == 2 else value
     else:
-        raise ValueError(f"{name}: got a {type(value).__name__}; give a PIL image, an array, a tensor, or a list of them")
-    if picture.ndim != 4 or picture.shape[1] not in (1, 3):
-        raise ValueError(f"{name}: got shape {tuple(value.shape)}; expected 1 or 3 channels: (H, W, 3) array or (3, H, W) tensor")
-    scaled = picture.float() / 255 if picture.dtype == torch.uint8 else picture.float()
-    low, high = scaled.aminmax()
-    if not (torch.isfinite(low) and torch.isfinite(high)) or low < 0 or high > 1:
-        raise ValueError(f"{name}: values run from {low:.3g} to {high:.3g}; floats must lie in [0, 1], or give uint8")
-    return scaled.expand(-1, 3, -1, -1)
+        raise ValueError(
+            f"{name}: got a {type(value).__name__}; give a file, a PIL image, an array, a tensor, or a list "
+            "of them"
+        )
+    tensor = tensor[None] if tensor.ndim == 3 else tensor
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3, 4) or tensor.numel() == 0:
+        raise ValueError(
+            f"{name}: got shape {tuple(value.shape)}; expected 1, 3 or 4 channels: (H, W, 3) array or "
+            "(3, H, W) tensor"
+        )
+    return _three_channels(_in_range(tensor, name))
 
 
-def _from_array(value: np.ndarray, name: str) -> Tensor:
-    if value.dtype != np.uint8 and not np.issubdtype(value.dtype, np.floating):
-        raise ValueError(f"{name}: array of {value.dtype}; give uint8, or floats in [0, 1]")
-    if value.ndim == 2:
-        value = value[..., None]
-    if value.ndim == 3:
-        value = value[None]
-    return torch.from_numpy(np.ascontiguousarray(value)).movedim(-1, 1)
+def _channels_first(array: np.ndarray) -> Tensor:
+    """(H, W), (H, W, C) or (N, H, W, C) -> the same with channels before H."""
+    array = array[..., None] if array.ndim == 2 else array
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, -3)))
 
 
-def _flatten_alpha(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+def _in_range(tensor: Tensor, name: str) -> Tensor:
+    """Float32 in [0, 1]."""
+    if tensor.dtype == torch.uint8:
+        return tensor.float() / 255
+    if not (tensor.is_floating_point() or tensor.dtype == torch.bool):
+        raise ValueError(f"{name}: values are {tensor.dtype}; give uint8, bool, or floats in [0, 1]")
+    values = tensor.detach().float()
+    low, high = (float(v) for v in values.aminmax())
+    if not (low >= -SLACK and high <= 1 + SLACK):  # also where they are NaN
+        raise ValueError(
+            f"{name}: values run from {low:.3g} to {high:.3g}; floats must lie in [0, 1], or give uint8"
+        )
+    return values.clamp(0, 1)
+
+
+def _three_channels(pictures: Tensor) -> Tensor:
+    if pictures.shape[1] == 4:
+        alpha = pictures[:, 3:]
+        return pictures[:, :3] * alpha + (1 - alpha)
+    return pictures.expand(-1, 3, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +107,7 @@ class Frame:
 
     @classmethod
     def of(cls, height: int, width: int, multiple: int, longest: int | None = None) -> Frame:
-        """A frame for (height, width) pixels, worked on with its longer side at `longest` (None: as it is)."""
+        """A frame for (height, width) pixels, its longer side worked on at `longest` (None: as it is)."""
         scale = longest / max(height, width) if longest else 1.0
         return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), multiple)
 
@@ -112,7 +134,7 @@ class Frame:
 
 
 def resize(pictures: Tensor, height: int, width: int, *, sharp: bool = False) -> Tensor:
-    """(N, C, H, W) to another size, bicubic with antialiasing, or nearest where `sharp`; values stay in [0, 1]."""
+    """(N, C, H, W) to another size, values in [0, 1]: bicubic with antialiasing, nearest if `sharp`."""
     if tuple(pictures.shape[-2:]) == (height, width):
         return pictures
     if sharp:
@@ -124,28 +146,18 @@ def as_output(pictures: Tensor, output_type: str) -> list[PIL.Image.Image] | np.
     """(N, 3, H, W) in [0, 1] as a list of PIL images, an array (N, H, W, 3), or the tensor itself."""
     if output_type == "pt":
         return pictures
-    arrays = pictures.float().movedim(1, -1).cpu().numpy()
+    arrays = as_array(pictures)
     if output_type == "np":
         return arrays
     return [PIL.Image.fromarray(a) for a in (arrays * 255).round().astype(np.uint8)]
+
+
+def as_array(pictures: Tensor) -> np.ndarray:
+    """(..., 3, H, W) -> float32 (..., H, W, 3)."""
+    return pictures.float().movedim(-3, -1).cpu().numpy()
 
 
 def check_output_type(output_type: str) -> None:
     """ValueError unless it is one of pil, np, pt, latent."""
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}")
-
-
-def repeat_to(pictures: Tensor, num: int, name: str) -> Tensor:
-    """Pictures for `num` samples: one is used for all; ValueError if the number fits neither."""
-    if len(pictures) not in (1, num):
-        raise ValueError(f"{name}: got {len(pictures)} pictures for {num} samples; give 1 or {num}")
-    return pictures.expand(num, *pictures.shape[1:])
-
-
-def ensemble(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation over the first axis (member, ...), the deviation averaged over the 3 channels."""
-    return maps.mean(0), maps.std(0, unbiased=len(maps) > 1).mean(-3)
-
-
-Pictures = Sequence[Any]

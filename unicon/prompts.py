@@ -1,28 +1,122 @@
-"""How do prompts become rows of text embeddings?"""
+"""How do prompts become text embeddings for every branch and sample?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.utils import logging
 from torch import Tensor
 
+from unicon.batch import Batch
+from unicon.branch import IMAGE
+from unicon.request import Request
 
-def join_trigger(trigger: str, prompt: str | Sequence[str] | None) -> str | list[str]:
-    """The adapter's trigger words before a prompt, or before each of several."""
-    if prompt is None or isinstance(prompt, str):
-        return trigger + (prompt or "")
-    return [trigger + p for p in prompt]
+logger = logging.get_logger(__name__)
+
+Words = str | Sequence[str] | None
 
 
-def encode_prompts(tokenizer: Any, text_encoder: Any, texts: list[list[str]], device: torch.device) -> Tensor:
-    """Last hidden states (len(texts) * len(texts[0]), tokens, width); equal texts are encoded once."""
-    flat = [t for row in texts for t in row]
-    unique = list(dict.fromkeys(flat))
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Embeddings:
+    """The user's own text embeddings of the image, (1 or input, tokens, width), in place of its prompts."""
+
+    prompted: Tensor | None
+    unprompted: Tensor | None
+
+    def check(self, tokens: int, width: int) -> None:
+        for name, value in (("prompt_embeds", self.prompted), ("negative_prompt_embeds", self.unprompted)):
+            if value is not None and (value.ndim != 3 or tuple(value.shape[1:]) != (tokens, width)):
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)}; expected (sample, {tokens}, {width})"
+                )
+
+
+def count_prompts(request: Request, embeddings: Embeddings) -> dict[str, int]:
+    """How many prompts each branch was given in lists; ValueError for what is no prompt, or given twice."""
+    image, counts = request.branches[IMAGE], {}
+    for name, words, own in (
+        ("prompt", image.prompt, embeddings.prompted),
+        ("negative_prompt", image.negative_prompt, embeddings.unprompted),
+    ):
+        if own is not None:
+            counts[f"{name}_embeds"] = len(own)
+            if words is not None:
+                raise ValueError(f"{name} and {name}_embeds are both given; keep one")
+    for branch, asked in request.branches.items():
+        for kind, words in (("prompt", asked.prompt), ("negative_prompt", asked.negative_prompt)):
+            if words is None or isinstance(words, str):
+                continue
+            if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
+                raise ValueError(
+                    f"{branch}: {kind} is {words!r}; give a text, or a list of texts, one per sample"
+                )
+            counts[f"{branch} {kind}"] = len(words)
+    return counts
+
+
+def branch_embeddings(
+    request: Request,
+    batch: Batch,
+    triggers: Mapping[str, str],
+    embeddings: Embeddings,
+    *,
+    tokenizer: Any,
+    text_encoder: Any,
+    device: torch.device,
+) -> Tensor:
+    """Text embeddings (2, branch, sample, tokens, width), unprompted first.
+
+    Where a branch is unguided, its unprompted half has its prompt: the image's unprompted half reads it as
+    it is.
+    """
+    texts = [batch.texts(words) for words in _words(request, triggers)]
+    rows = encode_prompts(tokenizer, text_encoder, texts, device)
+    rows = rows.unflatten(0, (len(request.branches), 2, batch.num_samples)).transpose(0, 1).contiguous()
+    embeddings.check(*rows.shape[-2:])
+    for half, own in enumerate((embeddings.unprompted, embeddings.prompted)):
+        if own is not None:
+            rows[half, 0] = batch.spread(own.to(rows))
+    for index, scale in enumerate(request.text_scales.values()):
+        if scale == 1:
+            rows[0, index] = rows[1, index]
+    return rows
+
+
+def encode_prompts(
+    tokenizer: Any, text_encoder: Any, texts: Sequence[Sequence[str]], device: torch.device
+) -> Tensor:
+    """Last hidden states (number of all texts, tokens, width), row after row.
+
+    Equal texts are encoded once. One longer than the tokenizer takes is cut, with a warning in the log.
+    """
+    flat = [text for row in texts for text in row]
+    unique = {text: index for index, text in enumerate(dict.fromkeys(flat))}
+    most = tokenizer.model_max_length
+    for text, ids in zip(unique, tokenizer(list(unique), verbose=False).input_ids, strict=True):
+        if len(ids) > most:
+            logger.warning(f"the prompt {text!r} has {len(ids)} tokens; those after the {most}th are ignored")
     tokens = tokenizer(
-        unique, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        list(unique), padding="max_length", max_length=most, truncation=True, return_tensors="pt"
     )
-    rows = text_encoder(tokens.input_ids.to(device))
-    states = rows.last_hidden_state
-    return states[torch.tensor([unique.index(t) for t in flat], device=device)]
+    states = text_encoder(tokens.input_ids.to(device)).last_hidden_state
+    return states[torch.tensor([unique[text] for text in flat], device=states.device)]
+
+
+def _words(request: Request, triggers: Mapping[str, str]) -> list[Words]:
+    """The negative prompt and the prompt of every branch, those of conditions with their trigger words."""
+    words: list[Words] = []
+    for name, branch in request.branches.items():
+        prompt = request.branches[IMAGE].prompt if branch.prompt is None else branch.prompt
+        for own in (branch.negative_prompt, prompt):
+            # A condition's empty prompt keeps its trigger: it says which kind of map it is.
+            words.append(own if name == IMAGE else _after(triggers[name], own))
+    return words
+
+
+def _after(trigger: str, words: Words) -> Words:
+    return (
+        trigger + (words or "") if words is None or isinstance(words, str) else [trigger + w for w in words]
+    )

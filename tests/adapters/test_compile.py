@@ -25,9 +25,6 @@ def compile_blocks(unet: torch.nn.Module) -> torch.nn.Module:
     return unet
 
 
-compilers = pytest.mark.parametrize("compiler", [compile_whole, compile_blocks])
-
-
 def two_way(unet: torch.nn.Module) -> torch.Tensor:
     gated = (Pair(image=0, condition=1, adapter="depth", condition_weight=torch.tensor([0.0, 1.0])),)
     return tiny.two_way(unet, items=4, pairs=gated)
@@ -42,9 +39,16 @@ def shortcut(unet: torch.nn.Module) -> torch.Tensor:
 
 
 @torch.no_grad()
-@compilers
-@pytest.mark.parametrize("mode, merged", [(two_way, False), (shortcut, True)])
-def test_compiles_whole(compiler, mode, merged):
+@pytest.mark.parametrize(
+    "compiler, mode, merged",
+    [
+        (compile_whole, two_way, False),
+        (compile_blocks, shortcut, True),
+        pytest.param(compile_whole, shortcut, True, marks=pytest.mark.slow),
+        pytest.param(compile_blocks, two_way, False, marks=pytest.mark.slow),
+    ],
+)
+def test_no_graph_break(compiler, mode, merged):
     unet = tiny.tiny_unet()
     graft(unet, {"depth": tiny.trained(unet)})
     if merged:
@@ -53,6 +57,7 @@ def test_compiles_whole(compiler, mode, merged):
     torch.testing.assert_close(mode(compiler(unet)), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_step_compiles():
     unet = tiny.tiny_unet().requires_grad_(False)
     adapter = tiny.trained(unet).requires_grad_(True)
@@ -61,6 +66,7 @@ def test_training_step_compiles():
     assert all(p.grad is not None for p in adapter.parameters())
 
 
+@pytest.mark.slow
 def test_next_step_does_not_recompile():
     unet = tiny.tiny_unet()
     graft(unet, {"depth": tiny.trained(unet)})

@@ -48,7 +48,7 @@ def test_guidance_halves_and_samples_do_not_mix(merged):
 @torch.no_grad()
 @BOTH
 def test_several_adapters_sum_on_one_image(merged):
-    """To first order in the weights, an image that reads two maps receives the sum of what each gives alone."""
+    """To first order in the weights, an image that reads two maps receives what each gives alone, summed."""
     unet = make_unet(merged=merged).double()
     sample, timestep, text = tiny.batch(3)
 
@@ -138,7 +138,7 @@ def test_a_weight_per_sample_is_that_weight_for_each(merged, shape):
     "config", [{}, {"condition_lora": False}, {"pool_keys": 2}, {"skip_blocks": ("mid_block",)}]
 )
 def test_shortcut_is_the_gated_two_way_run(merged, held, config):
-    """Training gates a CLEAN branch's reading off with per-sample weights; a run computes that branch only once."""
+    """Training gates a CLEAN branch's reading off with per-sample weights; a run computes it only once."""
     unet = make_unet(merged=merged, **config)
     sample, timestep, text = tiny.batch(4)
     clean, runs = (0, 1) if held == "image" else (1, 0)

@@ -1,4 +1,4 @@
-"""Does joint attention compute what the published code computes (tensors made with it, see the fixture's README)?"""
+"""Does joint attention compute what the published code computes? The tensors were made with it."""
 
 from __future__ import annotations
 

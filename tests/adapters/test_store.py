@@ -137,7 +137,7 @@ def test_other_bases(folder):
     )
     rejects(
         folder,
-        r"mid_block.*is BlockGeometry.*context=12.* there and .*context=24",
+        r"transformer_blocks.0 is BlockGeometry.*context=12.* there and .*context=24",
         tiny.tiny_unet(cross_attention_dim=24),
     )
     rejects(folder, "its latents have 4 channels, this base's 9", tiny.tiny_unet(in_channels=9))

@@ -19,7 +19,8 @@ def test_scenes_and_their_sheet_are_written_the_same_for_the_same_seed(tmp_path,
     files = sorted(file.relative_to(tmp_path / "a") for file in (tmp_path / "a").rglob("*") if file.is_file())
     assert len(files) > 2
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
-    assert Image.open(tmp_path / "a" / "sheet.png").width > 6 * 160
+    with Image.open(tmp_path / "a" / "sheet.png") as sheet:
+        assert sheet.width > 6 * 160
     assert "2 scenes and sheet.png" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -144,16 +144,17 @@ class UnetGeometry(Protocol):
 def new_unet(geometry: UnetGeometry, latent_shape: tuple[int, ...], context: int) -> UNet2DConditionModel:
     """A UNet with random weights for latents (C, h, w) and text embeddings `context` wide."""
     channels = geometry.channels
-    return UNet2DConditionModel(
-        sample_size=latent_shape[-1],
-        in_channels=latent_shape[0],
-        out_channels=latent_shape[0],
-        block_out_channels=channels,
-        layers_per_block=geometry.layers_per_block,
-        cross_attention_dim=context,
-        attention_head_dim=[c // geometry.head_width for c in channels],
-        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
-        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
-        norm_num_groups=16,
-        use_linear_projection=True,
-    )
+    config: dict[str, Any] = {
+        "sample_size": latent_shape[-1],
+        "in_channels": latent_shape[0],
+        "out_channels": latent_shape[0],
+        "block_out_channels": channels,
+        "layers_per_block": geometry.layers_per_block,
+        "cross_attention_dim": context,
+        "attention_head_dim": [c // geometry.head_width for c in channels],
+        "down_block_types": ("CrossAttnDownBlock2D",) * len(channels),
+        "up_block_types": ("CrossAttnUpBlock2D",) * len(channels),
+        "norm_num_groups": 16,
+        "use_linear_projection": True,
+    }
+    return UNet2DConditionModel(**config)

@@ -104,16 +104,16 @@ class ClipObjective(Objective):
 
     def export(self, folder: Path) -> None:
         """Write `text_encoder`, `image_encoder` (both with projections) and `tokenizer`."""
-        text = CLIPTextModelWithProjection(self.clip.config.text_config)
+        text = CLIPTextModelWithProjection(self.clip.text_model.config)
         text.text_model.load_state_dict(self.clip.text_model.state_dict())
         text.text_projection.load_state_dict(self.clip.text_projection.state_dict())
-        image = CLIPVisionModelWithProjection(self.clip.config.vision_config)
+        image = CLIPVisionModelWithProjection(self.clip.vision_model.config)
         image.vision_model.load_state_dict(self.clip.vision_model.state_dict())
         image.visual_projection.load_state_dict(self.clip.visual_projection.state_dict())
         text.save_pretrained(folder / "text_encoder")
         image.save_pretrained(folder / "image_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        scale = {"logit_scale": float(self.clip.logit_scale.exp())}
+        scale = {"logit_scale": self.clip.logit_scale.exp().item()}
         (folder / "clip.json").write_text(json.dumps(scale, indent=2))
 
 

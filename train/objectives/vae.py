@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,18 +53,17 @@ class VaeObjective(Objective):
         self.photos = open_shards(folder / config.photos) if config.photos else None
         depth = len(config.channels)
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        self.vae = AutoencoderKL(
-            in_channels=3,
-            out_channels=3,
-            down_block_types=("DownEncoderBlock2D",) * depth,
-            up_block_types=("UpDecoderBlock2D",) * depth,
-            block_out_channels=config.channels,
-            layers_per_block=1,
-            latent_channels=config.latent_channels,
-            norm_num_groups=8,
-            mid_block_add_attention=False,
-            sample_size=128,
-        )
+        geometry: dict[str, Any] = {
+            "down_block_types": ("DownEncoderBlock2D",) * depth,
+            "up_block_types": ("UpDecoderBlock2D",) * depth,
+            "block_out_channels": config.channels,
+            "layers_per_block": 1,
+            "latent_channels": config.latent_channels,
+            "norm_num_groups": 8,
+            "mid_block_add_attention": False,
+            "sample_size": 128,
+        }
+        self.vae = AutoencoderKL(**geometry)
 
     @property
     def num_items(self) -> int:
@@ -108,7 +108,7 @@ class VaeObjective(Objective):
     def export(self, folder: Path) -> None:
         """Write the autoencoder with each latent channel's mean removed and the overall scale recorded."""
         self.vae.eval()
-        sample = np.linspace(0, len(self.scenes) - 1, 256).astype(np.int64)
+        sample = np.unique(np.linspace(0, len(self.scenes) - 1, 256).astype(np.int64))
         pictures = (
             torch.from_numpy(self.scenes.gather("image", sample)).permute(0, 3, 1, 2).float() / 127.5 - 1
         )
@@ -143,7 +143,10 @@ def centre_latents(vae: AutoencoderKL, mean: torch.Tensor) -> None:
     The encoder's last convolution gives the shifted mean, the decoder's first adds it back: the same
     autoencoder, whose latents a scheduler that knows one scaling factor can use.
     """
-    channels = len(mean)
-    vae.quant_conv.bias[:channels] -= mean
-    kernel = vae.post_quant_conv.weight[:, :, 0, 0]
-    vae.post_quant_conv.bias += kernel @ mean
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    assert into is not None
+    assert into.bias is not None
+    assert out_of is not None
+    assert out_of.bias is not None
+    into.bias[: len(mean)] -= mean
+    out_of.bias += out_of.weight[:, :, 0, 0] @ mean

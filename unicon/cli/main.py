@@ -39,17 +39,26 @@ class Command:
 
 
 COMMANDS = (
+    Command(name="demo", module="unicon.cli.demo", help="draw and measure every direction"),
+    Command(name="generate", module="unicon.cli.generate", help="draw, edit or complete a picture"),
+    Command(name="estimate", module="unicon.cli.estimate", help="estimate maps of photographs"),
+    Command(name="joint", module="unicon.cli.joint", help="draw a picture and its maps together"),
     Command(
-        name="train", module="unicon.cli.launch", help="train a base, an adapter or a recipe's part of them",
+        name="train",
+        module="unicon.cli.launch",
+        help="train a base, an adapter or a recipe's part of them",
         passes_on=True,
     ),
     Command(
-        name="eval", module="unicon.cli.launch", help="measure maps and pictures against ground truth",
+        name="eval",
+        module="unicon.cli.launch",
+        help="measure maps and pictures against ground truth",
         passes_on=True,
     ),
     Command(name="scenes", module="unicon.cli.scenes", help="render procedural scenes with exact maps"),
+    Command(name="limits", module="unicon.cli.limits", help="measure which pictures are familiar to a base"),
     Command(name="doctor", module="unicon.cli.doctor", help="check this installation and say what mends it"),
-)  # fmt: skip
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,17 +16,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser, out="out/scenes")
     parser.add_argument("--count", type=int, default=8, metavar="N", help="number of scenes (default 8)")
     parser.add_argument("--size", type=int, default=128, metavar="PX", help="side in pixels (default 128)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--held-out", action="store_true", help="only kinds and lights training never sees")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Write the scenes that are not there yet, and the sheet."""
+    from unicon.data.scenes import render, write_scenes
+
     if args.count < 1:
         raise ValueError(f"--count must be at least 1, got {args.count}")
     out, config = Path(args.out), scene_config(size=args.size, held_out=args.held_out)
     seeds = range(args.seed, args.seed + args.count)
-    from unicon.data.scenes import render, write_scenes
-
-    write_scenes(out, seeds, config)
+    write_scenes(out, seeds, config, num_workers=args.workers)
     sheet([render(seed, config) for seed in seeds[:SHEET_ROWS]]).save(out / "sheet.png")
     print(f"{args.count} scenes and sheet.png in {out}")
 

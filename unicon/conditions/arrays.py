@@ -15,7 +15,8 @@ def as_map(value: np.ndarray, name: str) -> np.ndarray:
     array = np.asarray(value)
     if array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(
-            f"{name} has shape {array.shape}; expected (height, width, 3): move channels last, one picture at a time"
+            f"{name} has shape {array.shape}; expected (height, width, 3): "
+            "move channels last, one picture at a time"
         )
     if array.dtype == np.uint8:
         return array.astype(np.float32) / 255
@@ -42,7 +43,9 @@ def as_plane(value: np.ndarray, name: str) -> np.ndarray:
 
 def _check_values(array: np.ndarray, name: str, low: float, high: float) -> None:
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinite values; expected finite numbers: fill or mask them first")
+        raise ValueError(
+            f"{name} holds NaN or infinite values; expected finite numbers: fill or mask them first"
+        )
     # A decoder overshoots by rounding errors, so a hair outside of the range is clipped by the caller's use.
     if array.size and (array.min() < low - 1e-3 or array.max() > high + 1e-3):
         raise ValueError(

@@ -18,12 +18,14 @@ def edges_to_map(edges: np.ndarray) -> np.ndarray:
     """Edges (H, W), bool -> picture float32 (H, W, 3): 1 on edges, 0 elsewhere."""
     array = np.asarray(edges)
     if array.ndim != 2 or array.dtype != bool:
-        raise ValueError(f"edges are {array.dtype} of shape {array.shape}; expected bool (height, width): compare first")
+        raise ValueError(
+            f"edges are {array.dtype} of shape {array.shape}; expected bool (height, width): compare first"
+        )
     return np.repeat(array[..., None], 3, axis=-1).astype(np.float32)
 
 
 def map_to_edges(picture: np.ndarray, threshold: float = 0.35) -> np.ndarray:
-    """Read lines back: picture (H, W, 3), uint8 or [0, 1], possibly blurred -> bool (H, W), about one pixel wide.
+    """Picture of lines (H, W, 3), uint8 or [0, 1], perhaps blurred -> bool (H, W), about one pixel wide.
 
     A pixel is kept where it is bright enough and on the ridge of its line, and the line is not a speck.
     """
@@ -39,7 +41,10 @@ def edge_strength(picture: np.ndarray) -> np.ndarray:
 
 
 def canny(image: np.ndarray, low: float = 80.0, high: float = 180.0) -> np.ndarray:
-    """Canny edges (1986) of a picture (H, W, 3), uint8 or [0, 1] -> bool (H, W); thresholds on a scale to 255 x 4."""
+    """Canny edges (1986) of a picture (H, W, 3), uint8 or [0, 1] -> bool (H, W).
+
+    The thresholds are for the Sobel gradient of 8-bit grey, which reaches about 1000.
+    """
     if not 0 <= low <= high:
         raise ValueError(f"thresholds are low={low}, high={high}; expected 0 <= low <= high: swap them")
     grey = cv2.cvtColor(as_bytes(image, "image"), cv2.COLOR_RGB2GRAY)

@@ -1,7 +1,7 @@
 """How does a depth map become a picture, and back? (3 channels in [0, 1], near is bright, linear in depth)
 
-The picture keeps depth up to a scale and a shift, which is all that an evaluation with a fitted scale and shift
-needs. Also a palette for showing depth to people. Leaves out metric depth.
+The picture keeps depth up to a scale and a shift, which is all that an evaluation with a fitted scale and
+shift needs. Also a palette for showing depth to people. Leaves out metric depth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STOPS = np.array([
 
 
 def depth_to_map(depth: np.ndarray) -> np.ndarray:
-    """Depth (H, W) in any linear unit -> picture float32 (H, W, 3): its 2% to 98% quantiles to 1 .. 0, clipped.
+    """Depth (H, W) in any linear unit -> float32 (H, W, 3): its 2% to 98% quantiles to 1 .. 0, clipped.
 
     Raises ValueError for another shape and for values that are not finite.
     """
@@ -29,12 +29,12 @@ def depth_to_map(depth: np.ndarray) -> np.ndarray:
 
 
 def map_to_depth(picture: np.ndarray) -> np.ndarray:
-    """Picture (H, W, 3), uint8 or [0, 1] -> depth float32 (H, W) in [0, 1], far is large; scale and shift are open."""
+    """Picture (H, W, 3), uint8 or [0, 1] -> float32 (H, W) in [0, 1]: depth up to scale and shift."""
     return 1 - np.clip(as_map(picture, "depth map").mean(axis=-1), 0, 1)
 
 
 def depth_in_colour(depth: np.ndarray) -> np.ndarray:
-    """Depth (H, W) in any linear unit -> uint8 (H, W, 3), from dark violet (far) through red to pale yellow (near)."""
+    """Depth (H, W) -> uint8 (H, W, 3), from dark violet (far) through red to pale yellow (near)."""
     position = depth_to_map(depth)[..., 0] * (len(_STOPS) - 1)
     low = np.minimum(position.astype(int), len(_STOPS) - 2)
     share = (position - low)[..., None]

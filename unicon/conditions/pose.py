@@ -1,10 +1,10 @@
 """How are 18 OpenPose joints drawn as a coloured picture, and read back from one?
 
-Joints are float (18, 3) arrays ``[x, y, visible]`` in pixels with pixel centres at integers. Leaves out finding
-people in photographs.
+Joints are float (18, 3) arrays ``[x, y, visible]`` in pixels with pixel centres at integers. Leaves out
+finding people in photographs.
 
-Reading works from colours: every joint is a disc of its own hue, every limb a darker line of its own hue. Each
-joint's colour gives candidates, and limbs decide which candidates belong to one person.
+Reading works from colours: every joint is a disc of its own hue, every limb a darker line of its own hue.
+Each joint's colour gives candidates, and limbs decide which candidates belong to one person.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ import numpy as np
 from unicon.conditions.arrays import as_map
 
 JOINT_NAMES = (
-    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
-    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
-    "right_ear", "left_ear",
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
+    "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
 )  # fmt: skip
 LIMBS = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
-    (0, 14), (14, 16), (0, 15), (15, 17),
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 COLOURS = np.array([
-    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
-    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255),
-    (255, 0, 255), (255, 0, 170), (255, 0, 85),
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0),
+    (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
+    (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 ], np.uint8)  # fmt: skip
 LIMB_BRIGHTNESS = 0.6
 _SHIFT = 4  # binary digits after the point in OpenCV's drawing coordinates
-_MIN_DISC = .33  # least mean agreement of a disc with its joint's colour
+_SHARPENING = 0.7
+_DISC_BLUR = 0.25  # of the radius of a disc
+_MIN_DISC = 0.20  # least mean agreement of a disc with its joint's colour
 _MIN_LIMB = 0.30  # least agreement of a line with its limb's colour, plus a bonus for short ones
-_MIN_SHARE = .45  # of the best disc of the same joint; crossing limbs blend into fainter false ones
-_DISC_WEIGHT = 0.4
+_MIN_SHARE = 0.75  # of the best disc of the same joint; crossing limbs blend into fainter false ones
+_MIN_EVEN = 0.70  # of the median over joints of the brightest agreement; limbs reach 0.6
+_DISC_WEIGHT = 0.9
 _MIN_JOINTS = 4
 _WIDEST_GAP = 1.6
 _FACE = (0, 14, 15, 16, 17)
 # Joints of the face hide each other in small drawings, so any two may be tied by nearness alone.
 _TIES = tuple((a, b) for i, a in enumerate(_FACE) for b in _FACE[i + 1 :]) + tuple((1, a) for a in _FACE[1:])
-
 _BONES = LIMBS + _TIES + ((2, 5), (8, 11), (2, 8), (5, 11))
 
 
@@ -49,7 +51,9 @@ def check_joints(joints: np.ndarray) -> np.ndarray:
     """Return joints as float64 (18, 3) or raise ``ValueError``."""
     array = np.asarray(joints, dtype=np.float64)
     if array.shape != (18, 3):
-        raise ValueError(f"joints have shape {array.shape}; expected (18, 3): one [x, y, visible] row per joint")
+        raise ValueError(
+            f"joints have shape {array.shape}; expected (18, 3): one [x, y, visible] row per joint"
+        )
     if not np.isfinite(array).all():
         raise ValueError("joints hold values that are not finite; expected numbers: set visible to 0 instead")
     return array
@@ -58,7 +62,8 @@ def check_joints(joints: np.ndarray) -> np.ndarray:
 def draw_pose(people: Sequence[np.ndarray], size: int | tuple[int, int]) -> np.ndarray:
     """Draw people on black: uint8 (height, width, 3). Limbs are as bright as 60% of a joint.
 
-    ``size`` is the side or (height, width) in pixels. Limb width follows the picture size and suits 128 pixels.
+    ``size`` is the side or (height, width) in pixels. Limb width follows the picture size and suits 128
+    pixels.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 8 or width < 8:
@@ -88,25 +93,38 @@ def _draw_one(canvas: np.ndarray, joints: np.ndarray, thick: int, radius: float)
 
 
 def read_pose(picture: np.ndarray) -> list[np.ndarray]:
-    """People in a drawing (H, W, 3), uint8 or [0, 1], possibly blurred -> joints (18, 3), those with most first.
+    """Drawing (H, W, 3), uint8 or [0, 1], perhaps blurred -> joints (18, 3) of people, the surest first.
 
     Joints that are not found have visible 0. A person needs at least 4 joints.
     """
-    colours = as_map(picture, "pose map")
+    raw = as_map(picture, "pose map")
+    colours = _sharpened(raw)
     radius = _disc_radius(*colours.shape[:2])
     candidates = [_discs(plane, radius) for plane in _agreements(colours)]
+    candidates = _as_bright_as_discs(candidates, _agreements(raw))
     people = _group(colours, candidates)
     found = [_as_joints(person, candidates) for person in people]
     return sorted((j for j in found if j[:, 2].sum() >= _MIN_JOINTS), key=lambda j: -j[:, 2].sum())
 
 
+def _sharpened(colours: np.ndarray) -> np.ndarray:
+    """Undo some of a decoder's blur, which mixes the hues of discs that touch."""
+    spread = min(colours.shape[:2]) / 128
+    return np.clip(colours + _SHARPENING * (colours - cv2.GaussianBlur(colours, (0, 0), spread)), 0, 1)
+
+
 def _agreements(colours: np.ndarray) -> np.ndarray:
-    """How much each pixel (..., 3) looks like each of the 18 colours (18, ...): its share of the colour less twice
-    its distance from that share; 0 for all colours but the most alike, because neighbouring hues are close."""
+    """How much each pixel (..., 3) looks like each of the 18 colours (18, ...), in [0, 1].
+
+    Its share of the colour less twice its distance from that share; 0 for all but the most alike colour,
+    because neighbouring hues are close.
+    """
     targets = COLOURS.astype(np.float32) / 255
     norms = (targets * targets).sum(axis=1)
     shares = np.moveaxis(colours @ targets.T / norms, -1, 0)
-    squares = (colours * colours).sum(axis=-1)[None] - shares**2 * norms.reshape(-1, *[1] * (colours.ndim - 1))
+    squares = (colours * colours).sum(axis=-1)[None] - shares**2 * norms.reshape(
+        -1, *[1] * (colours.ndim - 1)
+    )
     rests = np.sqrt(np.maximum(squares, 0) / norms.reshape(-1, *[1] * (colours.ndim - 1)))
     alike = np.clip(np.clip(shares, 0, 1.0) - 2 * rests, 0, 1)
     return np.where(squares <= squares.min(axis=0) + 1e-4, alike, 0)
@@ -114,7 +132,7 @@ def _agreements(colours: np.ndarray) -> np.ndarray:
 
 def _discs(agreement: np.ndarray, radius: float) -> np.ndarray:
     """Centres and scores (n, 3) as [x, y, score] of spots as large as a disc, best first."""
-    smooth = cv2.GaussianBlur(agreement.astype(np.float32), (0, 0), 0.55 * radius)
+    smooth = cv2.GaussianBlur(agreement.astype(np.float32), (0, 0), _DISC_BLUR * radius)
     reach = 2 * int(np.ceil(1.6 * radius)) + 1
     peak = (smooth >= cv2.dilate(smooth, np.ones((reach, reach), np.uint8))) & (smooth > _MIN_DISC)
     spots = []
@@ -125,20 +143,38 @@ def _discs(agreement: np.ndarray, radius: float) -> np.ndarray:
     return np.array(kept, dtype=float).reshape(-1, 3)[:12]
 
 
+def _as_bright_as_discs(candidates: list[np.ndarray], likeness: np.ndarray) -> list[np.ndarray]:
+    """Candidates without those on mere limbs, which are darker than discs however blurred a drawing is."""
+    window = np.ones((3, 3), np.uint8)
+    bright = [
+        cv2.dilate(plane.astype(np.float32), window)[
+            found[:, 1].round().astype(int), found[:, 0].round().astype(int)
+        ]
+        for plane, found in zip(likeness, candidates, strict=True)
+    ]
+    best = [values.max() for values in bright if len(values)]
+    floor = _MIN_EVEN * float(np.median(best)) if best else 0.0
+    return [found[values >= floor] for found, values in zip(candidates, bright, strict=True)]
+
+
 def _centroid(weight: np.ndarray, x: int, y: int, reach: int) -> tuple[float, float]:
     top, left = max(y - reach, 0), max(x - reach, 0)
     patch = weight[top : y + reach + 1, left : x + reach + 1] ** 2
     rows, columns = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
-    return float(left + (patch * columns).sum() / patch.sum()), float(top + (patch * rows).sum() / patch.sum())
+    return float(left + (patch * columns).sum() / patch.sum()), float(
+        top + (patch * rows).sum() / patch.sum()
+    )
 
 
-def _limb_score(likeness: np.ndarray,  start: np.ndarray, end: np.ndarray) -> float:
+def _limb_score(likeness: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
     """Mean agreement with the limb's colour along the line between two joints, and a bonus for nearness."""
     along = end - start
     length = max(float(np.hypot(*along)), 1e-6)
     across = np.array([-along[1], along[0]]) / length
     steps = np.linspace(0.15, 0.85, 11)[:, None, None]
-    x, y = np.moveaxis(np.round(start + steps * along + across * np.array([-1, 0, 1])[:, None]).astype(int), -1, 0)
+    x, y = np.moveaxis(
+        np.round(start + steps * along + across * np.array([-1, 0, 1])[:, None]).astype(int), -1, 0
+    )
     x, y = np.clip(x, 0, likeness.shape[1] - 1), np.clip(y, 0, likeness.shape[0] - 1)
     seen = float(likeness[y, x].max(axis=1).mean())
     return seen + 0.4 * float(np.exp(-length / _reach(likeness)))  # discs cover most of a short limb
@@ -172,7 +208,12 @@ def _group(colours: np.ndarray, candidates: list[np.ndarray]) -> list[dict[int, 
 def _merge_fragments(people: list[dict[int, int]], candidates: list[np.ndarray]) -> None:
     """Unite parts that share no joint and are nearest where a body could connect them."""
     while True:
-        pairs = [(_gap(a, b, candidates), a, b) for i, a in enumerate(people) for b in people[i + 1 :] if not a.keys() & b.keys()]
+        pairs = [
+            (_gap(a, b, candidates), a, b)
+            for i, a in enumerate(people)
+            for b in people[i + 1 :]
+            if not a.keys() & b.keys()
+        ]
         gap, a, b = min(pairs, key=lambda pair: pair[0], default=(np.inf, {}, {}))
         if gap > _WIDEST_GAP:
             return
@@ -180,15 +221,19 @@ def _merge_fragments(people: list[dict[int, int]], candidates: list[np.ndarray])
 
 
 def _gap(a: dict[int, int], b: dict[int, int], candidates: list[np.ndarray]) -> float:
-    """Distance between parts of a body at their nearest bones, in units of half of the larger one's extent."""
+    """Distance between parts of a body at their nearest bones, in half extents of the larger one."""
     spots = [{joint: candidates[joint][place][:2] for joint, place in part.items()} for part in (a, b)]
     extent = max(float(np.ptp(np.array(list(part.values())), axis=0).max()) for part in spots)
     bones = [(i, j) for first, second in _BONES for i, j in ((first, second), (second, first))]
-    gaps = [float(np.hypot(*(spots[0][i] - spots[1][j]))) for i, j in bones if i in spots[0] and j in spots[1]]
+    gaps = [
+        float(np.hypot(*(spots[0][i] - spots[1][j]))) for i, j in bones if i in spots[0] and j in spots[1]
+    ]
     return min(gaps, default=np.inf) / (0.5 * extent + 2)
 
 
-def _links(colours: np.ndarray, candidates: list[np.ndarray]) -> list[tuple[float, tuple[int, int], tuple[int, int]]]:
+def _links(
+    colours: np.ndarray, candidates: list[np.ndarray]
+) -> list[tuple[float, tuple[int, int], tuple[int, int]]]:
     """Possible limbs as (score, (joint, candidate), (joint, candidate))."""
     links, likeness = [], _agreements(_pure_hues(colours))
     for number, (a, b) in enumerate(LIMBS + _TIES):

@@ -20,8 +20,8 @@ MIN_SIDE_PX = 8
 def load_photo(source: str | Path | PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
     """A file, PIL image or array -> PIL image in mode RGB, upright.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool or floats in [0, 1]. Of an animation
-    the first frame is taken. Raises ValueError naming the file, the rule and the remedy.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool or floats in [0, 1]. Of an
+    animation the first frame is taken. Raises ValueError naming the file, the rule and the remedy.
     """
     if isinstance(source, (str, Path)):
         return _from_file(Path(source))
@@ -30,7 +30,7 @@ def load_photo(source: str | Path | PIL.Image.Image | np.ndarray) -> PIL.Image.I
     if isinstance(source, np.ndarray):
         return _from_array(source)
     raise ValueError(
-        f"photo is a {type(source).__name__}; expected a path, a PIL image or an array: convert it to one of these"
+        f"photo is a {type(source).__name__}; expected a path, a PIL image or an array: convert it"
     )
 
 
@@ -44,7 +44,11 @@ def list_photos(source: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder; check the spelling and the current folder")
-    found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    found = [
+        p
+        for p in path.iterdir()
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    ]
     if not found:
         raise ValueError(f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
     return sorted(found)
@@ -66,7 +70,9 @@ def _from_file(path: Path) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(_huge(str(path), str(error))) from error
     except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}") from error
+        raise ValueError(
+            f"{path}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
+        ) from error
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{path}: is truncated or damaged ({error}); copy or download it again") from error
 
@@ -80,7 +86,9 @@ def _check_size(image: PIL.Image.Image, name: str) -> None:
     if width * height > MAX_MEGAPIXELS * 1e6:
         raise ValueError(_huge(name, f"has {width} x {height} pixels"))
     if min(width, height) < MIN_SIDE_PX:
-        raise ValueError(f"{name}: has {width} x {height} pixels; expected at least {MIN_SIDE_PX} each way: use a larger one")
+        raise ValueError(
+            f"{name}: has {width} x {height} pixels; at least {MIN_SIDE_PX} are needed: use a larger one"
+        )
 
 
 def _upright_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
@@ -101,10 +109,12 @@ def _over_white(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
-    """Grey of 16 or 32 bits: integers on a scale to 65535 (or 255 when all are small), floats on one to 1 or 255."""
+    """Grey of 16 or 32 bits: integers to 65535 (32 bits: or to 255), floats to 1 or 255."""
     plane = values.astype(np.float64)
     if not np.isfinite(plane).all() or plane.min() < 0:
-        raise ValueError(f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255")
+        raise ValueError(
+            f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255"
+        )
     top = 1.0 if values.dtype.kind == "f" and plane.max() <= 1 else 255.0 if plane.max() <= 255 else 65535.0
     if values.dtype == np.uint16:
         top = 65535.0
@@ -132,9 +142,12 @@ def _to_bytes(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint16:
         return np.round(array / 257.0).astype(np.uint8)
     if array.dtype.kind != "f":
-        raise ValueError(f"array has values of type {array.dtype}; expected uint8, uint16, bool or floats in [0, 1]")
+        raise ValueError(
+            f"array has values of type {array.dtype}; expected uint8, uint16, bool or floats in [0, 1]"
+        )
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
         raise ValueError(
-            f"array holds values from {array.min():.3g} to {array.max():.3g}; expected floats in [0, 1]: divide by 255?"
+            f"array holds values from {array.min():.3g} to {array.max():.3g}; "
+            "expected floats in [0, 1]: divide by 255?"
         )
     return np.round(array.astype(np.float64) * 255).astype(np.uint8)

@@ -22,6 +22,6 @@ from .render import Scene, render
 
 __all__ = [
     "FAR_M", "HELD_OUT_KINDS", "HELD_OUT_LIGHTS", "HELD_OUT_STYLES", "KINDS", "LIGHTS", "SETTINGS", "STYLES",
-    "TRAIN_KINDS", "TRAIN_LIGHTS", "TRAIN_STYLES", "Scene", "SceneConfig", "read_depth", "render", "scenes_dataset",
-    "write_scenes",
+    "TRAIN_KINDS", "TRAIN_LIGHTS", "TRAIN_STYLES", "Scene", "SceneConfig", "read_depth", "render",
+    "scenes_dataset", "write_scenes",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .colours import article
-from .objects import Subject
+from .subject import Subject
 
 Rng = np.random.Generator
 
@@ -23,7 +23,9 @@ def _named(subjects: list[Subject]) -> list[str]:
     phrases: list[str] = []
     for word in dict.fromkeys(words):
         count = words.count(word)
-        phrases.append(article(word) if count == 1 else f"{('two', 'three', 'four', 'five', 'six')[count - 2]} {word}s")
+        phrases.append(
+            article(word) if count == 1 else f"{('two', 'three', 'four', 'five', 'six')[count - 2]} {word}s"
+        )
     return phrases
 
 

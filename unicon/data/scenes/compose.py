@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .config import KINDS_OF_SETTING, LIGHTS_OF_SETTING, SceneConfig, usable_settings
+from .fields import outdoor_field
 from .figures import Wardrobe, draw_wardrobe, person
 from .lights import Light, draw_light
-from .objects import BUILDERS, Subject
+from .objects import BUILDERS
 from .raycast import Camera
+from .rooms import room
 from .shading import look_at
-from .surroundings import Surroundings, outdoor_field, room, tabletop
+from .subject import Subject
+from .surroundings import Surroundings
+from .tabletops import tabletop
 
 Rng = np.random.Generator
 
@@ -61,8 +65,9 @@ def draw_setting(rng: Rng, config: SceneConfig) -> tuple[str, str]:
 
 def draw_subjects(rng: Rng, config: SceneConfig, setting: str) -> list[Subject]:
     """Main subjects for a setting; required kinds come first."""
-    fitting = [k for k in KINDS_OF_SETTING[setting] if k in config.kinds]
-    forced = [k for k in KINDS_OF_SETTING[setting] if k in config.require_kinds]
+    allowed = [k for k in KINDS_OF_SETTING[setting] if k not in config.exclude_kinds]
+    fitting = [k for k in allowed if k in config.kinds]
+    forced = [k for k in allowed if k in config.require_kinds]
     share = np.array([0.28, 0.30, 0.22, 0.12, 0.05, 0.03][: config.max_subjects])
     count = 1 + int(rng.choice(len(share), p=share / share.sum()))
     weight = np.array([KIND_WEIGHT.get(k, 1.0) for k in fitting])
@@ -82,17 +87,21 @@ def natural_scale(subject: Subject, setting: str) -> float:
     return TABLETOP_SCALE.get(subject.kind, 0.5) if setting == "tabletop" else 1.0
 
 
-def build_surroundings(rng: Rng, setting: str, light: str, photos: int) -> Surroundings:
-    """Surroundings of a setting."""
-    if setting == "room":
-        return room(rng, photos)
-    return outdoor_field(rng, light) if setting == "field" else tabletop(rng, photos)
+def build_surroundings(
+    rng: Rng, setting: str, light: str, photos: int, exclude: tuple[str, ...]
+) -> Surroundings:
+    """Surroundings of a setting; `photos` is the number of photographs at hand."""
+    if setting == "field":
+        return outdoor_field(rng, light, exclude)
+    return room(rng, photos, exclude) if setting == "room" else tabletop(rng, photos, exclude)
 
 
 _EYE_HEIGHT = {"room": (1.0, 1.75), "field": (0.9, 1.8), "tabletop": (0.3, 0.75)}
 
 
-def compose(rng: Rng, config: SceneConfig, setting: str, light: str, subjects: list[Subject], around: Surroundings) -> Stage:
+def compose(
+    rng: Rng, config: SceneConfig, setting: str, light: str, subjects: list[Subject], around: Surroundings
+) -> Stage:
     """Place subjects, camera and light."""
     fov = np.deg2rad(rng.uniform(45, 75) if setting == "room" else rng.uniform(42, 66))
     focal = 0.5 * config.size / np.tan(fov / 2)
@@ -100,14 +109,20 @@ def compose(rng: Rng, config: SceneConfig, setting: str, light: str, subjects: l
     placed = place(rng, setting, subjects, around, float(np.tan(fov / 2)))
     target, reach = focus(placed)
     low = np.array([p.position[1] + 0.5 * p.subject.height_m * p.scale for p in placed]).mean()
-    aim = np.array([target[0] * rng.uniform(0.75, 1.0), 0.75 * low + 0.25 * eye[1] * rng.uniform(0.6, 1.1), target[2]])
+    aim = np.array(
+        [target[0] * rng.uniform(0.75, 1.0), 0.75 * low + 0.25 * eye[1] * rng.uniform(0.6, 1.1), target[2]]
+    )
     camera = look_at(eye, aim, focal, config.size, float(rng.normal(0, 0.025)))
     camera = back_off(camera, placed, around)
     lamp = draw_light(rng, light, setting, target, reach)
-    return Stage(setting, placed, around, camera, lamp, reach + 0.4, float(rng.random()) if rng.random() < 0.7 else 0.0)
+    return Stage(
+        setting, placed, around, camera, lamp, reach + 0.4, float(rng.random()) if rng.random() < 0.7 else 0.0
+    )
 
 
-def place(rng: Rng, setting: str, subjects: list[Subject], around: Surroundings, half_view: float) -> list[Placed]:
+def place(
+    rng: Rng, setting: str, subjects: list[Subject], around: Surroundings, half_view: float
+) -> list[Placed]:
     """Positions on the floor, in view and apart from each other; what does not fit is dropped."""
     placed: list[Placed] = []
     for subject in sorted(subjects, key=lambda s: -s.radius_m):
@@ -117,7 +132,11 @@ def place(rng: Rng, setting: str, subjects: list[Subject], around: Surroundings,
             z = _distance(rng, setting, subject, scale, half_view) * (1 + 0.02 * attempt)
             x = rng.uniform(-1, 1) * max(0.62 * half_view * z - 0.6 * radius, 0.05)
             spot = np.array([x, 0.0, z])
-            if _apart(placed, spot, radius, 0.75 if attempt < 12 else 0.3) and around.inside(spot, radius * 0.85) or (not placed and attempt == 23):
+            if (
+                _apart(placed, spot, radius, 0.75 if attempt < 12 else 0.3)
+                and around.inside(spot, radius * 0.85)
+                or (not placed and attempt == 23)
+            ):
                 placed.append(Placed(subject, spot, _facing(rng, subject), scale))
                 break
     return placed
@@ -130,7 +149,9 @@ def _apart(placed: list[Placed], spot: np.ndarray, radius: float, clear: float) 
         if np.hypot(*(other.position - spot)[[0, 2]]) < 0.95 * far:
             return False
         angle = abs(spot[0] / spot[2] - other.position[0] / other.position[2])
-        if angle < clear * (0.7 * radius / spot[2] + 0.7 * other.subject.radius_m * other.scale / other.position[2]):
+        if angle < clear * (
+            0.7 * radius / spot[2] + 0.7 * other.subject.radius_m * other.scale / other.position[2]
+        ):
             return False
     return True
 
@@ -151,7 +172,9 @@ def _distance(rng: Rng, setting: str, subject: Subject, scale: float, half_view:
 
 def _facing(rng: Rng, subject: Subject) -> float:
     if subject.kind == "person":
-        return float(np.pi + rng.normal(0, 0.75)) if rng.random() < 0.85 else float(rng.uniform(-np.pi, np.pi))
+        return (
+            float(np.pi + rng.normal(0, 0.75)) if rng.random() < 0.85 else float(rng.uniform(-np.pi, np.pi))
+        )
     if subject.kind in ("shelf", "sofa", "bed", "house"):
         return float(np.pi + rng.uniform(-0.9, 0.9))
     return float(rng.uniform(-np.pi, np.pi))
@@ -204,6 +227,7 @@ def later_moment(rng: Rng, config: SceneConfig, stage: Stage, light: str) -> Sta
     """The same subjects in new poses and places, sometimes under another light."""
     worn = [p.subject.wardrobe for p in stage.placed]
     subjects = [
-        person(rng, wear) if isinstance(wear, Wardrobe) else p.subject for p, wear in zip(stage.placed, worn, strict=True)
+        person(rng, wear) if isinstance(wear, Wardrobe) else p.subject
+        for p, wear in zip(stage.placed, worn, strict=True)
     ]
     return compose(rng, config, stage.setting, light, subjects, stage.around)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 SETTINGS = ("room", "field", "tabletop")
 KINDS = (
-    "person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "mug", "bottle", "vase", "table",
-    "chair", "stool", "sofa", "bed", "shelf", "lamp", "plant", "tree", "house", "car", "dog", "horse", "mushroom",
+    "person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "mug", "bottle", "vase",
+    "table", "chair", "stool", "sofa", "bed", "shelf", "lamp", "plant", "tree", "house", "car", "dog",
+    "horse", "mushroom",
 )  # fmt: skip
 LIGHTS = ("sun", "overcast", "lamp", "window", "sunset", "spot", "two_colour")
 STYLES = ("photo", "watercolour", "ink", "poster", "pixel", "neon")
@@ -34,13 +35,18 @@ class SceneConfig:
     settings: tuple[str, ...] = SETTINGS
     """Surroundings to draw from."""
     kinds: tuple[str, ...] = TRAIN_KINDS
-    """Kinds of main objects to draw from; kinds that do not fit a setting are skipped there."""
+    """Kinds of main objects to draw from; kinds that do not fit a setting are skipped there.
+
+    Surroundings hold furniture, plants, far trees and houses besides, but nothing of HELD_OUT_KINDS.
+    """
     lights: tuple[str, ...] = TRAIN_LIGHTS
     """Lights to draw from."""
     styles: tuple[str, ...] = TRAIN_STYLES
     """Finishing styles to draw from; every other output is independent of the style."""
     require_kinds: tuple[str, ...] = ()
     """One of these kinds is the first subject of every scene (it must also fit a chosen setting)."""
+    exclude_kinds: tuple[str, ...] = ()
+    """Kinds that occur nowhere, not even as furniture of the surroundings."""
     max_subjects: int = 5
     """Most main objects in a scene, 1 to 6."""
     second_view: bool = True
@@ -55,18 +61,27 @@ class SceneConfig:
             raise ValueError(f"size is {self.size}; expected 32 to 1024 pixels: choose a size in that range")
         if not 1 <= self.max_subjects <= 6:
             raise ValueError(f"max_subjects is {self.max_subjects}; expected 1 to 6: lower it or raise it")
-        for field, allowed in (("settings", SETTINGS), ("kinds", KINDS), ("lights", LIGHTS), ("styles", STYLES)):
+        for field, allowed in (
+            ("settings", SETTINGS),
+            ("kinds", KINDS),
+            ("lights", LIGHTS),
+            ("styles", STYLES),
+        ):
             _check_names(field, getattr(self, field), allowed, may_be_empty=False)
         _check_names("require_kinds", self.require_kinds, KINDS, may_be_empty=True)
+        _check_names("exclude_kinds", self.exclude_kinds, KINDS, may_be_empty=True)
         _check_fit(self)
 
 
 KINDS_OF_SETTING = {
-    "room": ("person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "vase", "table", "chair",
+    "room": ("person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "vase", "table",
+             "chair",
              "stool", "sofa", "bed", "shelf", "lamp", "plant", "dog", "mushroom"),
-    "field": ("person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "chair", "table", "tree",
+    "field": ("person", "ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "chair", "table",
+              "tree",
               "house", "car", "dog", "horse", "mushroom", "plant"),
-    "tabletop": ("ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "mug", "bottle", "vase", "plant",
+    "tabletop": ("ball", "box", "cylinder", "cone", "ring", "pyramid", "capsule", "mug", "bottle", "vase",
+                 "plant",
                  "mushroom", "lamp", "car", "dog", "horse", "house"),
 }  # fmt: skip
 LIGHTS_OF_SETTING = {
@@ -80,7 +95,8 @@ def usable_settings(config: SceneConfig) -> tuple[str, ...]:
     """The chosen settings in which at least one chosen kind and one chosen light can occur."""
     usable = []
     for setting in config.settings:
-        kinds = set(config.require_kinds or config.kinds) & set(KINDS_OF_SETTING[setting])
+        kinds = set(config.require_kinds or config.kinds) - set(config.exclude_kinds)
+        kinds &= set(KINDS_OF_SETTING[setting])
         if kinds and set(config.lights) & set(LIGHTS_OF_SETTING[setting]):
             usable.append(setting)
     return tuple(usable)

@@ -1,7 +1,7 @@
 """How do scenes become a ``datasets.IterableDataset``?
 
-Rendered while iterating, split by seed, so that any number of workers or processes see each scene once. Leaves out
-files (``files``).
+Rendered while iterating, split by seed, so that any number of workers or processes see each scene once.
+Leaves out files (``files``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def scenes_dataset(
 ) -> datasets.IterableDataset:
     """Scenes of the seeds `seed` to `seed + num - 1` as a stream of `num_shards` parts (at most `num`).
 
-    Columns: image, pose, appearance uint8 (S, S, 3); depth float32 (S, S) in metres; edges uint8 (S, S) of 0 and 1;
-    joints (people, 18, 3); caption, second_caption; seed. Without `second_view` appearance and its caption are
-    absent. Needs the extra `train`.
+    Columns: image, pose, appearance uint8 (S, S, 3); depth float32 (S, S) in metres; edges uint8 (S, S) of
+    0 and 1; joints (people, 18, 3); caption, second_caption; seed. Without `second_view` appearance and its
+    caption are absent. Needs the extra `train`.
     """
     if num < 1 or num_shards < 1:
         raise ValueError(f"num is {num} and num_shards {num_shards}; expected at least 1 each: raise them")

@@ -1,7 +1,8 @@
 """Which pixels would a person trace as edges?
 
-Contours of things, creases, and borders between clearly different surface colours, from exact buffers at pixel
-centres; fine texture is already left out of the albedo that arrives here. Lines are one pixel wide where possible.
+Contours of things, creases, and borders between clearly different surface colours, from exact buffers at
+pixel centres; fine texture is already left out of the albedo that arrives here. Lines are one pixel wide
+where possible.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ SHORTEST_PX = 5
 
 
 def edge_map(z, world, normal, albedo, thing, part, flat) -> np.ndarray:
-    """Bool (S, S) from planar depth, points, normals, edge albedo (linear), thing and part numbers, flat faces."""
+    """Bool (S, S) from depth, points, normals, edge albedo (linear), thing and part numbers, flat faces."""
     colour = np.clip(albedo, 0, 1) ** (1 / 2.2)
     edges = np.zeros(z.shape, bool)
     for axis in (0, 1):
-        a, b = (slice(None, -1), slice(1, None)) if axis == 0 else ((slice(None), slice(None, -1)), (slice(None), slice(1, None)))
+        a, b = (
+            (slice(None, -1), slice(1, None))
+            if axis == 0
+            else ((slice(None), slice(None, -1)), (slice(None), slice(1, None)))
+        )
         jump, other = _breaks(z, world, normal, colour, thing, part, flat, a, b)
         nearer_a = z[a] <= z[b]
         edges[a] |= (jump & nearer_a) | other

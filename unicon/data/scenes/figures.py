@@ -1,7 +1,7 @@
 """How does a person stand, walk or sit, and where are the 18 joints?
 
-A figure is capsules around a jointed skeleton; poses are joint angles with random spread. Frame: y up, front +z,
-so the person's right side is at -x. Leaves out drawing the joints (``unicon.conditions.pose``).
+A figure is capsules around a jointed skeleton; poses are joint angles with random spread. Frame: y up,
+front +z, so the person's right side is at -x. Leaves out drawing the joints (``unicon.conditions.pose``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .colours import HAIRS, PATTERN_WORD, SKINS, article, contrast_with, jitter, painted, pick_name, plain
-from .objects import Subject
-from .shapes import BOX, ELLIPSOID, FRUSTUM, Assembly, Material, rotation_x, rotation_y, rotation_z
+from .shapes import (
+    BOX,
+    ELLIPSOID,
+    FRUSTUM,
+    Assembly,
+    Material,
+    frame_along,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+)
+from .subject import Subject
 
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
 class Limbs:
-    """Angles in radians, right then left: forward swing, outward spread, bend of elbow or knee, turn of the arm."""
+    """Radians, right then left: forward swing, outward spread, bend of elbow or knee, turn of the arm."""
 
     arm_swing: tuple[float, float] = (0.0, 0.0)
     arm_spread: tuple[float, float] = (0.12, 0.12)
@@ -35,14 +45,16 @@ class Limbs:
 
 ACTIVITIES: dict[str, tuple[Limbs, ...]] = {
     "standing": (
-        Limbs(), Limbs(arm_spread=(0.5, 0.5), elbow=(1.5, 1.5), arm_twist=(-1.2, 1.2), arm_swing=(-0.3, -0.3)),
+        Limbs(),
+        Limbs(arm_spread=(0.5, 0.5), elbow=(1.5, 1.5), arm_twist=(-1.2, 1.2), arm_swing=(-0.3, -0.3)),
         Limbs(arm_swing=(0.3, 0.3), elbow=(1.6, 1.6), arm_twist=(0.9, -0.9), arm_spread=(0.05, 0.05)),
     ),
     "walking": (
         Limbs(arm_swing=(0.45, -0.4), elbow=(0.4, 0.25), leg_swing=(-0.4, 0.45), knee=(0.35, 0.1), lean=0.05),
     ),
     "running": (
-        Limbs(arm_swing=(0.8, -0.7), elbow=(1.5, 1.5), leg_swing=(-0.35, 1.05), knee=(1.2, 1.0), lean=0.25, lift=0.03),
+        Limbs(arm_swing=(0.8, -0.7), elbow=(1.5, 1.5), leg_swing=(-0.35, 1.05), knee=(1.2, 1.0), lean=0.25,
+              lift=0.03),
     ),
     "waving": (
         Limbs(arm_swing=(0.0, 0.0), arm_spread=(1.9, 0.12), elbow=(0.9, 0.15), arm_twist=(1.57, 0.0)),
@@ -54,7 +66,8 @@ ACTIVITIES: dict[str, tuple[Limbs, ...]] = {
     ),
     "with arms wide": (Limbs(arm_spread=(1.5, 1.5), elbow=(0.08, 0.08), leg_spread=(0.18, 0.18)),),
     "sitting": (
-        Limbs(leg_swing=(1.5, 1.5), knee=(1.5, 1.5), arm_swing=(0.5, 0.5), elbow=(0.6, 0.6), leg_spread=(0.14, 0.14)),
+        Limbs(leg_swing=(1.5, 1.5), knee=(1.5, 1.5), arm_swing=(0.5, 0.5), elbow=(0.6, 0.6),
+              leg_spread=(0.14, 0.14)),
         Limbs(leg_swing=(1.45, 1.4), knee=(1.4, 1.2), arm_swing=(0.25, 0.3), elbow=(1.1, 0.9), lean=0.15),
     ),
     "jumping": (
@@ -62,20 +75,24 @@ ACTIVITIES: dict[str, tuple[Limbs, ...]] = {
         Limbs(arm_swing=(2.6, 2.6), leg_swing=(0.6, 0.2), knee=(1.3, 1.1), lift=0.16),
     ),
     "kicking": (
-        Limbs(leg_swing=(1.15, -0.1), knee=(0.15, 0.15), arm_swing=(-0.5, 0.6), arm_spread=(0.5, 0.7), lean=-0.18),
+        Limbs(leg_swing=(1.15, -0.1), knee=(0.15, 0.15), arm_swing=(-0.5, 0.6), arm_spread=(0.5, 0.7),
+              lean=-0.18),
     ),
     "throwing": (
-        Limbs(arm_swing=(2.3, 0.9), arm_spread=(0.5, 0.2), elbow=(1.3, 0.3), leg_swing=(-0.35, 0.4), knee=(0.2, 0.25), lean=0.12),
+        Limbs(arm_swing=(2.3, 0.9), arm_spread=(0.5, 0.2), elbow=(1.3, 0.3), leg_swing=(-0.35, 0.4),
+              knee=(0.2, 0.25), lean=0.12),
     ),
     "dancing": (
-        Limbs(arm_spread=(2.4, 1.1), elbow=(0.7, 1.2), arm_twist=(1.57, -1.57), leg_swing=(0.1, 0.7), leg_spread=(0.05, 0.35), knee=(0.1, 1.3), sway=0.15),
+        Limbs(arm_spread=(2.4, 1.1), elbow=(0.7, 1.2), arm_twist=(1.57, -1.57), leg_swing=(0.1, 0.7),
+              leg_spread=(0.05, 0.35), knee=(0.1, 1.3), sway=0.15),
     ),
     "pointing": (
         Limbs(arm_swing=(1.5, 0.0), arm_spread=(0.1, 0.15), elbow=(0.06, 0.2)),
         Limbs(arm_spread=(1.5, 0.3), elbow=(0.05, 1.4), arm_twist=(0.0, 1.2)),
     ),
     "crouching": (
-        Limbs(leg_swing=(1.7, 1.5), knee=(2.2, 2.1), leg_spread=(0.2, 0.2), arm_swing=(0.9, 0.9), elbow=(0.6, 0.6), lean=0.4),
+        Limbs(leg_swing=(1.7, 1.5), knee=(2.2, 2.1), leg_spread=(0.2, 0.2), arm_swing=(0.9, 0.9),
+              elbow=(0.6, 0.6), lean=0.4),
     ),
 }  # fmt: skip
 _WEIGHTS = {"standing": 2.2, "walking": 2.0, "waving": 1.4, "sitting": 1.6}
@@ -178,7 +195,8 @@ def draw_wardrobe(rng: Rng) -> Wardrobe:
     lower_words = f"{bottom} " + ("skirt" if skirt else "trousers" if long_legs else "shorts")
     stature = rng.uniform(1.1, 1.4) if child else rng.uniform(1.55, 1.7) if woman else rng.uniform(1.65, 1.88)
     return Wardrobe(
-        noun, woman, float(stature), float(rng.uniform(0.92, 1.15)), plain(rng, SKINS[rng.integers(len(SKINS))]),
+        noun, woman, float(stature), float(rng.uniform(0.92, 1.15)),
+        plain(rng, SKINS[rng.integers(len(SKINS))]),
         plain(rng, HAIRS[rng.integers(len(HAIRS))]), bool(woman and rng.random() < 0.75),
         replace(shirt, specular=0.03), shirt_words, replace(lower, specular=0.03), lower_words,
         plain(rng, jitter(rng, ((0.1, 0.1, 0.1), (0.9, 0.9, 0.9), (0.4, 0.25, 0.15))[rng.integers(3)])),
@@ -206,8 +224,6 @@ def _dress(parts: Assembly, at: dict[str, np.ndarray], wear: Wardrobe) -> None:
         top, length = pelvis + 0.03 * up, 0.0
         axis = 0.8 * (low - top)
         length = float(np.linalg.norm(axis))
-        from .shapes import frame_along
-
         parts.add(FRUSTUM, top + axis / 2, (0.085 * w, 0.15 * w, length / 2), wear.lower, frame_along(axis))
 
 
@@ -217,11 +233,19 @@ def _head(parts: Assembly, at: dict[str, np.ndarray], wear: Wardrobe) -> None:
     parts.add(ELLIPSOID, head, (0.056, 0.074, 0.064), wear.skin, frame)
     parts.add(ELLIPSOID, head + 0.022 * up - 0.016 * ahead, (0.061, 0.067, 0.061), wear.hair, frame)
     if wear.long_hair:
-        parts.limb(head + 0.01 * up - 0.035 * ahead, head - 0.12 * up - 0.045 * ahead, 0.052, 0.035, wear.hair)
+        parts.limb(
+            head + 0.01 * up - 0.035 * ahead, head - 0.12 * up - 0.045 * ahead, 0.052, 0.035, wear.hair
+        )
     parts.add(ELLIPSOID, head + 0.064 * ahead - 0.008 * up, (0.010, 0.014, 0.012), wear.skin, frame)
     eye = Material("plain", (0.12, 0.09, 0.08), (0.1, 0.1, 0.1))
     for side in (-1, 1):
-        parts.add(ELLIPSOID, head + side * 0.024 * at["across"] + 0.056 * ahead + 0.012 * up, (0.009, 0.008, 0.007), eye, frame)
+        parts.add(
+            ELLIPSOID,
+            head + side * 0.024 * at["across"] + 0.056 * ahead + 0.012 * up,
+            (0.009, 0.008, 0.007),
+            eye,
+            frame,
+        )
 
 
 def _arm(parts: Assembly, at: dict[str, np.ndarray], wear: Wardrobe, i: int) -> None:
@@ -236,7 +260,9 @@ def _leg(parts: Assembly, at: dict[str, np.ndarray], wear: Wardrobe, i: int) -> 
     w = 0.5 + 0.5 * wear.width
     thigh = wear.skin if wear.skirt else wear.lower
     parts.limb(at[f"hip{i}"], at[f"knee{i}"], 0.056 * w, 0.040 * w, thigh)
-    parts.limb(at[f"knee{i}"], at[f"ankle{i}"], 0.040 * w, 0.026 * w, wear.lower if wear.long_legs else wear.skin)
+    parts.limb(
+        at[f"knee{i}"], at[f"ankle{i}"], 0.040 * w, 0.026 * w, wear.lower if wear.long_legs else wear.skin
+    )
     parts.limb(at[f"ankle{i}"], at[f"toe{i}"], 0.030, 0.024, wear.shoes)
 
 
@@ -257,5 +283,12 @@ def person(rng: Rng, wear: Wardrobe | None = None) -> Subject:
     grown = Assembly(parts.placed((0, 0, 0), 0.0, wear.stature_m))
     lower = article(wear.lower_words) if wear.skirt else wear.lower_words
     words = f"{wear.noun} in {article(wear.shirt_words)} shirt and {lower} {activity}"
-    attributes = {"activity": activity, "shirt": wear.shirt_words, "lower": wear.lower_words, "noun": wear.noun}
-    return Subject("person", words, grown, 0.42 * wear.stature_m / 1.7, wear.stature_m, attributes, joints, wear)
+    attributes = {
+        "activity": activity,
+        "shirt": wear.shirt_words,
+        "lower": wear.lower_words,
+        "noun": wear.noun,
+    }
+    return Subject(
+        "person", words, grown, 0.42 * wear.stature_m / 1.7, wear.stature_m, attributes, joints, wear
+    )

@@ -1,8 +1,9 @@
 """How are scenes written as a folder that anyone can read?
 
 The layout is that of ``datasets``' image folders: ``image/ depth/ edge/ pose/ appearance/`` and
-``metadata.jsonl``. Depth is in millimetres in 16-bit PNG. Every file is written under another name and renamed, so
-a run that was stopped is resumed by the same command. Leaves out how pictures become maps (``unicon.conditions``).
+``metadata.jsonl``. Depth is in millimetres in 16-bit PNG. Every file is written under another name and
+renamed, so a run that was stopped is resumed by the same command. Leaves out how pictures become maps
+(``unicon.conditions``).
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def read_depth(path: str | Path) -> np.ndarray:
     """Depth float32 (H, W) in metres from a file of the folder `depth`."""
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if Path(path).is_file() else None
     if values is None or values.dtype != np.uint16:
-        raise ValueError(f"{path}: is not a 16-bit PNG; expected a file from the depth folder of `unicon scenes`")
+        raise ValueError(
+            f"{path}: is not a 16-bit PNG; expected a file from the depth folder of `unicon scenes`"
+        )
     return values.astype(np.float32) / np.float32(MILLIMETRES)
 
 
@@ -74,7 +77,8 @@ def _check_same(path: Path, config: SceneConfig) -> None:
         _write(path, text.encode())
     elif path.read_text() != text:
         raise ValueError(
-            f"{path.parent.parent}: holds scenes of another configuration ({path.read_text()}); expected {text}: "
+            f"{path.parent.parent}: holds scenes of another configuration ({path.read_text()}); "
+            f"expected {text}: "
             "choose another folder or remove this one"
         )
 

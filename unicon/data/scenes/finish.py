@@ -30,7 +30,10 @@ def photograph(picture: np.ndarray, rng: Rng) -> np.ndarray:
     out = (picture * balance - 0.5) * contrast + 0.5 + lift
     if rng.random() < 0.3:
         axis = np.linspace(-1, 1, picture.shape[0], dtype=np.float32)
-        out = out * (1 - np.float32(rng.uniform(0.03, 0.14)) * (axis[:, None] ** 2 + axis[None] ** 2))[..., None]
+        out = (
+            out
+            * (1 - np.float32(rng.uniform(0.03, 0.14)) * (axis[:, None] ** 2 + axis[None] ** 2))[..., None]
+        )
     if rng.random() < 0.3:
         out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.3, 0.6)))
     elif rng.random() < 0.3:
@@ -43,6 +46,8 @@ def photograph(picture: np.ndarray, rng: Rng) -> np.ndarray:
 
 def _compress(picture: np.ndarray, rng: Rng) -> np.ndarray:
     quality = int(rng.integers(80, 97))
-    done, data = cv2.imencode(".jpg", (picture[..., ::-1] * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(
+        ".jpg", (picture[..., ::-1] * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
     assert done
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255

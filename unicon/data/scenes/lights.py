@@ -1,7 +1,7 @@
 """Which light falls on a scene, and with which words?
 
-A light is one key light that casts shadows, a fill without shadows and an ambient of two colours (from above and
-from below). Leaves out the shading itself.
+A light is one key light that casts shadows, a fill without shadows and an ambient of two colours (from
+above and from below). Leaves out the shading itself.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ class Light:
 
 
 WORDS = {
-    "sun": "bright sunlight", "overcast": "soft grey light", "lamp": "warm lamp light", "window": "cool window light",
-    "sunset": "golden evening light", "spot": "a spotlight in the dark", "two_colour": "pink and blue light",
-}  # fmt: skip
+    "sun": "bright sunlight",
+    "overcast": "soft grey light",
+    "lamp": "warm lamp light",
+    "window": "cool window light",
+    "sunset": "golden evening light",
+    "spot": "a spotlight in the dark",
+    "two_colour": "pink and blue light",
+}
 # key colour, key strength, ambient above, ambient below, ambient strength, softness
 _RECIPES: dict[str, tuple[Rgb, float, Rgb, Rgb, float, float]] = {
     "sun": ((1.0, 0.95, 0.85), 1.0, (0.62, 0.75, 1.0), (0.55, 0.50, 0.42), 0.42, 0.02),
@@ -47,18 +52,32 @@ _RECIPES: dict[str, tuple[Rgb, float, Rgb, Rgb, float, float]] = {
 }
 
 
-def draw_light(rng: np.random.Generator, kind: str, setting: str, target: np.ndarray, reach_m: float) -> Light:
+def draw_light(
+    rng: np.random.Generator, kind: str, setting: str, target: np.ndarray, reach_m: float
+) -> Light:
     """A light of a kind for subjects around ``target`` that spread ``reach_m`` metres."""
     key, strength, above, below, ambient, softness = _RECIPES[kind]
-    azimuth = rng.uniform(-np.pi, np.pi) if rng.random() < 0.35 else rng.choice([-1, 1]) * rng.uniform(0.5, 1.9) + np.pi
-    height = {"sunset": rng.uniform(0.22, 0.45), "window": rng.uniform(0.4, 0.8), "spot": rng.uniform(0.9, 1.3)}.get(kind, rng.uniform(0.6, 1.25))
+    azimuth = (
+        rng.uniform(-np.pi, np.pi)
+        if rng.random() < 0.35
+        else rng.choice([-1, 1]) * rng.uniform(0.5, 1.9) + np.pi
+    )
+    height = {
+        "sunset": rng.uniform(0.22, 0.45),
+        "window": rng.uniform(0.4, 0.8),
+        "spot": rng.uniform(0.9, 1.3),
+    }.get(kind, rng.uniform(0.6, 1.25))
     direction = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
     near = kind in ("lamp", "spot") or (kind == "two_colour" and setting != "field")
     distance = (reach_m + rng.uniform(1.0, 2.0) * max(reach_m, 0.6)) if near else 14.0 + 4 * reach_m
     if near and setting == "room":
         direction = np.array([direction[0] * 0.5, 1.0, direction[2] * 0.5])
         distance = min(distance, 1.9)
-    fill = np.array((0.25, 0.45, 1.0)) * 0.7 if kind == "two_colour" else np.array(jitter(rng, above)) * rng.uniform(0.05, 0.22)
+    fill = (
+        np.array((0.25, 0.45, 1.0)) * 0.7
+        if kind == "two_colour"
+        else np.array(jitter(rng, above)) * rng.uniform(0.05, 0.22)
+    )
     return Light(
         kind, WORDS[kind], target + direction / np.linalg.norm(direction) * distance, target,
         np.array(jitter(rng, key, 0.04)) * strength * rng.uniform(0.85, 1.15),

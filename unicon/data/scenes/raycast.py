@@ -1,7 +1,8 @@
 """Which primitive does a camera see in each sample, how far away, and with which normal?
 
 A sample grid is twice as fine as the picture and has a sample exactly at every pixel centre (odd rows and
-columns), so depth, normals and edges are exact while the colours are averaged over neighbours. Leaves out shading.
+columns), so depth, normals and edges are exact while the colours are averaged over neighbours. Leaves out
+shading.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .shapes import BOX, GROUND, HIT, INF, ROOM, Primitive, half_extent, local_n
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole at ``position``; ``rotation`` is world from camera (x right, y down, z forward); focal in pixels."""
+    """A pinhole; `rotation` is world from camera (x right, y down, z forward), focal length in pixels."""
 
     position: np.ndarray
     rotation: np.ndarray
@@ -55,7 +56,7 @@ class Hits:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """Hit samples (N), sorted by primitive: place in the grid, primitive, depth; points and normals are (3, N).
+    """Hit samples (N), by primitive: place in the grid, primitive, depth; points and normals are (3, N).
 
     ``parts`` lists ``(primitive, slice)`` of the samples of each visible primitive.
     """
@@ -70,7 +71,9 @@ class Surface:
     parts: list[tuple[int, slice]]
 
 
-def build_table(primitives: list[Primitive], owners: list[int], things: list[int], materials: list[int]) -> Table:
+def build_table(
+    primitives: list[Primitive], owners: list[int], things: list[int], materials: list[int]
+) -> Table:
     """Primitives with the subject, thing and material number of each."""
     corners = [half_extent(p.kind, p.size) for p in primitives]
     return Table(
@@ -104,7 +107,7 @@ def _screen_boxes(table: Table, camera: Camera, axis: np.ndarray) -> tuple[np.nd
 
 
 def _extent(local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest tangents (n, 2) of boxes given by camera-space corners (n, 8, 3), cut at the near plane."""
+    """Least and largest tangents (n, 2) of boxes with corners (n, 8, 3), cut at the near plane."""
     z = local[..., 2]
     start, end = local[:, _EDGE_ENDS[0]], local[:, _EDGE_ENDS[1]]
     rise = end[..., 2] - start[..., 2]

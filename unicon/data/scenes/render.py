@@ -16,14 +16,23 @@ from unicon.conditions.pose import draw_pose
 
 from . import styles
 from .captions import caption
-from .compose import Placed, Stage, build_surroundings, compose, draw_setting, draw_subjects, later_moment, other_camera
+from .compose import (
+    Placed,
+    Stage,
+    build_surroundings,
+    compose,
+    draw_setting,
+    draw_subjects,
+    later_moment,
+    other_camera,
+)
 from .config import FAR_M, LIGHTS_OF_SETTING, SceneConfig
 from .edgemap import edge_map
 from .finish import expose, photograph
-from .objects import Subject
-from .raycast import FLAT_KINDS, Surface, Table, build_table, cast, sample_axis, surface
+from .raycast import FLAT_KINDS, Camera, Surface, Table, build_table, cast, sample_axis, surface
 from .shading import Paint, average_samples, contact, key_strength, paint, shade, sky_colour
-from .shapes import Material, Primitive
+from .shapes import Material, Primitive, rotation_y
+from .subject import Subject
 
 Rng = np.random.Generator
 
@@ -38,7 +47,7 @@ class Scene:
     normal: np.ndarray  # float32 (S, S, 3), unit, camera axes (x right, y down, z forward); 0 for sky
     albedo: np.ndarray  # float32 (S, S, 3) in [0, 1], gamma-coded
     edges: np.ndarray  # bool (S, S)
-    joints: list[np.ndarray]  # (18, 3) [x, y, visible] per person, nearest last
+    joints: list[np.ndarray]  # (18, 3) [x, y, visible] per person, the nearest person last
     pose: np.ndarray  # uint8 (S, S, 3), OpenPose colours on black
     caption: str
     second_image: np.ndarray | None
@@ -74,14 +83,32 @@ def render(seed: int, config: SceneConfig | None = None) -> Scene:
     style = str(generator(int(seed), 3).choice(config.styles))
     assert seen.edges is not None
     image = _develop(seen.picture, seen.edges, style, int(seed), 4, config)
-    joints = [j for j in _joints(stage, seen)]
+    joints = _joints(stage, seen)
     visible = _visible_subjects(stage, seen)
-    text = caption(generator(int(seed), 6), visible, stage.around.words, stage.light.words, _style_words(int(seed), style))
-    second, second_text = _second(int(seed), config, stage, photos, style) if config.second_view else (None, None)
+    text = caption(
+        generator(int(seed), 6),
+        visible,
+        stage.around.words,
+        stage.light.words,
+        _style_words(int(seed), style),
+    )
+    second, second_text = (
+        _second(int(seed), config, stage, photos, style) if config.second_view else (None, None)
+    )
     return Scene(
-        int(seed), image, seen.depth, seen.normal, seen.albedo, seen.edges, joints, draw_pose(joints, config.size),
-        text, second, second_text, _attributes(stage, visible, style),
-    )  # fmt: skip
+        seed=int(seed),
+        image=image,
+        depth=seen.depth,
+        normal=seen.normal,
+        albedo=seen.albedo,
+        edges=seen.edges,
+        joints=joints,
+        pose=draw_pose(joints, config.size),
+        caption=text,
+        second_image=second,
+        second_caption=second_text,
+        attributes=_attributes(stage, visible, style),
+    )
 
 
 def _stage(seed: int, config: SceneConfig) -> tuple[Stage, np.ndarray | None]:
@@ -89,21 +116,29 @@ def _stage(seed: int, config: SceneConfig) -> tuple[Stage, np.ndarray | None]:
     setting, light = draw_setting(generator(seed, 0), config)
     rng = generator(seed, 1)
     subjects = draw_subjects(rng, config, setting)
-    around = build_surroundings(rng, setting, light, 0 if photos is None else len(photos))
+    around = build_surroundings(
+        rng, setting, light, 0 if photos is None else len(photos), config.exclude_kinds
+    )
     return compose(rng, config, setting, light, subjects, around), photos
 
 
 @lru_cache(maxsize=4)
 def load_patches(folder: str) -> np.ndarray:
     """Squares (N, 96, 96, 3) uint8 from the first 256 pictures of a folder, by name."""
-    names = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    names = sorted(
+        p for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )
     if not names:
-        raise ValueError(f"photo_folder {folder!r} holds no jpg, png or webp; name a folder of pictures or leave it out")
+        raise ValueError(
+            f"photo_folder {folder!r} holds no jpg, png or webp; name a folder of pictures or leave it out"
+        )
     patches = []
     for name in names[:256]:
         pixels = cv2.imread(str(name), cv2.IMREAD_COLOR)
         if pixels is None:
-            raise ValueError(f"photo {str(name)!r} cannot be read; expected a picture: remove it from the folder")
+            raise ValueError(
+                f"photo {str(name)!r} cannot be read; expected a picture: remove it from the folder"
+            )
         side = min(pixels.shape[:2])
         top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
         square = pixels[top : top + side, left : left + side, ::-1]
@@ -133,12 +168,16 @@ def _look(stage: Stage, rng: Rng, photos: np.ndarray | None, *, with_edges: bool
     hit = surface(table, camera, hits)
     look = paint(table, materials, hit, camera, photos)
     key = key_strength(hit, stage.light, table, stage.reach_m)
-    spots = np.array([(p.position[0], p.position[2], max(p.subject.radius_m * p.scale, 0.02)) for p in stage.placed])
+    spots = np.array(
+        [(p.position[0], p.position[2], max(p.subject.radius_m * p.scale, 0.02)) for p in stage.placed]
+    )
     colour = shade(hit, look, stage.light, key, contact(hit, spots, stage.around), camera)
     picture = average_samples(_with_sky(colour, hit, stage, len(hits.z)))
     dark = stage.light.kind in ("spot", "two_colour")
     reflectance = float(np.exp(np.log(look.albedo[:, ::7].mean(0) + 0.01).mean())) if len(hit.z) else 0.3
-    return Buffers(expose(picture, rng, dark, reflectance), *_maps(len(hits.z), table, hit, look, camera, with_edges))
+    return Buffers(
+        expose(picture, rng, dark, reflectance), *_maps(len(hits.z), table, hit, look, camera, with_edges)
+    )
 
 
 def _with_sky(colour: np.ndarray, hit: Surface, stage: Stage, side: int) -> np.ndarray:
@@ -173,9 +212,10 @@ def _maps(side: int, table: Table, hit: Surface, look: Paint, camera: Camera, wi
     owner = full(table.owner[index].astype(np.int16), -1)
     edges = None
     if with_edges:
-        numbers = [full(a.astype(np.int16), -1) for a in (table.thing[index], index)]
+        thing, part = full(table.thing[index].astype(np.int16), -1), full(index.astype(np.int16), -1)
         flat = full(np.isin(table.kind, FLAT_KINDS)[index], False)
-        edges = edge_map(depth, _points(depth, camera), normal, full(look.edge_albedo[:, kept].T, 0.5), *numbers, flat)
+        colour = full(look.edge_albedo[:, kept].T, 0.5)
+        edges = edge_map(depth, _points(depth, camera), normal, colour, thing, part, flat)
     return depth, normal, albedo, edges, owner, raw
 
 
@@ -185,7 +225,9 @@ def _points(depth: np.ndarray, camera: Camera) -> np.ndarray:
     return np.stack([u * depth, v * depth, depth], axis=-1)
 
 
-def _develop(picture: np.ndarray, edges: np.ndarray, style: str, seed: int, part: int, config: SceneConfig) -> np.ndarray:
+def _develop(
+    picture: np.ndarray, edges: np.ndarray, style: str, seed: int, part: int, config: SceneConfig
+) -> np.ndarray:
     rng = generator(seed, part)
     if style != "photo":
         picture = styles.APPLY[style](picture, edges, rng)
@@ -214,14 +256,12 @@ def _joints(stage: Stage, seen: Buffers) -> list[np.ndarray]:
 
 
 def _joints_in_world(placed: Placed) -> np.ndarray:
-    from .shapes import rotation_y
-
     assert placed.subject.joints is not None
     return placed.subject.joints * placed.scale @ rotation_y(placed.yaw).T + placed.position
 
 
 def _joint_visible(pixels, z, number: int, placed: Placed, seen: Buffers) -> np.ndarray:
-    """A joint is seen when the surface in front of it is its own person's and no farther off than a limb is thick."""
+    """Seen is a joint with its own person's surface before it, no farther off than a limb is thick."""
     size = seen.depth.shape[0]
     column, row = np.round(pixels).astype(int).T
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size) & (z > 0.1)
@@ -241,7 +281,10 @@ def _joint_visible(pixels, z, number: int, placed: Placed, seen: Buffers) -> np.
 def _visible_subjects(stage: Stage, seen: Buffers) -> list[Subject]:
     """Subjects that cover enough pixels to be named, largest first, people before things of like size."""
     share = np.bincount(seen.owner[seen.owner >= 0].ravel(), minlength=len(stage.placed)) / seen.owner.size
-    order = sorted(range(len(stage.placed)), key=lambda i: -share[i] * (2 if stage.placed[i].subject.joints is not None else 1))
+    order = sorted(
+        range(len(stage.placed)),
+        key=lambda i: -share[i] * (2 if stage.placed[i].subject.joints is not None else 1),
+    )
     return [stage.placed[i].subject for i in order if share[i] > 0.003]
 
 
@@ -252,7 +295,9 @@ def _second(seed: int, config: SceneConfig, stage: Stage, photos, style: str) ->
         again = other_camera(rng, stage)
     else:
         lights = [k for k in LIGHTS_OF_SETTING[stage.setting] if k in config.lights]
-        light = str(rng.choice(lights)) if stage.setting != "field" and rng.random() < 0.4 else stage.light.kind
+        light = (
+            str(rng.choice(lights)) if stage.setting != "field" and rng.random() < 0.4 else stage.light.kind
+        )
         again = later_moment(rng, config, stage, light)
     seen = _look(again, rng, photos, with_edges=style != "photo")
     edges = seen.edges if seen.edges is not None else np.zeros(seen.depth.shape, bool)

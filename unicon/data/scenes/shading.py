@@ -1,7 +1,8 @@
 """How bright and which colour is each visible point?
 
-Deferred shading of the samples that ``raycast`` found: textures, Lambert and Blinn-Phong terms, a shadow map with
-soft borders, contact darkening and fog. Colours are linear until ``finish``. Leaves out lens and sensor.
+Deferred shading of the samples that ``raycast`` found: textures, Lambert and Blinn-Phong terms, a shadow
+map with soft borders, contact darkening and fog. Colours are linear until ``finish``. Leaves out lens and
+sensor.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class Paint:
     emission: np.ndarray
 
 
-def paint(table: Table, materials: list[Material], hit: Surface, camera: Camera, photos: np.ndarray | None) -> Paint:
+def paint(
+    table: Table, materials: list[Material], hit: Surface, camera: Camera, photos: np.ndarray | None
+) -> Paint:
     """Evaluate the materials at the hit samples."""
     albedo, edge = np.empty_like(hit.world), np.empty_like(hit.world)
     for i, part in hit.parts:
         material = materials[table.material[i]]
-        u, v = surface_coordinates(int(table.kind[i]), hit.local[:, part], hit.local_normal[:, part], table.size[i])
+        u, v = surface_coordinates(
+            int(table.kind[i]), hit.local[:, part], hit.local_normal[:, part], table.size[i]
+        )
         period_px = np.float32(material.scale_m * camera.focal_px) / hit.z[part]
         albedo[:, part], edge[:, part] = _colours(material, u, v, period_px, photos)
     shine = np.array([(m.specular, m.gloss, m.emission) for m in materials], np.float32)
@@ -75,7 +80,9 @@ def _photo(photos: np.ndarray | None, which: int, u, v) -> np.ndarray:
     return (photos[which, line, column].T.astype(np.float32) / 255) ** np.float32(2.2)
 
 
-def look_at(position: np.ndarray, target: np.ndarray, focal_px: float, size: int, roll: float = 0.0) -> Camera:
+def look_at(
+    position: np.ndarray, target: np.ndarray, focal_px: float, size: int, roll: float = 0.0
+) -> Camera:
     """A camera at ``position`` that looks at ``target``, y up."""
     forward = (target - position) / np.linalg.norm(target - position)
     helper = np.array([0.0, 1.0, 0.0]) if abs(forward[1]) < 0.99 else np.array([0.0, 0.0, 1.0])
@@ -86,12 +93,22 @@ def look_at(position: np.ndarray, target: np.ndarray, focal_px: float, size: int
     return Camera(position, np.stack([turned, np.cross(forward, turned), forward], axis=1), focal_px, size)
 
 
-_TAPS = ((0, 0), (1, 0.3), (-1, -0.3), (0.3, -1), (-0.3, 1), (0.7, 0.7), (-0.7, -0.7), (0.55, -0.5), (-0.55, 0.5))
+_TAPS = (
+    (0, 0),
+    (1, 0.3),
+    (-1, -0.3),
+    (0.3, -1),
+    (-0.3, 1),
+    (0.7, 0.7),
+    (-0.7, -0.7),
+    (0.55, -0.5),
+    (-0.55, 0.5),
+)
 _SHADOW_SIDE = 176
 
 
 def shadow(table: Table, light: Light, world: np.ndarray, reach_m: float) -> np.ndarray:
-    """Share of the key light (N,) that arrives at world points (3, N), by a shadow map around the subjects."""
+    """Share of the key light (N,) that reaches world points (3, N), by a shadow map round the subjects."""
     side = _SHADOW_SIDE
     distance = float(np.linalg.norm(light.position - light.target))
     focal = 0.5 * side / max(np.tan(np.arctan2(reach_m * 1.15, distance)), 1e-3)
@@ -100,7 +117,9 @@ def shadow(table: Table, light: Light, world: np.ndarray, reach_m: float) -> np.
     big = (table.thing == 0) | (table.kind == GROUND) | (table.upper.max(axis=1) > 4.0)
     found = cast(table, eye, fine=False, skip=big).z
     # The border is unshadowed, and every point outside of the map is clamped onto it.
-    framed = np.pad(np.where(np.isfinite(found), found, 1e6).astype(np.float32), 1, constant_values=1e6).ravel()
+    framed = np.pad(
+        np.where(np.isfinite(found), found, 1e6).astype(np.float32), 1, constant_values=1e6
+    ).ravel()
     local = eye.rotation.T.astype(np.float32) @ (world - light.position.astype(np.float32)[:, None])
     z = np.maximum(local[2], np.float32(0.05))
     x, y = np.clip(local[:2] / z, -99, 99) * np.float32(focal) + np.float32((side - 1) / 2 + 1.5)
@@ -164,7 +183,9 @@ def key_strength(hit: Surface, light: Light, table: Table, reach_m: float) -> tu
     return strength, to_light
 
 
-def shade(hit: Surface, look: Paint, light: Light, key: tuple[np.ndarray, np.ndarray], open_share, camera: Camera) -> np.ndarray:
+def shade(
+    hit: Surface, look: Paint, light: Light, key: tuple[np.ndarray, np.ndarray], open_share, camera: Camera
+) -> np.ndarray:
     """Linear colour (3, N) of the hit samples."""
     strength, to_light = key
     above, below, colour_key, fill_colour = (
@@ -184,10 +205,21 @@ def shade(hit: Surface, look: Paint, light: Light, key: tuple[np.ndarray, np.nda
     return colour
 
 
-def sky_colour(camera: Camera, around: Surroundings, light: Light, axis: np.ndarray, clouds: float) -> np.ndarray:
+def sky_colour(
+    camera: Camera, around: Surroundings, light: Light, axis: np.ndarray, clouds: float
+) -> np.ndarray:
     """Linear colour (S, S, 3) of the sky behind everything."""
-    horizon, zenith = (np.array(c, np.float32) ** 2.2 for c in (around.sky or ((0.6, 0.6, 0.6), (0.5, 0.5, 0.5))))
-    view = np.stack([np.broadcast_to(axis[None, :], (len(axis),) * 2), np.broadcast_to(axis[:, None], (len(axis),) * 2), np.ones((len(axis),) * 2, np.float32)], axis=-1)
+    horizon, zenith = (
+        np.array(c, np.float32) ** 2.2 for c in (around.sky or ((0.6, 0.6, 0.6), (0.5, 0.5, 0.5)))
+    )
+    view = np.stack(
+        [
+            np.broadcast_to(axis[None, :], (len(axis),) * 2),
+            np.broadcast_to(axis[:, None], (len(axis),) * 2),
+            np.ones((len(axis),) * 2, np.float32),
+        ],
+        axis=-1,
+    )
     world = view @ camera.rotation.T.astype(np.float32)
     world /= np.linalg.norm(world, axis=-1, keepdims=True)
     rise = np.clip(world[..., 1:2], 0, 1)

@@ -1,7 +1,8 @@
 """Where does a ray meet a primitive, and what is the surface normal there?
 
-Every primitive lives in its own frame (axis y up, centre at 0). Rays come as ``q + t d`` with ``q`` already moved
-close to the primitive, which keeps float32 exact enough at any distance. Leaves out cameras and materials.
+Every primitive lives in its own frame (axis y up, centre at 0). Rays come as ``q + t d`` with ``q`` already
+moved close to the primitive, which keeps float32 exact enough at any distance. Leaves out cameras and
+materials.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Material:
     """How a surface looks: a texture between two colours, and its shine."""
 
     texture: str = "plain"
-    colour: tuple[float, float, float] = (0.7, 0.7, 0.7)
-    second: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    colour: tuple[float, ...] = (0.7, 0.7, 0.7)
+    second: tuple[float, ...] = (0.5, 0.5, 0.5)
     scale_m: float = 0.2
     specular: float = 0.1
     gloss: float = 20.0
@@ -38,7 +39,7 @@ class Primitive:
     kind: int
     rotation: np.ndarray
     centre: np.ndarray
-    size: tuple[float, float, float]
+    size: tuple[float, ...]
     material: Material
 
 
@@ -97,7 +98,7 @@ def frame_along(axis: np.ndarray) -> np.ndarray:
     return np.stack([np.cross(y, z), y, z], axis=1)
 
 
-def half_extent(kind: int, size: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def half_extent(kind: int, size: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner of the box around a primitive in its own frame."""
     a, b, c = size
     if kind == FRUSTUM:
@@ -128,13 +129,13 @@ def _hit_unit_sphere(qx, qy, qz, dx, dy, dz, radius2: float) -> np.ndarray:
 
 
 def _slabs(q: Rays, d: Rays, size) -> tuple[np.ndarray, np.ndarray]:
-    near, far = None, None
+    bounds = []
     for axis in range(3):
         inverse = 1.0 / np.where(np.abs(d[axis]) < 1e-7, np.float32(1e-7), d[axis])
         middle, spread = -q[axis] * inverse, np.abs(inverse) * np.float32(size[axis])
-        near = middle - spread if near is None else np.maximum(near, middle - spread)
-        far = middle + spread if far is None else np.minimum(far, middle + spread)
-    return near, far
+        bounds.append((middle - spread, middle + spread))
+    (x0, x1), (y0, y1), (z0, z1) = bounds
+    return np.maximum(np.maximum(x0, y0), z0), np.minimum(np.minimum(x1, y1), z1)
 
 
 def _hit_box(q: Rays, d: Rays, size) -> np.ndarray:
@@ -168,7 +169,7 @@ def _hit_frustum(q: Rays, d: Rays, size) -> np.ndarray:
     base, slope = 0.5 * (bottom + top), (bottom - top) / (2 * half)
     low, high, real = _cone_roots(q, d, base, slope)
     best = np.full(q[0].shape, INF, np.float32)
-    for t in ((high, low) if slope else (low,)):
+    for t in (high, low) if slope else (low,):
         y = q[1] + t * d[1]
         best = np.where(real & (np.abs(y) <= half), t, best)
     for y_cap, radius in ((half, top), (-half, bottom)):
@@ -211,11 +212,18 @@ def convex_planes(kind: int, size) -> list[tuple[tuple[float, float, float], flo
     """Outward normals and offsets of the faces of a wedge (ridge along z) or a pyramid; base at y = 0."""
     a, h, c = size
     side = np.hypot(h, a)
-    planes = [((0.0, -1.0, 0.0), 0.0), ((h / side, a / side, 0.0), h * a / side), ((-h / side, a / side, 0.0), h * a / side)]
+    planes = [
+        ((0.0, -1.0, 0.0), 0.0),
+        ((h / side, a / side, 0.0), h * a / side),
+        ((-h / side, a / side, 0.0), h * a / side),
+    ]
     if kind == WEDGE:
         return planes + [((0.0, 0.0, 1.0), c), ((0.0, 0.0, -1.0), c)]
     front = np.hypot(h, c)
-    return planes + [((0.0, c / front, h / front), h * c / front), ((0.0, c / front, -h / front), h * c / front)]
+    return planes + [
+        ((0.0, c / front, h / front), h * c / front),
+        ((0.0, c / front, -h / front), h * c / front),
+    ]
 
 
 def _hit_convex(kind: int) -> Callable[[Rays, Rays, tuple], np.ndarray]:

@@ -32,7 +32,13 @@ def watercolour(picture: np.ndarray, edges: np.ndarray, rng: Rng) -> np.ndarray:
         byte = cv2.bilateralFilter(byte, 7, 45, 4)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     wobble = size / 110
-    bent = cv2.remap(byte, x + wobble * _grid(size, rng, 0.3), y + wobble * _grid(size, rng, 0.3), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    bent = cv2.remap(
+        byte,
+        x + wobble * _grid(size, rng, 0.3),
+        y + wobble * _grid(size, rng, 0.3),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
     wash = 1 - (1 - bent.astype(np.float32) / 255) * (0.85 + 0.16 * _grid(size, rng, 0.25)[..., None])
     wash = wash * 0.88 + 0.12
     rim = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 0.8)[..., None]

@@ -1,7 +1,8 @@
 """What colour has a surface point before light falls on it?
 
-Textures are functions of two surface coordinates in metres; each returns a mix between the material's two colours
-and a brightness. Leaves out light. Fine patterns fade into their mean where a sample covers a whole period.
+Textures are functions of two surface coordinates in metres; each returns a mix between the material's two
+colours and a brightness. Leaves out light. Fine patterns fade into their mean where a sample covers a whole
+period.
 """
 
 from __future__ import annotations
@@ -12,7 +13,20 @@ import numpy as np
 
 from .shapes import CAPSULE, ELLIPSOID, FRUSTUM, GROUND, TORUS
 
-TEXTURES = ("plain", "checks", "stripes", "bricks", "tiles", "wood", "mottled", "spots", "gradient", "grass", "fabric", "photo")
+TEXTURES = (
+    "plain",
+    "checks",
+    "stripes",
+    "bricks",
+    "tiles",
+    "wood",
+    "mottled",
+    "spots",
+    "gradient",
+    "grass",
+    "fabric",
+    "photo",
+)
 _NOISE_SIDE = 512
 
 
@@ -44,7 +58,9 @@ def cell_hash(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return ((mixed >> 8) & 1023).astype(np.float32) / 1024
 
 
-def surface_coordinates(kind: int, local: np.ndarray, normal: np.ndarray, size) -> tuple[np.ndarray, np.ndarray]:
+def surface_coordinates(
+    kind: int, local: np.ndarray, normal: np.ndarray, size
+) -> tuple[np.ndarray, np.ndarray]:
     """Two coordinates in metres on the surface of one primitive from local points and normals (3, N)."""
     x, y, z = local
     if kind in (ELLIPSOID, FRUSTUM, CAPSULE, TORUS):
@@ -92,7 +108,11 @@ def _wood(q, r, fade):
     board = cell_hash(row, np.floor(q * 0.12 + cell_hash(row, row * 0) * 3))
     grain = noise(q * 0.05 + board, r * 0.6 + board * 3.1) * 0.16 + noise(q * 0.02, r * 1.3, 1) * 0.05
     joint = np.where(r - row < 0.05, 0.6, 0.0)
-    return np.clip(0.35 + grain * 1.4 * fade + 0.35 * (board - 0.5) + joint * fade, 0, 1), np.ones_like(q), np.zeros_like(q)
+    return (
+        np.clip(0.35 + grain * 1.4 * fade + 0.35 * (board - 0.5) + joint * fade, 0, 1),
+        np.ones_like(q),
+        np.zeros_like(q),
+    )
 
 
 def _mottled(q, r, fade):
@@ -123,9 +143,18 @@ def _fabric(q, r, fade):
 
 
 PATTERN = {
-    "plain": _plain, "checks": _checks, "stripes": _stripes, "bricks": _bricks, "tiles": _tiles, "wood": _wood,
-    "mottled": _mottled, "spots": _spots, "gradient": _gradient, "grass": _grass, "fabric": _fabric,
-}  # fmt: skip
+    "plain": _plain,
+    "checks": _checks,
+    "stripes": _stripes,
+    "bricks": _bricks,
+    "tiles": _tiles,
+    "wood": _wood,
+    "mottled": _mottled,
+    "spots": _spots,
+    "gradient": _gradient,
+    "grass": _grass,
+    "fabric": _fabric,
+}
 # Periods, in pixels, above which the borders of a pattern count as edges.
 EDGE_PERIOD_PX = {"checks": 9.0, "stripes": 7.0, "spots": 12.0, "bricks": 18.0, "tiles": 16.0}
 EDGE_CONTRAST = {"bricks": 0.30, "tiles": 0.30}

@@ -1,0 +1,1 @@
+"""Which measurements does the project repeat? Each takes a pipeline and data, and returns dataclasses."""

@@ -1,0 +1,193 @@
+"""How is `unicon eval scenes` asked for, and what does it write?
+
+One record per row, written as soon as a condition is measured, so an interrupted run keeps what it has.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from eval.protocols import scenes
+from eval.protocols.drawing import Painter
+from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX
+from eval.protocols.readers import PipelineReader, Reader, RegressorReader, load_judge
+from eval.protocols.results import Outcome, record, save, tables
+from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_conditions, scene_set
+from eval.protocols.setup import add_run_arguments, check_positive, load_pipeline, run_command
+from eval.records import Record
+from unicon.data.scenes import FAR_M
+from unicon.pipeline import UniConPipeline
+
+DEFAULT_NUM = {"estimate": 500, "generate": 100, "joint": 100}
+CONVENTIONS = {
+    "depth": f"truth in metres, scale and shift fit in depth, no sky, clip {NEAR_M:g} to {FAR_M:g} m",
+    "edge": f"within {TOLERANCE_PX:g} px after thinning, threshold from validation scenes, picture mean",
+    "pose": f"PCK@{ALPHA:g} of the figure's box, pooled over visible joints",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval scenes",
+        description="Measure estimation, generation or joint generation on scenes training never saw.",
+        epilog="example: unicon eval scenes --base mini --conditions depth,edge,pose --direction estimate "
+        "--num 500 --seeds 3 --steps 20 --out results/scenes.jsonl",
+    )
+    top.add_argument("--base", default="mini", help='folder of a base with adapters, or "mini" (default)')
+    top.add_argument(
+        "--conditions", default="depth,edge,pose", metavar="LIST", help="default depth,edge,pose"
+    )
+    top.add_argument("--direction", choices=list(DEFAULT_NUM), default="estimate")
+    splits = "; ".join(f"{name}: {SPLITS[name].meaning}" for name in TEST_SPLITS)
+    top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
+    top.add_argument("--num", type=int, metavar="N", help="scenes (default 500, 100 for generate and joint)")
+    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
+    top.add_argument("--regressor", metavar="FOLDER", help="exported regressor, measured beside the adapters")
+    top.add_argument(
+        "--judge",
+        metavar="FOLDER",
+        help="base or regressor that reads generated pictures (default: this base)",
+    )
+    top.add_argument(
+        "--guidance", type=float, default=1.0, help="text guidance when generating (default 1: off)"
+    )
+    _add_references(top)
+    add_run_arguments(top, steps=20)
+    return top
+
+
+def _add_references(top: argparse.ArgumentParser) -> None:
+    top.add_argument(
+        "--ensemble",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also measure depth by an ensemble of N, 2 or more",
+    )
+    top.add_argument(
+        "--ensemble-num", type=int, default=100, metavar="N", help="scenes for the ensemble (default 100)"
+    )
+    top.add_argument(
+        "--training",
+        metavar="FOLDER",
+        help="rendered training scenes for mean maps (default: some are rendered)",
+    )
+    top.add_argument(
+        "--training-num", type=int, default=256, metavar="N", help="training scenes to render (default 256)"
+    )
+    top.add_argument(
+        "--validation-num", type=int, default=64, metavar="N", help="scenes edge thresholds are chosen on"
+    )
+    top.add_argument("--cache", metavar="FOLDER", help="where rendered scenes are kept (default: user cache)")
+    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write records, print tables; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    conditions = arguments.conditions.split(",")
+    _check(arguments, conditions)
+    pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions)
+    material = _material(arguments, pipe)
+    records: list[Record] = []
+    for condition in conditions:
+        fresh = [
+            record(f"scenes/{arguments.direction}/{condition}/{arguments.split}", outcome, settings)
+            for outcome, settings in _measure(arguments, pipe, material, condition)
+        ]
+        save(arguments.out, fresh)
+        records += fresh
+    return tables(records)
+
+
+def _check(arguments: argparse.Namespace, conditions: list[str]) -> None:
+    check_conditions(conditions)
+    if arguments.num is None:
+        arguments.num = DEFAULT_NUM[arguments.direction]
+    check_positive(
+        arguments,
+        "num",
+        "seeds",
+        "steps",
+        "batch_size",
+        "training_num",
+        "validation_num",
+        "ensemble_num",
+        "workers",
+    )
+    if arguments.num < 2:
+        raise ValueError("--num is 1; the shuffled references need at least 2 scenes")
+    if arguments.ensemble and (arguments.ensemble < 2 or arguments.direction != "estimate"):
+        raise ValueError(f"--ensemble is {arguments.ensemble}; it takes 2 or more, and --direction estimate")
+
+
+def _material(arguments: argparse.Namespace, pipe: UniConPipeline) -> scenes.Material:
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    render = partial(scene_set, size_px=size, cache_folder=arguments.cache, workers=arguments.workers)
+    return scenes.Material(
+        test=render(arguments.split, arguments.num),
+        validation=render("validation", arguments.validation_num),
+        training=Path(arguments.training)
+        if arguments.training
+        else render("training", arguments.training_num),
+    )
+
+
+def _measure(
+    arguments: argparse.Namespace, pipe: UniConPipeline, material: scenes.Material, condition: str
+) -> list[tuple[Outcome, dict[str, str | int | float | bool]]]:
+    """Rows and their settings."""
+    seeds, size = range(arguments.seeds), arguments.batch_size
+    own = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=size)
+    settings = _settings(arguments, pipe, condition)
+    if arguments.direction == "estimate":
+        readers: list[Reader] = [own]
+        if arguments.regressor:
+            readers.append(RegressorReader.load(arguments.regressor, pipe, size))
+        outcomes = scenes.estimation(readers, condition, material, seeds)
+        if condition == "depth" and arguments.ensemble:
+            outcomes += _ensemble(arguments, pipe, material)
+        return [(outcome, settings) for outcome in outcomes]
+    judge = load_judge(arguments.judge, pipe, arguments.steps, size) if arguments.judge else own
+    painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
+    measure = scenes.generation if arguments.direction == "generate" else scenes.joint
+    outcomes = measure(painter, judge, condition, material, seeds)
+    settings |= {"read_by": arguments.judge or "the base's own estimation", "guidance": arguments.guidance}
+    return [(outcome, settings) for outcome in outcomes]
+
+
+def _ensemble(
+    arguments: argparse.Namespace, pipe: UniConPipeline, material: scenes.Material
+) -> list[Outcome]:
+    few = scenes.Material(
+        test=material.test.take(range(min(arguments.ensemble_num, len(material.test)))),
+        validation=material.validation,
+        training=material.training,
+    )
+    reader = PipelineReader(
+        pipe=pipe, steps=arguments.steps, batch_size=arguments.batch_size, members=arguments.ensemble
+    )
+    return scenes.ensemble(reader, few, 0)
+
+
+def _settings(
+    arguments: argparse.Namespace, pipe: UniConPipeline, condition: str
+) -> dict[str, str | int | float | bool]:
+    return {
+        "base": str(arguments.base),
+        "steps": arguments.steps,
+        "dtype": str(pipe.unet.dtype).removeprefix("torch."),
+        "scenes": arguments.num,
+        "convention": CONVENTIONS[condition],
+    }
+
+
+assert set(CONVENTIONS) == set(CONDITIONS)

@@ -1,0 +1,64 @@
+"""Which arguments do all measurements share, and how do they become a pipeline?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from unicon.devices import pick_device, pick_dtype
+from unicon.pipeline import UniConPipeline
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
+    """--steps, --batch-size, --device, --dtype, --out."""
+    top.add_argument(
+        "--steps", type=int, default=steps, metavar="N", help=f"denoising steps (default {steps})"
+    )
+    add_machine_arguments(top)
+    top.add_argument(
+        "--dtype",
+        choices=["auto", *DTYPES],
+        default="float32",
+        help="auto: the fastest here (default float32)",
+    )
+
+
+def add_machine_arguments(top: argparse.ArgumentParser) -> None:
+    """--batch-size, --device, --out."""
+    top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+
+
+def check_positive(arguments: argparse.Namespace, *names: str) -> None:
+    """ValueError naming the option unless each is at least 1."""
+    for name in names:
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; it is at least 1")
+
+
+def load_pipeline(base: str, device: str, dtype: str, conditions: list[str]) -> UniConPipeline:
+    """The base with its adapters, silent and in evaluation; ValueError when an adapter is missing."""
+    place = pick_device(device)
+    chosen = pick_dtype(place) if dtype == "auto" else DTYPES[dtype]
+    pipe = UniConPipeline.from_pretrained(base, dtype=chosen).to(place)
+    if missing := [name for name in conditions if name not in pipe.adapters]:
+        raise ValueError(
+            f"base {base} has no adapter {', '.join(missing)}, only {', '.join(pipe.adapters) or 'none'}: "
+            "choose other --conditions, or save the adapter below adapters/ in its folder"
+        )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def run_command(top: argparse.ArgumentParser, work: Callable[[], str]) -> int:
+    """Print what `work` returns; on bad input leave with 2 and its reason."""
+    try:
+        print(work())
+    except (ValueError, OSError) as error:
+        top.exit(2, f"{top.prog}: {error}\n")
+    return 0

@@ -1,0 +1,160 @@
+"""Does `unicon estimate` take any photographs, write every form of a map, and say what went wrong?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.bases import base, command, names, opened, save_noise
+from unicon.cli.estimate import command_for_photos
+from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
+
+
+def estimate(out: Path, *arguments: object) -> int:
+    return command("estimate", *arguments, "--out", out)
+
+
+def test_a_photo_of_any_mode_and_rotation_gives_maps_of_its_upright_size(tmp_path, capsys):
+    photo = opened(save_noise(tmp_path / "a.png", width=50, height=30)).convert("RGBA")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    photo.convert("L").save(tmp_path / "turned.jpg", exif=exif)
+    photo.save(tmp_path / "a.png")
+    assert (
+        estimate(tmp_path / "out", tmp_path / "a.png", tmp_path / "turned.jpg", "--condition", "depth,pose")
+        == 0
+    )
+    assert opened(tmp_path / "out" / "a_depth.png").size == (50, 30)
+    assert opened(tmp_path / "out" / "turned_depth.png").size == (30, 50)
+    assert opened(tmp_path / "out" / "a_depth.png").mode == "L"
+    assert opened(tmp_path / "out" / "a_pose.png").mode == "RGB"
+    assert sorted(capsys.readouterr().out.split()) == [
+        str(tmp_path / "out" / name) for name in names(tmp_path / "out")
+    ]
+
+
+def test_raw_values_agree_with_the_view_in_both_forms(tmp_path):
+    photo = save_noise(tmp_path / "a.png")
+    for kind in ("npy", "png16"):
+        estimate(tmp_path / kind, photo, "--condition", "depth", "--raw", kind)
+    view = np.asarray(opened(tmp_path / "npy" / "a_depth.png"))
+    raw = np.load(tmp_path / "npy" / "a_depth.npy")
+    deep = cv2.imread(str(tmp_path / "png16" / "a_depth_16bit.png"), cv2.IMREAD_UNCHANGED)
+    assert (raw.dtype, raw.shape, deep.dtype) == (np.float32, (32, 32), np.uint16)
+    np.testing.assert_allclose(raw, deep / 65535, atol=1e-5)
+    np.testing.assert_allclose(raw, view / 255, atol=0.5 / 255 + 1e-6)
+
+
+def test_an_ensemble_gives_an_uncertainty_and_colours_show_depth(tmp_path):
+    photo = save_noise(tmp_path / "a.png")
+    assert estimate(tmp_path / "out", photo, "--condition", "depth", "--ensemble", 2, "--colour") == 0
+    assert names(tmp_path / "out") == [
+        "a_depth.png", "a_depth_16bit.png", "a_depth_uncertainty.png", "a_depth_uncertainty_16bit.png",
+    ]  # fmt: skip
+    assert len(np.unique(np.asarray(opened(tmp_path / "out" / "a_depth.png")).std(-1))) > 1
+
+
+def test_a_map_does_not_depend_on_the_photos_it_was_made_with(tmp_path):
+    for seed, name in enumerate("abc"):
+        save_noise(tmp_path / "in" / f"{name}.png", seed=seed)
+    estimate(tmp_path / "all", tmp_path / "in", "--condition", "edge", "--raw", "npy", "--batch", 2)
+    estimate(tmp_path / "one", tmp_path / "in" / "b.png", "--condition", "edge", "--raw", "npy")
+    together, alone = (np.load(tmp_path / place / "b_edge.npy") for place in ("all", "one"))
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+
+
+def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
+    save_noise(tmp_path / "in" / "a.png")
+    save_noise(tmp_path / "in" / "deep" / "c.png", width=20)
+    (tmp_path / "in" / "b.jpg").write_bytes(b"no picture")
+    assert (
+        estimate(tmp_path / "out", tmp_path / "in", "--recursive", "--condition", "edge", "--raw", "none")
+        == 1
+    )
+    assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
+    assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("no.jpg", "--condition", "depth"), "no photo could be read: no.jpg: no such file"),
+        (("empty", "--condition", "depth"), "empty: holds no picture"),
+        (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
+        (("a.png", "--condition", "sketch"), "condition 'sketch': "),
+        (("a.png", "--condition", "depth", "--size", "-1"), "--size is -1; give at least 16 px"),
+        (("a.png", "--condition", "depth", "--base", "a.png"), "--base a.png: is no checkpoint"),
+        (
+            ("a.png", "--condition", "depth", "--base", "no/such/base"),
+            "base 'no/such/base': no such folder",
+        ),
+    ],
+)
+def test_bad_input_is_explained_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    save_noise(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    if "--base" in arguments:
+        from unicon.cli import main as cli
+
+        assert (
+            cli.main(["estimate", *arguments, "--out", "out", "--dtype", "float32", "--device", "cpu"]) == 2
+        )
+    else:
+        assert estimate(tmp_path / "out", *arguments) == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_must_be_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command("estimate", "a.png")
+    assert "--condition" in capsys.readouterr().err
+
+
+def test_far_photos_are_named_with_the_command_that_suits_them(tmp_path, monkeypatch, capsys):
+    limits = {"reconstruction": 0.0, "surprise": 1e9, "percentile": 99.0, "num_pictures": 1, "source": "x"}
+    photo = save_noise(tmp_path / "a b.png")
+    monkeypatch.setattr("unicon.limits.FILE", "strict.json")
+    (base() / "strict.json").write_text(json.dumps(limits))
+    assert estimate(tmp_path / "out", photo, "--condition", "depth") == 0
+    said = capsys.readouterr().err
+    assert "far from what the base knows (reconstruction " in said
+    assert "surprise" not in said
+    assert f"unicon estimate '{photo}' --condition depth --base stable-diffusion-v1-5/" in said
+
+
+def test_the_suggested_command_is_short_and_parses():
+    from unicon.cli import main as cli
+
+    files = [PhotoFile(path=Path(f"{n}.jpg"), stem=str(n)) for n in range(5)]
+    text = command_for_photos(["depth", "edge"], files)
+    assert text.startswith("unicon estimate 0.jpg 1.jpg 2.jpg ... --condition depth --condition edge ")
+    args = cli.parse(command_for_photos(["depth"], files[:1]).split()[1:])
+    assert (args.adapter, args.condition) == (["FOLDER"], ["depth"])
+
+
+def test_results_of_equal_names_are_told_apart(tmp_path):
+    for name in ("x/a.png", "x/a.jpg", "y/a.png", "y/a.jpg", "y/b.png"):
+        save_noise(tmp_path / name)
+    found = find_photos(
+        [str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "y" / "b.png")], recursive=False
+    )
+    assert [file.stem for file in found] == ["a_jpg", "a_png", "a_jpg_2", "a_png_2", "b"]
+
+
+def test_photos_of_one_size_go_together_and_few_wait(tmp_path):
+    sizes = [16, 17, 16, 18, 19, 20, 21, 22, 16]
+    files = [
+        PhotoFile(path=save_noise(tmp_path / f"{n}.png", width=width), stem=str(n))
+        for n, width in enumerate(sizes)
+    ]
+    reader = Reader(files=files, batch_size=2)
+    batches = [[photo.file.stem for photo in batch] for batch in reader.batches()]
+    assert batches[0] == ["0", "2"]
+    assert sorted(sum(batches, [])) == sorted(file.stem for file in files)

@@ -1,0 +1,109 @@
+"""What bad arguments of the call get."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.pipeline.conftest import call, seeded
+from unicon import Branch
+
+GREY = np.full((32, 32, 3), 0.5, np.float32)
+NAN = torch.full((1, 4, 8, 8), float("nan"))
+
+WRONG = [
+    ({"output_type": "jpg"}, "output_type is 'jpg'; choose one of pil, np, pt, latent"),
+    ({"held_clean": "always"}, "held_clean is 'always'; choose auto, shortcut or two_way"),
+    ({"num_inference_steps": 0}, "num_steps must be 1 to"),
+    ({"timesteps": [5, 500]}, "timesteps must descend"),
+    ({"eta": 1.5}, "eta must be from 0 to 1"),
+    ({"guidance_rescale": 2.0, "guidance_scale": 2.0}, "guidance rescale must be from 0 to 1"),
+    ({"num_images_per_prompt": 0}, "num_images_per_prompt must be a whole number of at least 1, got 0"),
+    ({"ensemble_size": 0}, "ensemble_size must be a whole number of at least 1"),
+    ({"ensemble_size": 3}, "ensemble_size=3 averages estimates from one held image"),
+    ({"condition_guidance_scale": 1.0}, "condition_guidance_scale=1.0, but no condition takes part"),
+    ({"noise": 1.4}, "noise is a fraction of the grid"),
+    ({"noise": 0.4}, "image: noise=0.4, hold=False start from a picture, but none is given"),
+    ({"mask": GREY}, "image: a mask says which part of a picture to keep"),
+    ({"prompt": []}, r"image: prompt is \[\]; give a text, or a list of texts"),
+    ({"prompt": ["a", 3]}, "image: prompt is .*; give a text"),
+    ({"depth": Branch(prompt=7)}, "depth: prompt is 7; give a text"),
+    ({"prompt": ["a", "b"], "negative_prompt": ["c", "d", "e"]}, "do not fit .*: give 1 or 3 of each"),
+    ({"prompt": ["a", "b"], "depth": [GREY] * 3}, "'image prompt': 2} do not fit .*: give 1 or 3"),
+    ({"generator": seeded(1, 2, 3), "prompt": ["a", "b"]}, "got 3 generators for 2 samples"),
+    ({"generator": 5}, r"generator is a int; give torch.Generator\(\).manual_seed\(0\)"),
+    ({"prompt_embeds": torch.zeros(1, 16, 12)}, "prompt and prompt_embeds are both given; keep one"),
+    ({"prompt": None, "prompt_embeds": torch.zeros(1, 9, 12)}, r"prompt_embeds has shape \(1, 9, 12\)"),
+    ({"latents": {"pose": NAN}}, "latents of 'pose', but this call has only image"),
+    ({"latents": NAN}, "latents of 'image' hold NaN or infinity"),
+    ({"latents": torch.zeros(1, 4, 4, 4)}, r"have shape \(1, 4, 4, 4\); expected \(1, 4, 8, 8\)"),
+    ({"latents": {"depth": NAN}, "depth": GREY}, "latents of 'depth': it starts clean and takes no noise"),
+    ({"depth": "nowhere.png"}, "nowhere.png: no such file"),
+    ({"depth": {"map": GREY}}, "depth: got a dict; give a file, a PIL image"),
+    ({"depth": GREY * 255}, "depth: values run from 128 to 128; floats must lie in"),
+    ({"depth": GREY * np.nan}, "depth: values run from nan to nan"),
+    ({"depth": GREY[..., :2]}, r"depth: got shape \(32, 32, 2\); expected 1, 3 or 4 channels"),
+    ({"depth": []}, "depth: got an empty list"),
+    ({"depth": GREY.astype(np.int64)}, "depth: values are torch.int64; give uint8"),
+    ({"depth": [GREY, GREY[:8]]}, "depth: pictures of one call share a size"),
+    ({"depth": GREY, "pose": GREY[:16]}, r"pictures of one call share a size, got .*\(16, 32\)"),
+    ({"depth": GREY, "height": 64}, "height=64, width=None, but the given picture is"),
+    ({"height": 0}, "height must be a whole number of pixels of at least 1, got 0"),
+    ({"width": 1.5}, "width must be a whole number"),
+    ({"height": 200}, "200 x 32 pixels .* at most 128 a side. Give processing_resolution=32"),
+    ({"depth": GREY, "processing_resolution": -1}, "processing_resolution must be a number of pixels"),
+    ({"image": GREY, "mask": GREY[:8]}, r"mask of image is \(8, 32\), its picture \(32, 32\)"),
+    ({"image": GREY, "mask": GREY * 0}, "mask of image is black everywhere"),
+    ({"depth": Branch(stages=((0, 1), (1, 1)))}, "branches must have the same number of stages"),
+    ({"callback_on_step_end_tensor_inputs": ["x"]}, "callback input 'x' is unknown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments, match", WRONG, ids=range(len(WRONG)))
+def test_bad_arguments(pipe, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        call(pipe, **{"prompt": "a dog", **arguments})
+
+
+def test_mask_guidance_needs_gradients(pipe, photo, depth):
+    with (
+        torch.inference_mode(),
+        pytest.raises(ValueError, match="call the pipeline outside of torch.inference_mode"),
+    ):
+        call(pipe, "a", image=Branch(map=photo, mask=depth > 0.5, mask_guidance=1.0))
+
+
+def test_a_run_that_breaks_says_so(pipe, monkeypatch):
+    def broken(pipe, step, timestep, tensors):
+        return {"latents": tensors["latents"] * float("nan")}
+
+    with pytest.raises(ValueError, match="latents of image hold NaN or infinity after the run"):
+        call(pipe, "a dog", callback_on_step_end=broken)
+    monkeypatch.setattr(pipe.vae.decoder.conv_out, "forward", lambda x: x[:, :3] * float("nan"))
+    with pytest.raises(ValueError, match="the autoencoder's pictures hold NaN or infinity in torch.float32"):
+        call(pipe, "a dog")
+
+
+def test_a_large_picture_is_worked_on_when_asked_to(pipe):
+    large = np.full((16, 160, 3), 0.5, np.float32)
+    with pytest.raises(ValueError, match="16 x 160 pixels .* are too many for a base of 32 px"):
+        call(pipe, "a", depth=large)
+    for resolution in (0, 32):
+        out = call(pipe, "a", depth=large, processing_resolution=resolution, num_inference_steps=1)
+        assert out.images.shape == (1, 16, 160, 3)
+
+
+def test_a_mask_without_a_size_of_its_own_fits_every_sample(pipe, photo, depth):
+    masks = np.stack([depth > 0.5, depth > 0.2])[..., None]
+    assert len(call(pipe, "a", image=Branch(map=photo, mask=masks), num_inference_steps=1).images) == 2
+
+
+def test_a_long_prompt_is_cut_with_a_warning_in_the_log(pipe, caplog, monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("unicon.prompts"), "propagate", True)
+    with caplog.at_level("WARNING"):
+        call(pipe, "a very long prompt about dogs", num_inference_steps=1)
+    assert "those after the 16th are ignored" in caplog.text

@@ -1,0 +1,250 @@
+"""Every direction end to end on a tiny base, and the equalities that hold between calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.pipeline.conftest import call, seeded
+from tests.tiny_base import SIDE_PX
+from unicon import Branch
+
+TOLERANCE = 1e-4
+"""Float32 products in batches of another size differ in their last bits; three steps and a decoder add up."""
+
+
+def close(a, b, tolerance=TOLERANCE):
+    return np.abs(np.asarray(a) - np.asarray(b)).max() <= tolerance
+
+
+DIRECTIONS = {
+    "generation": (lambda p, d: {"depth": d}, {"image"}),
+    "estimation": (lambda p, d: {"image": p, "outputs": ["depth"]}, {"depth"}),
+    "joint": (lambda p, d: {"outputs": ["image", "depth"]}, {"image", "depth"}),
+    "coarse, held": (lambda p, d: {"depth": Branch(map=d, noise=0.4, hold=True)}, {"image"}),
+    "coarse, refined": (lambda p, d: {"depth": Branch(map=d, noise=0.4)}, {"image", "depth"}),
+    "editing": (lambda p, d: {"image": p, "noise": 0.6, "depth": d}, {"image"}),
+    "inpainting": (lambda p, d: {"image": p, "mask": d > 0.5, "depth": d}, {"image"}),
+    "inpainting a map": (lambda p, d: {"image": p, "depth": Branch(map=d, mask=d > 0.5)}, {"depth"}),
+    "two conditions": (lambda p, d: {"depth": d, "pose": Branch(map=p, weight=0.6)}, {"image"}),
+    "image first": (
+        lambda p, d: {
+            "image": Branch(stages=((0, 1), (1, 1))),
+            "depth": Branch(stages=((0, 0), (0, 1))),
+        },
+        {"image", "depth"},
+    ),
+    "condition guidance": (lambda p, d: {"depth": d, "condition_guidance_scale": 1.5}, {"image"}),
+    "guidance per branch": (
+        lambda p, d: {"guidance_scale": 3.0, "depth": Branch(guidance_scale=2.0, negative_prompt="flat")},
+        {"image", "depth"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_every_direction_gives_the_same_with_and_without_the_shortcut(pipe, photo, depth, name):
+    arguments, outputs = DIRECTIONS[name]
+    found = call(pipe, "a dog", **arguments(photo, depth))
+    assert {n for n in ("image",) if found.images is not None} | set(found.conditions) == outputs
+    exact = call(pipe, "a dog", **arguments(photo, depth), held_clean="two_way")
+    for a, b in [(found.images, exact.images), *((found.maps[n], exact.maps[n]) for n in found.maps)]:
+        assert a is b is None or (a.shape == (1, SIDE_PX, SIDE_PX, 3) and close(a, b))
+
+
+def test_a_held_condition_with_its_own_guidance_is_cached_in_both_halves(pipe, depth):
+    held = Branch(map=depth, guidance_scale=3.0, negative_prompt="flat")
+    arguments = {"depth": held, "guidance_scale": 4.0, "condition_guidance_scale": 0.5}
+    shortcut = call(pipe, "a dog", **arguments, held_clean="shortcut").images
+    assert close(shortcut, call(pipe, "a dog", **arguments, held_clean="two_way").images)
+    unguided = call(pipe, "a dog", **{**arguments, "depth": depth}).images
+    assert not close(shortcut, unguided)
+
+
+def test_directions_depend_on_what_they_are_given(pipe, photo, depth):
+    base = call(pipe, "a dog").images
+    assert not close(base, call(pipe, "a dog", depth=depth).images)
+    assert not close(call(pipe, "a dog", depth=depth).images, call(pipe, "a dog", depth=1 - depth).images)
+    weak = call(pipe, "a dog", depth=Branch(map=depth, weight=0.3)).images
+    assert not close(weak, call(pipe, "a dog", depth=depth).images)
+    maps = [call(pipe, image=p, outputs=["depth"]).maps["depth"] for p in (photo, 1 - photo)]
+    assert not close(*maps)
+    deaf = call(pipe, image=photo, depth=Branch(reads=0.0)).maps["depth"]
+    assert not close(maps[0], deaf)
+
+
+def test_a_batch_is_its_samples(pipe, photo, depth):
+    prompts = ["a dog", "a cat"]
+    maps = np.stack([depth[..., None], 1 - depth[..., None]])
+    both = call(pipe, prompts, depth=maps, generator=seeded(3, 4), guidance_scale=2.0).images
+    one = [
+        call(pipe, prompts[i], depth=maps[i], generator=seeded(3 + i), guidance_scale=2.0).images[0]
+        for i in range(2)
+    ]
+    assert close(both, one)
+    generator = torch.Generator().manual_seed(0)
+    in_turn = [call(pipe, prompts[i], depth=maps[i], generator=generator).images[0] for i in range(2)]
+    assert close(call(pipe, prompts, depth=maps).images, in_turn)
+
+
+def test_several_images_per_prompt_lie_side_by_side(pipe, depth):
+    out = call(pipe, ["a", "b"], depth=depth, num_images_per_prompt=2, generator=seeded(0, 1, 2, 3)).images
+    assert len(out) == 4
+    assert close(out[1], call(pipe, "a", depth=depth, generator=seeded(1)).images[0])
+    assert close(out[2], call(pipe, "b", depth=depth, generator=seeded(2)).images[0])
+
+
+def test_an_ensemble_is_the_mean_of_its_members(pipe, photo):
+    out = call(
+        pipe, image=np.stack([photo, 1 - photo]), outputs=["depth"], ensemble_size=3, generator=seeded(5, 6)
+    )
+    assert out.members["depth"].shape == (3, 2, SIDE_PX, SIDE_PX, 3)
+    assert out.uncertainty["depth"].shape == (2, SIDE_PX, SIDE_PX)
+    assert close(out.maps["depth"], out.members["depth"].mean(0), 1e-6)
+    assert close(out.uncertainty["depth"], out.members["depth"].std(0, ddof=1).mean(-1), 1e-5)
+    generator = seeded(6)[0]
+    for member in out.members["depth"][:, 1]:
+        assert close(
+            member, call(pipe, image=1 - photo, outputs=["depth"], generator=generator).maps["depth"][0]
+        )
+    assert call(pipe, image=photo, outputs=["depth"]).uncertainty == {}
+
+
+def test_the_order_of_keywords_changes_nothing(pipe, photo, depth):
+    a = call(pipe, "a dog", depth=depth, pose=photo).images
+    b = call(pipe, "a dog", pose=photo, conditions={"depth": depth}).images
+    assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("scheduler_eta", [None, 1.0])
+def test_a_condition_of_weight_zero_leaves_the_image_alone(pipe, photo, scheduler_eta):
+    base = call(pipe, "a dog", eta=scheduler_eta)
+    unread = call(pipe, "a dog", depth=Branch(weight=0.0), eta=scheduler_eta)
+    assert close(base.images, unread.images)
+    assert close(base.images, call(pipe, "a dog", pose=Branch(map=photo, weight=0), eta=scheduler_eta).images)
+
+
+def test_a_stage_after_the_image_is_done_is_estimation(pipe):
+    """Clean branches stop reading, also those that become clean on the way."""
+    first = {"image": Branch(stages=((0, 1), (1, 1))), "depth": Branch(stages=((0, 0), (0, 1)))}
+    run = call(pipe, "a dog", **first, output_type="latent")
+    seen = {}
+
+    def keep(pipe, step, timestep, tensors):
+        seen[step] = tensors["latents"]
+
+    call(pipe, "a dog", **first, output_type="latent", callback_on_step_end=keep)
+    assert torch.equal(seen[2][0], run.images)  # the image does not change in the second stage
+    assert torch.equal(seen[2][1], seen[0][1])  # nor the depth in the first
+    assert not torch.equal(run.conditions["depth"], seen[2][1])
+
+
+def test_a_mask_keeps_the_known_part(pipe, photo, depth):
+    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    mask[: SIDE_PX // 2] = 255
+    for weight in (0.0, 2.0):
+        branch = Branch(map=photo, mask=mask, mask_guidance=weight)
+        out = call(pipe, "a dog", image=branch, depth=depth)
+        assert close(out.images[0, SIDE_PX // 2 :], photo[SIDE_PX // 2 :], 1e-6)
+        assert not close(out.images[0, : SIDE_PX // 2], photo[: SIDE_PX // 2], 0.05)
+    guided = call(pipe, "a dog", image=branch, depth=depth, held_clean="two_way")
+    assert close(out.images, guided.images)
+    replaced = call(pipe, "a dog", image=Branch(map=photo, mask=mask), depth=depth)
+    assert not close(guided.images, replaced.images)
+
+
+def test_latents_of_the_users_own(pipe, depth):
+    drawn = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
+    a = call(pipe, "a dog", depth=depth, latents=drawn, generator=seeded(1)).images
+    b = call(pipe, "a dog", depth=depth, latents={"image": drawn.double()}, generator=seeded(2)).images
+    assert np.array_equal(a, b)
+    assert not close(a, call(pipe, "a dog", depth=depth, generator=seeded(1)).images)
+
+
+def test_a_latent_output_is_what_is_decoded(pipe):
+    out = call(pipe, "a dog", outputs=["depth", "image"], output_type="latent")
+    assert out.images.shape == out.conditions["depth"].shape == (1, 4, 8, 8)
+    assert out.maps == {}
+    tensors = call(pipe, "a dog", outputs=["image"], output_type="pt").images
+    assert tensors.shape == (1, 3, SIDE_PX, SIDE_PX)
+    pictures = call(pipe, "a dog", output_type="pil").images
+    assert np.abs(np.asarray(pictures[0]) / 255 - tensors[0].movedim(0, -1).numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_tuple_has_every_field(pipe, depth):
+    images, conditions, maps, uncertainty, members = call(pipe, "a dog", depth=depth, return_dict=False)
+    assert np.array_equal(images, call(pipe, "a dog", depth=depth).images)
+    assert conditions == maps == uncertainty == members == {}
+
+
+@pytest.mark.parametrize("size", [(SIDE_PX - 5, SIDE_PX + 9), (8, 40)])
+def test_sizes_off_the_grid_are_padded_and_cropped_back(pipe, size):
+    grey = np.full((*size, 3), 0.5, np.float32)
+    assert call(pipe, "a", depth=grey).images.shape == (1, *size, 3)
+    assert call(pipe, image=grey, outputs=["depth"]).maps["depth"].shape == (1, *size, 3)
+    assert call(pipe, "a", height=size[0], width=size[1]).images.shape == (1, *size, 3)
+
+
+def test_estimation_works_at_the_bases_own_size(pipe, photo):
+    shapes = []
+
+    def keep(pipe, step, timestep, tensors):
+        shapes.append(tuple(tensors["latents"].shape[-2:]))
+
+    large = np.repeat(np.repeat(photo, 2, 0), 3, 1)
+    for resolution, latent in ((None, (6, 8)), (0, (16, 24)), (16, (4, 4))):
+        out = call(
+            pipe, image=large, outputs=["depth"], processing_resolution=resolution, num_inference_steps=1,
+            callback_on_step_end=keep,
+        )  # fmt: skip
+        assert out.maps["depth"].shape == (1, *large.shape)
+        assert shapes.pop() == latent
+
+
+def test_negative_prompts_and_embeddings(pipe, depth):
+    plain = call(pipe, "a dog", depth=depth, guidance_scale=3.0).images
+    negative = call(pipe, "a dog", depth=depth, guidance_scale=3.0, negative_prompt="blurry").images
+    assert not close(plain, negative)
+    tokens = pipe.tokenizer(["a dog", "blurry"], padding="max_length", return_tensors="pt").input_ids
+    rows = pipe.text_encoder(tokens).last_hidden_state.detach()
+    embedded = call(
+        pipe, prompt_embeds=rows[:1], negative_prompt_embeds=rows[1:], guidance_scale=3.0,
+        depth=Branch(map=depth, prompt="a dog"),
+    ).images  # fmt: skip
+    assert close(embedded, negative)
+
+
+def test_a_condition_has_its_own_prompt_after_its_trigger(pipe):
+    shared = call(pipe, "a dog", outputs=["depth"]).maps["depth"]
+    assert np.array_equal(
+        shared, call(pipe, "a dog", depth=Branch(prompt="a dog"), outputs=["depth"]).maps["depth"]
+    )
+    assert not close(
+        shared, call(pipe, "a dog", depth=Branch(prompt="a cat"), outputs=["depth"]).maps["depth"]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with numpy 2
+def test_other_schedulers(pipe, photo, depth):
+    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+
+    before = pipe.scheduler
+    try:
+        for kind in (DPMSolverMultistepScheduler, DDPMScheduler, HeunDiscreteScheduler):
+            pipe.scheduler = kind.from_config({**before.config, "timestep_spacing": "trailing"})
+            first = {"image": Branch(stages=((0, 1), (1, 1))), "depth": Branch(stages=((0, 0), (0, 1)))}
+            for arguments in ({"depth": depth}, {"image": photo, "outputs": ["depth"]}, first):
+                a, b = (call(pipe, "a", **arguments, held_clean=h) for h in ("shortcut", "two_way"))
+                assert (
+                    close(a.images, b.images)
+                    if a.images is not None
+                    else close(a.maps["depth"], b.maps["depth"])
+                )
+    finally:
+        pipe.scheduler = before
+
+
+def test_timesteps_of_the_users_own(pipe, depth):
+    spaced = call(pipe, "a dog", depth=depth, num_inference_steps=2).images
+    assert np.array_equal(spaced, call(pipe, "a dog", depth=depth, timesteps=[999, 499]).images)

@@ -1,0 +1,140 @@
+"""Do the measurement commands run from arguments to records on a whole tiny base?"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval import __main__ as front
+from eval.data import is_held_out
+from eval.records import read
+
+
+@pytest.fixture
+def few(base, cache, material, tmp_path):
+    """Arguments that keep a run on scenes tiny, and the file it writes."""
+    sizes = ["--num", "4", "--validation-num", "2", "--training-num", "2", "--steps", "2", "--device", "cpu"]
+    return [*sizes, "--base", str(base), "--cache", str(cache), "--out", str(tmp_path / "out.jsonl")]
+
+
+def run(capsys, *arguments: str) -> str:
+    assert front.main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def refusal(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        front.main(list(arguments))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_estimation_with_regressor_and_ensemble(few, regressor, tmp_path, capsys):
+    text = run(
+        capsys, "scenes", *few, "--conditions", "depth,edge", "--seeds", "2", "--ensemble", "2",
+        "--ensemble-num", "2", "--regressor", str(regressor),
+    )  # fmt: skip
+    records = read(tmp_path / "out.jsonl")
+    rows = {(r.name, r.settings["prediction"]): r for r in records}
+    own = rows["scenes/estimate/depth/standard", "adapter"]
+    assert own.settings["num_seeds"] == 2
+    assert own.numbers["num"] == 4
+    assert "metres" in own.settings["convention"]
+    assert {"abs_rel", "abs_rel_deviation", "delta1"} <= set(own.numbers)
+    assert "f1" in rows["scenes/estimate/edge/standard", "regressor"].numbers
+    assert 0 <= rows["scenes/estimate/depth/standard", "adapter, ensemble of 2"].numbers["coverage"] <= 1
+    assert "### scenes/estimate/edge/standard" in text
+
+
+@pytest.mark.parametrize("direction", ["generate", "joint"])
+def test_generation_read_by_the_regressor(direction, few, regressor, tmp_path, capsys):
+    arguments = ["--conditions", "depth", "--seeds", "1", "--direction", direction, "--judge", str(regressor)]
+    run(capsys, "scenes", *few, *arguments)
+    first, *others = read(tmp_path / "out.jsonl")
+    assert first.name == f"scenes/{direction}/depth/standard"
+    assert first.settings["read_by"] == str(regressor)
+    assert len(others) == 2
+
+
+def test_zero_shot_depth_of_rooms(base, tmp_path, capsys):
+    rng, rows = np.random.default_rng(0), []
+    for number in range(40):
+        names = {"image_file_name": f"i{number}.png", "depth_file_name": f"d{number}.png"}
+        Image.fromarray(rng.integers(0, 255, (21, 28, 3), dtype=np.uint8)).save(tmp_path / f"i{number}.png")
+        Image.fromarray(rng.integers(20, 256, (21, 28), dtype=np.uint8)).save(tmp_path / f"d{number}.png")
+        rows.append(json.dumps(names))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows))
+    held_out = sum(is_held_out(f"d{number}.png") for number in range(40))
+    out = tmp_path / "nyu.jsonl"
+    run(capsys, "nyu", "--data", str(tmp_path), "--base", str(base), "--steps", "1", "--device", "cpu",
+        "--ensemble", "2", "--seeds", "1", "--out", str(out))  # fmt: skip
+    rows = {r.settings["prediction"]: r.numbers for r in read(out)}
+    assert list(rows) == [
+        "adapter",
+        "adapter, another picture",
+        "mean map of the other nine tenths",
+        "constant",
+    ]
+    assert {numbers["num"] for numbers in rows.values()} == {held_out}
+    assert rows["adapter"]["abs_rel_low"] <= rows["adapter"]["abs_rel"] <= rows["adapter"]["abs_rel_high"]
+
+
+def test_reconstruction_of_a_base_and_of_its_vae_alone(base, cache, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(photos / "a.png")
+    sizes = ["--num", "4", "--validation-num", "2", "--size", "32", "--cache", str(cache), "--device", "cpu"]
+    out = tmp_path / "vae.jsonl"
+    for folder in (base, base / "vae"):
+        run(capsys, "vae", "--base", str(folder), *sizes, "--photos", str(photos), "--out", str(out))
+    records = read(out)
+    kinds = [r.settings["kind"] for r in records[:5]]
+    assert kinds == ["pictures of scenes", "photographs", "depth maps", "edge maps", "pose maps"]
+    assert [r.numbers for r in records[:5]] == [r.numbers for r in records[5:]]
+    assert records[0].settings["factor"] == 4
+    assert records[1].numbers["num"] == 1
+    assert "f1" in records[3].numbers
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--conditions", "normal"], "no exact map of normal on scenes"),
+        (["--seeds", "0"], "--seeds is 0; it is at least 1"),
+        (["--num", "1"], "--num is 1; the shuffled references"),
+        (["--ensemble", "4", "--direction", "joint"], "--ensemble is 4; it takes 2 or more"),
+        (["--judge", "nowhere", "--direction", "joint"], "nowhere is no regressor"),
+    ],
+)
+def test_scenes_refuses(arguments, text, few, tmp_path, capsys):
+    assert text in refusal(capsys, "scenes", *few, *arguments)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_base_without_the_adapter_is_refused_before_anything_is_rendered(base, tmp_path, capsys):
+    import shutil
+
+    bare = tmp_path / "bare"
+    shutil.copytree(base, bare, ignore=shutil.ignore_patterns("pose"))
+    arguments = [
+        "--base",
+        str(bare),
+        "--conditions",
+        "pose",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--device",
+        "cpu",
+    ]
+    assert "has no adapter pose, only" in refusal(capsys, "scenes", *arguments)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_vae_refuses(base, tmp_path, capsys):
+    assert "holds no VAE" in refusal(capsys, "vae", "--base", str(tmp_path))
+    assert "--size is 30; this VAE takes multiples of 4" in refusal(
+        capsys, "vae", "--base", str(base), "--size", "30"
+    )

@@ -1,0 +1,89 @@
+"""Does a whole family train from nothing, and load as one pipeline?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from train import recipes
+from train.command import main
+from train.config import override
+from train.objectives.clip import fit_tokenizer
+
+_TINY_VAE = {"channels": "[8, 8, 8]", "latent_channels": "4"}
+_TINY_CLIP = {
+    "text_width": "48",
+    "text_layers": "1",
+    "image_width": "40",
+    "image_layers": "1",
+    "projection": "16",
+}
+_TINY_UNET = {"channels": "[16, 16]", "head_width": "8"}
+
+
+def _tiny(stage):
+    """The same stage with two steps on a few scenes."""
+    if isinstance(stage, recipes.RenderStage):
+        return recipes.RenderStage(num=1)
+    if not hasattr(stage, "loop"):
+        return stage
+    size = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}.get(
+        stage.name, {}
+    )
+    loop = {"steps": "2", "batch_size": "2", "mixed_precision": "no", "num_scenes": "4"}
+    return override(stage, {**loop, **size})
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
+    from unicon import UniConPipeline
+
+    monkeypatch.setattr("train.shards.SCENES_PER_SHARD", 4)
+    stages = {name: _tiny(stage) for name, stage in recipes.FAMILIES["mini-fast"].items()}
+    monkeypatch.setitem(recipes.FAMILIES, "mini-fast", stages)
+    assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
+    pipe = UniConPipeline.from_pretrained(tmp_path / "pipeline")
+    pipe.set_progress_bar_config(disable=True)
+    assert set(pipe.adapters) == {"depth", "edge", "pose", "appearance"}
+    out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
+    assert np.isfinite(out.images).all()
+    assert np.isfinite(out.maps["depth"]).all()
+    assert (
+        main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
+    )  # everything is there: nothing to do
+
+
+def test_the_tokenizer_encodes_any_text(tmp_path):
+    tokenizer = fit_tokenizer(
+        ["a red ball", "a blue ball in a room"] * 3, tmp_path, vocabulary=700, max_tokens=24
+    )
+    for text in ("a red ball", "ein blauer würfel, 3 €"):
+        ids = tokenizer(text).input_ids
+        assert ids[0] == tokenizer.bos_token_id
+        assert ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
+    again = fit_tokenizer(["other words"], tmp_path, vocabulary=700, max_tokens=24)
+    assert again("a red ball").input_ids == tokenizer("a red ball").input_ids  # fitted once
+
+
+def test_centred_latents_leave_the_autoencoder_unchanged():
+    from diffusers import AutoencoderKL
+
+    from train.objectives.vae import centre_latents
+
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, latent_channels=4, norm_num_groups=4,
+    ).eval()  # fmt: skip
+    picture = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        before = vae.decode(vae.encode(picture).latent_dist.mean).sample
+        mean = torch.tensor([1.0, -2.0, 0.5, 3.0])
+        latents = vae.encode(picture).latent_dist.mean
+        centre_latents(vae, mean)
+        torch.testing.assert_close(vae.encode(picture).latent_dist.mean, latents - mean[:, None, None])
+        torch.testing.assert_close(
+            vae.decode(vae.encode(picture).latent_dist.mean).sample, before, atol=1e-5, rtol=1e-5
+        )

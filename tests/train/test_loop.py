@@ -1,0 +1,184 @@
+"""Does a run follow the same trajectory however it is cut, split or stopped?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
+from train.config import LoopConfig, RunConfig, override
+from train.loop import fit, learning_rate
+from train.objectives.base import Draws, Objective
+from train.randomness import batch_items, seed_of, step_generator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineConfig:
+    slope: float = 2.0
+    name: str = "line"
+
+
+class Line(Objective):
+    """Learn y = slope * x + 1 from noisy points: small, but with data order, draws and two tensors."""
+
+    def __init__(self, config: LineConfig):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(3, 1)
+        self.frozen = torch.nn.Linear(3, 3).requires_grad_(False)
+        self.config = config
+        self.points = torch.randn(37, 3)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.points)
+
+    def draw(self, generator, num):
+        return Draws(noise=torch.randn(num, generator=generator))
+
+    def forward(self, items, draws):
+        x = self.points[items]
+        target = self.config.slope * x.sum(1) + 1 + 0.1 * draws["noise"]
+        loss = (self.layer(x)[:, 0] - target).square()
+        return loss, {"twice": 2 * loss}
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(self.layer.state_dict(), folder / "layer.pt")
+
+
+def config(**loop) -> RunConfig:
+    defaults = dict(  # noqa: C408
+        steps=12, batch_size=8, warmup_steps=2, checkpoint_every=4, log_every=3, mixed_precision="no"
+    )
+    return RunConfig(name="line", objective=LineConfig(), loop=LoopConfig(**{**defaults, **loop}))
+
+
+def train(
+    folder: Path, run: RunConfig | None = None, seconds: float = float("inf")
+) -> dict[str, torch.Tensor]:
+    fit(Line(LineConfig()), run or config(), folder, stop_after=seconds)
+    return read_checkpoint(whole_checkpoints(folder / "checkpoints")[-1][1]).trained
+
+
+def test_resuming_is_bitwise_the_straight_run(tmp_path):
+    straight = train(tmp_path / "straight")
+    for _ in range(12):  # pause after every step
+        train(tmp_path / "paused", seconds=0.0)
+    paused = train(tmp_path / "paused")
+    assert straight.keys() == paused.keys() == {"layer.weight", "layer.bias"}
+    assert all(torch.equal(straight[k], paused[k]) for k in straight)
+    exported = [
+        torch.load(tmp_path / n / "export/layer.pt", weights_only=True) for n in ("straight", "paused")
+    ]
+    assert all(torch.equal(exported[0][k], exported[1][k]) for k in exported[0])
+
+
+def test_a_lost_newest_checkpoint_does_not_change_the_run(tmp_path):
+    straight = train(tmp_path / "straight")
+    train(tmp_path / "cut", config(keep_checkpoints=3))
+    newest = whole_checkpoints(tmp_path / "cut/checkpoints")[-1][1]
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    again = train(tmp_path / "cut", config(keep_checkpoints=3))
+    assert all(torch.equal(straight[k], again[k]) for k in straight)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_accumulation_follows_the_same_trajectory(tmp_path, micro_batch):
+    whole, split = train(tmp_path / "whole"), train(tmp_path / "split", config(micro_batch=micro_batch))
+    for name in whole:
+        torch.testing.assert_close(split[name], whole[name], rtol=1e-5, atol=1e-6)
+
+
+def test_metrics_config_and_versions_are_kept(tmp_path):
+    train(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4, 7, 8, 11, 12]
+    assert all(line["twice"] == pytest.approx(2 * line["loss"]) for line in lines)
+    assert json.loads((tmp_path / "config.json").read_text())["objective"]["type"] == "LineConfig"
+    assert {"commit", "torch"} <= json.loads((tmp_path / "versions.json").read_text()).keys()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    objective = Line(LineConfig(slope=float("inf")))
+    with pytest.raises(ValueError, match="loss is .* continue from it with a lower --learning_rate"):
+        fit(objective, config(checkpoint_every=100), tmp_path)
+    assert not whole_checkpoints(tmp_path / "checkpoints")
+
+
+def test_another_recipes_checkpoint_is_refused(tmp_path):
+    train(tmp_path)
+    other = Line(LineConfig())
+    other.extra = torch.nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="holds other tensors than this recipe trains"):
+        fit(other, config(steps=20), tmp_path)
+
+
+def test_gradients_are_clipped(tmp_path):
+    fit(
+        Line(LineConfig(slope=1e6)),
+        config(steps=3, clip_norm=1e-3, learning_rate=1.0, ema_decay=0.0),
+        tmp_path,
+    )
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["grad_norm"] > 1  # measured before clipping
+
+
+def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
+    tensor = {"a": torch.zeros(2)}
+    (tmp_path / ".partial_00000009_1").mkdir(parents=True)
+    for step in (1, 2, 3, 4):
+        write_checkpoint(tmp_path, Checkpoint(step, tensor, {}, {}), keep=2)
+    assert [step for step, _ in whole_checkpoints(tmp_path)] == [3, 4]
+
+
+def test_every_item_is_seen_once_per_epoch_whatever_the_batch_size():
+    for batch in (4, 5, 7):
+        steps = -(-3 * 35 // batch)
+        seen = np.concatenate([batch_items(1, s, batch, 35) for s in range(steps)])[: 3 * 35]
+        assert all(sorted(epoch) == list(range(35)) for epoch in seen.reshape(3, 35))
+        assert not np.array_equal(seen[:35], seen[35:70])
+
+
+def test_seeds_and_generators_are_stable():
+    assert seed_of(1, "step", 2) == seed_of(1, "step", 2) != seed_of(1, "step", 3)
+    assert torch.equal(
+        torch.rand(3, generator=step_generator(0, 5)), torch.rand(3, generator=step_generator(0, 5))
+    )
+
+
+def test_the_rate_warms_up_stays_and_decays():
+    loop = config(steps=100, warmup_steps=10, learning_rate=1.0).loop
+    rates = [learning_rate(loop, s) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:80] == [1.0] * 70
+    assert rates[-1] == pytest.approx(0.05)
+
+
+def test_overrides_reach_both_sections():
+    run = override(config(), {"steps": "7", "slope": "3", "loop.learning_rate": "1", "betas": "[0.5, 0.9]"})
+    assert (run.loop.steps, run.objective.slope, run.loop.betas) == (7, 3.0, (0.5, 0.9))
+
+
+@pytest.mark.parametrize(
+    "assignments, message",
+    [
+        ({"stepz": "3"}, "did you mean --steps"),
+        ({"steps": "many"}, "--steps got 'many'; expected int"),
+        ({"steps": "0"}, "steps is 0; it must be at least 1"),
+        ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),
+        ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),
+        ({"decay_share": "2"}, "decay_share is 2.0; it must lie in"),
+        ({"mixed_precision": "fp8"}, "choose auto, no, bf16 or fp16"),
+    ],
+)
+def test_bad_overrides_are_named(assignments, message):
+    with pytest.raises(ValueError, match=message):
+        override(config(), assignments)

@@ -1,0 +1,188 @@
+"""How does a user get maps of photographs: depth, edges, poses?"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unicon.cli.files import write_array, write_deep_picture, write_picture
+from unicon.cli.models import (
+    STABLE_DIFFUSION,
+    add_run_options,
+    base_folder,
+    condition_names,
+    generators,
+    load_pipeline,
+    output_of,
+    positive,
+)
+from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unicon.limits import Limits
+    from unicon.output import UniConOutput
+    from unicon.pipeline import UniConPipeline
+
+EXAMPLE = "%(prog)s photos/ --recursive --condition depth --condition edge --ensemble 5"
+RAW = ("png16", "npy", "none")
+GREY = ("depth", "edge")
+"""Conditions whose map holds one number per pixel; of others all three channels are kept."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files, or folders of them")
+    parser.add_argument("--recursive", action="store_true", help="also the folders within a folder")
+    parser.add_argument(
+        "--condition", "--conditions", action="append", required=True, metavar="NAME[,NAME]",
+        help="what to estimate: names of loaded adapters; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ensemble", type=positive, default=1, metavar="N",
+        help="estimates per photo, averaged; above 1 their deviation is written as the uncertainty",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
+    parser.add_argument(
+        "--size", type=int, metavar="PX",
+        help="longer side that photos are worked on at; 0: as they are (default: the base's own); "
+        "maps have the photo's size",
+    )  # fmt: skip
+    parser.add_argument("--colour", action="store_true", help="show depth in colours, near pale, far dark")
+    parser.add_argument(
+        "--raw", choices=RAW, default="png16",
+        help="how the values themselves are written: a PNG of 16 bits, a .npy file of floats, not at all",
+    )  # fmt: skip
+    add_run_options(parser, out="out/estimate")
+
+
+def run(args: argparse.Namespace) -> int:
+    names = condition_names(args.condition)
+    if args.size is not None and (args.size < 0 or 0 < args.size < 16):
+        raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
+    files = find_photos(args.photos, recursive=args.recursive)
+    reader = Reader(files=files, batch_size=args.batch)
+    pipe = load_pipeline(args, needs=names)
+    folder = base_folder(args.base)
+    far = estimate_all(pipe, args, names, reader, limits=_limits(folder))
+    if reader.failures and len(reader.failures) == len(files):
+        raise ValueError("no photo could be read: " + "; ".join(reader.failures))
+    _report(args, names, reader, far)
+    return 1 if reader.failures else 0
+
+
+def estimate_all(
+    pipe: UniConPipeline, args: argparse.Namespace, names: list[str], reader: Reader, *, limits: Limits | None
+) -> list[PhotoFile]:
+    """Estimate, write and print; returns the photos that are far from what the base knows."""
+    from tqdm import tqdm
+
+    pipe.set_progress_bar_config(disable=True)
+    far: list[PhotoFile] = []
+    with tqdm(total=len(reader.files), desc="estimating", unit="photo", leave=False) as bar:
+        for photos in reader.batches():
+            far += judge(pipe, photos, limits)
+            result = estimate(pipe, args, names, photos)
+            for place, photo in enumerate(photos):
+                for path in write(result, args, place, Path(args.out) / photo.file.stem):
+                    tqdm.write(str(path), file=sys.stdout)
+            bar.update(len(photos))
+    return far
+
+
+def estimate(
+    pipe: UniConPipeline, args: argparse.Namespace, names: list[str], photos: Sequence[Photo]
+) -> UniConOutput:
+    """The maps of photographs of one size. Member m of every photo has seed + m, whatever the batch."""
+    result = pipe(
+        image=[photo.picture for photo in photos],
+        outputs=names,
+        processing_resolution=args.size,
+        num_inference_steps=args.steps,
+        ensemble_size=args.ensemble,
+        generator=generators([args.seed + m for _ in photos for m in range(args.ensemble)]),
+    )
+    return output_of(result)
+
+
+def judge(pipe: UniConPipeline, photos: Sequence[Photo], limits: Limits | None) -> list[PhotoFile]:
+    """The photos beyond the base's limits, each with a line that says by how much."""
+    if limits is None:
+        return []
+    from unicon.limits import strangeness
+
+    far = []
+    for photo, found in zip(photos, strangeness(pipe, [p.picture for p in photos]), strict=True):
+        if exceeded := limits.exceeded(found):
+            numbers = ", ".join(
+                f"{name} {value:.3g}, limit {top:.3g}" for name, (value, top) in exceeded.items()
+            )
+            print(f"{photo.file.path}: far from what the base knows ({numbers})", file=sys.stderr)
+            far.append(photo.file)
+    return far
+
+
+def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path) -> list[Path]:
+    """Write the maps of photo `place` and return the files."""
+    paths = []
+    for name, maps in result.maps.items():
+        values = maps[place].mean(-1) if name in GREY else maps[place]
+        target = stem.with_name(f"{stem.name}_{name}")
+        paths.append(_write_view(target, values, in_colour=args.colour and name == "depth"))
+        paths += _write_raw(target, values, args.raw)
+        if name in result.uncertainty:
+            deviation = result.uncertainty[name][place]
+            target = target.with_name(f"{target.name}_uncertainty")
+            paths.append(_write_view(target, deviation / max(float(deviation.max()), 1e-6)))
+            paths += _write_raw(target, deviation, args.raw)
+    return paths
+
+
+def _write_view(target: Path, values: np.ndarray, *, in_colour: bool = False) -> Path:
+    from unicon.conditions.palettes import depth_in_colour
+    from unicon.sheets import picture
+
+    shown = picture(depth_in_colour(1 - values)) if in_colour else picture(values)
+    return write_picture(
+        target.with_name(f"{target.name}.png"), shown if values.ndim == 3 or in_colour else shown.convert("L")
+    )
+
+
+def _write_raw(target: Path, values: np.ndarray, kind: str) -> list[Path]:
+    if kind == "png16":
+        return [write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values)]
+    if kind == "npy":
+        return [write_array(target.with_name(f"{target.name}.npy"), values.astype("float32"))]
+    return []
+
+
+def _limits(folder: Path | None) -> Limits | None:
+    from unicon.limits import read_limits
+
+    return None if folder is None else read_limits(folder)
+
+
+def _report(args: argparse.Namespace, names: list[str], reader: Reader, far: list[PhotoFile]) -> None:
+    """What went wrong, at the end, where it is not scrolled away."""
+    if far:
+        print(
+            f"{len(far)} of {len(reader.files)} photos are far from what --base {args.base} knows; their "
+            f"maps are likely poor. A base that knows photographs:\n  {command_for_photos(names, far)}",
+            file=sys.stderr,
+        )
+    if reader.failures:
+        print(f"{len(reader.failures)} of {len(reader.files)} photos could not be read:", file=sys.stderr)
+        for failure in reader.failures:
+            print(f"  {failure}", file=sys.stderr)
+
+
+def command_for_photos(names: Sequence[str], files: Sequence[PhotoFile]) -> str:
+    """The same estimate on Stable Diffusion, which needs an adapter trained for it."""
+    photos = shlex.join(str(file.path) for file in files[:3]) + (" ..." if len(files) > 3 else "")
+    wanted = " ".join(f"--condition {name}" for name in names)
+    folders = " ".join("--adapter FOLDER" for _ in names)
+    return f"unicon estimate {photos} {wanted} --base {STABLE_DIFFUSION} {folders}"

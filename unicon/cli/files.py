@@ -1,0 +1,74 @@
+"""How does a command write its results: whole or not at all, under names that say what they are?"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+LONGEST_SLUG = 48
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file under a temporary name, then rename it; folders are made. Returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_picture(path: Path, picture: Image.Image, facts: Mapping[str, str] | None = None) -> Path:
+    """A PNG; `facts` (prompt, seed) become text entries that image viewers can show."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info, buffer = PngInfo(), BytesIO()
+    for key, value in (facts or {}).items():
+        info.add_itxt(key, value)
+    picture.save(buffer, format="PNG", pnginfo=info)
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_array(path: Path, values: np.ndarray) -> Path:
+    """A `.npy` file."""
+    import numpy as np
+
+    buffer = BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_deep_picture(path: Path, values: np.ndarray) -> Path:
+    """Values in [0, 1], (H, W) or (H, W, 3) in red, green, blue, as a PNG of 16 bits."""
+    import cv2
+    import numpy as np
+
+    deep = np.round(np.clip(values, 0, 1) * 65535).astype(np.uint16)
+    done, content = cv2.imencode(".png", deep if deep.ndim == 2 else deep[..., ::-1])
+    assert done, f"no PNG of shape {deep.shape}"
+    return write_bytes(path, content.tobytes())
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Readable JSON; NaN is refused."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return write_bytes(path, text.encode())
+
+
+def slug(text: str) -> str:
+    """The first words of a prompt as part of a file name; "untitled" when it has none."""
+    words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
+    if len(words) > LONGEST_SLUG:
+        words = words[:LONGEST_SLUG].rpartition("-")[0] or words[:LONGEST_SLUG]
+    return words or "untitled"

@@ -1,0 +1,189 @@
+"""How does a user draw, edit or complete a picture, under any maps?"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unicon.cli.files import slug, write_picture
+from unicon.cli.given import GivenMap, add_map_options, fit, fraction, read_map
+from unicon.cli.models import add_run_options, generators, load_pipeline, output_of, own_size_px, positive
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from unicon.pipeline import UniConPipeline
+
+EXAMPLE = '%(prog)s "a red chair on a wooden floor" --depth map.png,noise=0.4 --pose pose.png --num 4'
+SMALL_BASE_PX = 256
+SMALL_BASE_GUIDANCE, LARGE_BASE_GUIDANCE = 2.0, 5.0
+GUIDANCE_HELP = (
+    f"how strictly the prompt is followed, 1 is off (default {SMALL_BASE_GUIDANCE:g} for bases of pictures "
+    f"below {SMALL_BASE_PX} px, as mini is, else {LARGE_BASE_GUIDANCE:g})"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="what the picture shows")
+    add_map_options(parser)
+    parser.add_argument(
+        "--image", metavar="FILE", help="a picture to edit (with --noise) or to complete (with --mask)"
+    )
+    parser.add_argument(
+        "--noise", type=fraction, metavar="N",
+        help="0 to 1: how much of --image is redrawn; without --image, how loosely the maps are followed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mask", metavar="FILE", help="white where --image is drawn anew, black where it is kept"
+    )
+    add_text_options(parser)
+    add_size_options(parser)
+    add_run_options(parser, out="out/generate")
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """`--negative-prompt`, `--guidance-scale`, `--num` and `--batch`."""
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what the picture must not show")
+    parser.add_argument(
+        "--guidance-scale", type=float, default=None, metavar="N",
+        help=GUIDANCE_HELP,
+    )  # fmt: skip
+    parser.add_argument(
+        "--num",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pictures, of seeds SEED, SEED + 1, ... (default 1)",
+    )
+    parser.add_argument(
+        "--batch", type=positive, default=4, metavar="N", help="pictures at a time (default 4)"
+    )
+
+
+def add_size_options(parser: argparse.ArgumentParser) -> None:
+    """`--size` for given pictures, `--height` and `--width` where none is given."""
+    parser.add_argument(
+        "--size", type=int, metavar="PX",
+        help="longer side that given pictures are resized to; 0: as they are (default: the base's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--height", type=positive, metavar="PX", help="of the result, when no picture is given"
+    )
+    parser.add_argument(
+        "--width", type=positive, metavar="PX", help="of the result, when no picture is given"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    _check(args)
+    given = read(args)
+    pipe = load_pipeline(args, needs=[each.name for each in args.maps])
+    given = given.fitted(own_size_px(pipe) if args.size is None else args.size)
+    pipe.set_progress_bar_config(desc="drawing", leave=False)
+    for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
+        for seed, picture in zip(seeds, draw(pipe, args, given, seeds), strict=True):
+            path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
+            print(write_picture(path, picture, {"prompt": args.prompt, "seed": str(seed)}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """The pictures of the command line, read: `image`, `mask`, and the maps by condition."""
+
+    pictures: dict[str, Image.Image]
+
+    def fitted(self, longest_px: int) -> Given:
+        return Given(pictures=fit(self.pictures, longest_px))
+
+    def get(self, name: str) -> Image.Image | None:
+        return self.pictures.get(name)
+
+
+def read(args: argparse.Namespace) -> Given:
+    """Every file of the command line, before a model is loaded: a misspelt name costs no time."""
+    from unicon.data.photos import load_photo
+
+    named = {name: getattr(args, name) for name in ("image", "mask")}
+    pictures = {name: load_photo(path) for name, path in named.items() if path is not None}
+    return Given(pictures=pictures | {each.name: read_map(each) for each in args.maps})
+
+
+def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: range) -> list[Image.Image]:
+    """One picture per seed."""
+    result = pipe(
+        args.prompt,
+        image=image_branch(args, given),
+        conditions={each.name: map_branch(args, each, given) for each in args.maps},
+        outputs=["image"],
+        height=args.height,
+        width=args.width,
+        processing_resolution=0,
+        num_inference_steps=args.steps,
+        guidance_scale=guidance_scale(args, pipe),
+        negative_prompt=args.negative_prompt,
+        num_images_per_prompt=len(seeds),
+        generator=generators(seeds),
+    )
+    return output_of(result).images
+
+
+def image_branch(args: argparse.Namespace, given: Given) -> Any:
+    """The picture to edit or to complete, or none."""
+    from unicon.branch import Branch
+
+    if args.image is None:
+        return None
+    return Branch(map=given.get("image"), noise=args.noise, mask=given.get("mask"))
+
+
+def map_branch(args: argparse.Namespace, each: GivenMap, given: Given) -> Any:
+    """A condition. Without an image `--noise` is meant for the maps; a map's own setting comes first."""
+    from unicon.branch import Branch
+
+    shared = args.noise if args.image is None else None
+    noise = each.noise if each.noise is not None else shared
+    return Branch(map=given.get(each.name), noise=noise, hold=each.hold, weight=each.weight)
+
+
+def guidance_scale(args: argparse.Namespace, pipe: UniConPipeline) -> float:
+    """`--guidance-scale`, or what suits the base: a large base's usual scale oversaturates a small one."""
+    if args.guidance_scale is not None:
+        return args.guidance_scale
+    return SMALL_BASE_GUIDANCE if own_size_px(pipe) < SMALL_BASE_PX else LARGE_BASE_GUIDANCE
+
+
+def chunks(seeds: range, size: int) -> list[range]:
+    """The seeds in runs of at most `size`."""
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
+
+
+def _check(args: argparse.Namespace) -> None:
+    names = [each.name for each in args.maps]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"condition {twice.pop()!r} is given twice; give each condition one map")
+    if args.image is not None and args.mask is None and not args.noise:
+        raise ValueError(
+            "--image is kept as it is: say with --noise how much of it is redrawn (for example 0.6), "
+            "or with --mask where"
+        )
+    if args.mask is not None and args.image is None:
+        raise ValueError(
+            "--mask says which part of a picture to keep, but no picture is given; add --image FILE"
+        )
+    if args.noise is not None and args.image is None and not args.maps:
+        raise ValueError(
+            f"--noise {args.noise} has nothing to start from; give --image, or a map such as --depth FILE"
+        )
+    check_size(args, given=bool(args.maps or args.image))
+
+
+def check_size(args: argparse.Namespace, *, given: bool) -> None:
+    """ValueError for a size that says two things, or nothing."""
+    if given and (args.height or args.width):
+        raise ValueError(
+            "--height and --width are those of the given pictures; use --size PX for their longer side"
+        )
+    if args.size is not None and (args.size < 0 or 0 < args.size < 16):
+        raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave pictures as they are")

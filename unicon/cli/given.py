@@ -1,0 +1,125 @@
+"""How are pictures and maps given on the command line, and in which size does a run work on them?
+
+A map is `NAME=FILE`, its settings behind commas: `depth=map.png,noise=0.5,weight=0.8`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHORTCUTS = ("depth", "edge", "pose", "appearance")
+"""Conditions with an option of their own: the adapters of the mini family."""
+
+SETTINGS = "noise=N, weight=N, hold"
+_SETTING = re.compile(r"(.+),(hold|(?:noise|weight)=[^,]*)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenMap:
+    """One condition's map as the user gave it."""
+
+    name: str
+    path: Path
+    noise: float | None = None
+    """Where its branch starts, 0 to 1; none: not said."""
+    weight: float = 1.0
+    """How strongly the image reads it."""
+    hold: bool = False
+    """Whether it stays at its noise."""
+
+
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    """`--condition NAME=FILE[,SETTINGS]`, and `--depth FILE[,SETTINGS]` for the mini family's conditions."""
+    parser.add_argument(
+        "--condition", dest="maps", action="append", default=[], type=given_map, metavar="NAME=FILE",
+        help=f"the map of a loaded adapter; settings follow behind commas: {SETTINGS}; may be repeated",
+    )  # fmt: skip
+    for name in SHORTCUTS:
+        parser.add_argument(
+            f"--{name}", dest="maps", action="append", type=partial(_named, name), metavar="FILE",
+            help=f"short for --condition {name}=FILE",
+        )  # fmt: skip
+
+
+def given_map(text: str) -> GivenMap:
+    """Read `NAME=FILE[,noise=N][,weight=N][,hold]`."""
+    name, equals, rest = text.partition("=")
+    if not equals or not name.isidentifier() or not rest:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE, for example depth=map.png, got {text!r}")
+    return _named(name, rest)
+
+
+def _named(name: str, text: str) -> GivenMap:
+    settings: dict[str, str] = {}
+    while match := _SETTING.fullmatch(text):
+        text, setting = match.groups()
+        key, _, value = setting.partition("=")
+        if key in settings:
+            raise argparse.ArgumentTypeError(f"{name}: {key} is given twice; keep one")
+        settings[key] = value
+    return GivenMap(
+        name=name,
+        path=Path(text),
+        noise=fraction(settings["noise"]) if "noise" in settings else None,
+        weight=_number(settings.get("weight", "1"), "weight"),
+        hold="hold" in settings,
+    )
+
+
+def fraction(text: str) -> float:
+    """A noise of the command line, in [0, 1]."""
+    value = _number(text, "noise")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"noise runs from 0 (clean) to 1 (pure noise), got {text}")
+    return value
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{what} is a number, got {text!r}") from None
+    if value != value or abs(value) == float("inf"):
+        raise argparse.ArgumentTypeError(f"{what} is a finite number, got {text!r}")
+    return value
+
+
+def read_map(given: GivenMap) -> Image.Image:
+    """The map's picture; the error also lists the settings, since a misspelt one looks like a file."""
+    from unicon.data.photos import load_photo
+
+    if "," in given.path.name and not given.path.exists():
+        raise ValueError(
+            f"{given.name}: no file {given.path}; if the part behind the comma is a setting, "
+            f"the settings are {SETTINGS}"
+        )
+    return load_photo(given.path)
+
+
+def fit(pictures: Mapping[str, Image.Image], longest_px: int) -> dict[str, Image.Image]:
+    """Every picture with its longer side at `longest_px` (0: as it is); says what it resizes."""
+    return {name: _fitted(name, picture, longest_px) for name, picture in pictures.items()}
+
+
+def _fitted(name: str, picture: Image.Image, longest_px: int) -> Image.Image:
+    from PIL import Image
+
+    scale = longest_px / max(picture.size) if longest_px else 1.0
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    if (width, height) == picture.size:
+        return picture
+    print(
+        f"{name}: {picture.width} x {picture.height} px, worked on at {width} x {height} (see --size)",
+        file=sys.stderr,
+    )
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

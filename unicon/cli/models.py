@@ -1,0 +1,142 @@
+"""How does a command get its pipeline: base, adapters, device and number format?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unicon.cli.options import add_model_options, device_and_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from unicon.output import UniConOutput
+    from unicon.pipeline import UniConPipeline
+
+STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, out: str, steps: int = 20) -> None:
+    """The model options, and `--adapter` and `--steps`."""
+    add_model_options(parser, out=out)
+    parser.add_argument(
+        "--adapter", action="append", default=[], metavar="[NAME=]FOLDER",
+        help="load an adapter from a folder beside those of the base; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=positive, default=steps, metavar="N",
+        help=f"steps from pure noise to a clean picture (default {steps})",
+    )  # fmt: skip
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def condition_names(values: Sequence[str]) -> list[str]:
+    """Names given as `--condition depth --condition edge` or `--condition depth,edge`, each once."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    if not names or "" in names:
+        raise ValueError(f"--condition {','.join(values)!r} names no condition; give one, such as depth")
+    return list(dict.fromkeys(names))
+
+
+def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> UniConPipeline:
+    """The base of `--base` with its adapters and those of `--adapter`, on the device, in the number format.
+
+    Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`.
+    """
+    device, dtype = device_and_dtype(args)
+    pipe = _base(args.base, dtype)
+    for text in args.adapter:
+        name, equals, folder = text.rpartition("=")
+        pipe.load_adapter(folder, name if equals else None)
+    check_loaded(pipe, needs, base=args.base)
+    return pipe.to(device)
+
+
+def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:
+    """ValueError naming the first condition in `needs` that no loaded adapter answers to."""
+    for name in needs:
+        if name not in pipe.adapters:
+            raise ValueError(
+                f"condition {name!r}: {base} has no adapter of that name, only "
+                f"{', '.join(pipe.adapters) or 'none'}; load one with --adapter {name}=FOLDER"
+            )
+
+
+def _base(name: str, dtype: torch.dtype) -> UniConPipeline:
+    from unicon.pipeline import UniConPipeline
+
+    _hide_loading_bars()
+    place = Path(name)
+    if place.is_dir() and not (place / "model_index.json").exists():
+        raise ValueError(f"--base {name}: the folder holds no model_index.json; name a pipeline's own folder")
+    try:
+        if place.is_file():
+            return _from_single_file(name, dtype)
+        return UniConPipeline.from_pretrained(name, dtype=dtype)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"--base {name}: the hub does not give it ({_first_line(error)}); check the name and the network"
+        ) from error
+
+
+def _from_single_file(name: str, dtype: torch.dtype) -> UniConPipeline:
+    from diffusers import StableDiffusionPipeline
+
+    from unicon.pipeline import UniConPipeline
+
+    if Path(name).suffix not in (".safetensors", ".ckpt"):
+        raise ValueError(f"--base {name}: is no checkpoint; name a .safetensors file, a folder, or a hub id")
+    pipe = UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(name, dtype=dtype))
+    assert isinstance(pipe, UniConPipeline)
+    return pipe
+
+
+def _hide_loading_bars() -> None:
+    """A bar per component hides what the command itself reports."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    of_diffusers.disable_progress_bar()
+    of_transformers.disable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def own_size_px(pipe: UniConPipeline) -> int:
+    """The side of the pictures the base was trained on."""
+    return int(pipe.unet.config.sample_size) * pipe.vae_scale_factor
+
+
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One source of noise per sample, so that a picture does not depend on the batch it was made in."""
+    import torch
+
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def output_of(result: Any) -> UniConOutput:
+    """The pipeline's result, which its signature types as an output or a tuple."""
+    from unicon.output import UniConOutput
+
+    assert isinstance(result, UniConOutput)
+    return result
+
+
+def base_folder(name: str) -> Path | None:
+    """Where the base lies on this machine; None for one from the hub or in a single file."""
+    from unicon.sources import find_base
+
+    place = Path(name) if Path(name).is_file() else Path(find_base(name))
+    return place if place.is_dir() else None

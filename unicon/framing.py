@@ -1,0 +1,127 @@
+"""Which pictures and masks does a call give, and in what size is it worked on?
+
+Pictures of one call share a size. Results come back in it, whatever happens in between: resizing to the
+processing resolution, padding to the latent grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unicon.bases import BaseSize
+from unicon.batch import Batch
+from unicon.branch import IMAGE, Branch
+from unicon.pictures import Frame, as_pictures
+from unicon.request import Request
+from unicon.sampling.plans import Known
+
+MOST_TIMES_OWN = 4
+"""Longer side, in the base's own sizes, that is worked on without being asked for: 2048 px on Stable
+Diffusion 1.5. The cost of attention grows with the fourth power of the side."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Given:
+    """The pictures and masks of a call, by branch, in the user's size and not yet repeated per sample."""
+
+    frame: Frame
+    pictures: dict[str, Tensor]
+    """(n, 3, H, W) in [0, 1]."""
+    masks: dict[str, Tensor]
+    """(n, 1, H, W): 1 where the branch is generated, 0 where it is kept."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each were given."""
+        masks = {f"masks of {name}": len(mask) for name, mask in self.masks.items()}
+        return {**{f"{name} pictures": len(p) for name, p in self.pictures.items()}, **masks}
+
+
+def read_given(
+    request: Request, base: BaseSize, height: int | None, width: int | None, processing_resolution: int | None
+) -> Given:
+    """Pictures, masks and frame of a call; ValueError for sizes that differ or are too large."""
+    branches = request.branches
+    pictures = {n: as_pictures(b.map, n) for n, b in branches.items() if b.map is not None}
+    size = _size(pictures, base, height, width)
+    masks = {n: _mask(b, n, size) for n, b in branches.items() if b.mask is not None}
+    estimating = not request.plans[IMAGE].moves and set(pictures) == {IMAGE}
+    longest = processing_resolution
+    if longest is None and estimating:
+        longest = base.own_px
+    if longest is not None and longest < 0:
+        raise ValueError(
+            f"processing_resolution must be a number of pixels, or 0 for as given, got {longest}"
+        )
+    frame = Frame.of(*size, base.multiple_px, longest or None)
+    if processing_resolution is None:
+        _check_affordable(frame, base)
+    return Given(frame=frame, pictures=pictures, masks=masks)
+
+
+def _size(
+    pictures: Mapping[str, Tensor], base: BaseSize, height: int | None, width: int | None
+) -> tuple[int, int]:
+    """The user's height and width."""
+    for name, value in (("height", height), ("width", width)):
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{name} must be a whole number of pixels of at least 1, got {value!r}")
+    if not pictures:
+        return height or base.own_px, width or base.own_px
+    sizes = {n: (p.shape[-2], p.shape[-1]) for n, p in pictures.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"pictures of one call share a size, got {sizes} (height, width); resize the maps to the image"
+        )
+    size = next(iter(sizes.values()))
+    if (height or size[0], width or size[1]) != size:
+        raise ValueError(
+            f"height={height}, width={width}, but the given picture is {size}; leave them out, or resize it"
+        )
+    return size
+
+
+def _mask(branch: Branch, name: str, size: tuple[int, int]) -> Tensor:
+    grey = as_pictures(branch.mask, f"mask of {name}")
+    if tuple(grey.shape[-2:]) != size:
+        raise ValueError(
+            f"mask of {name} is {tuple(grey.shape[-2:])}, its picture {size} (height, width); resize the mask"
+        )
+    mask = (grey.mean(1, keepdim=True) > 0.5).float()
+    if not bool(mask.any()):
+        raise ValueError(
+            f"mask of {name} is black everywhere: nothing would be generated; paint white what should"
+        )
+    return mask
+
+
+def _check_affordable(frame: Frame, base: BaseSize) -> None:
+    longer, most = max(frame.work_height, frame.work_width), MOST_TIMES_OWN * base.own_px
+    if longer > most:
+        raise ValueError(
+            f"{frame.work_height} x {frame.work_width} pixels (height x width) are too many for a base of "
+            f"{base.own_px} px: at most {most} a side. Give processing_resolution={base.own_px} to work "
+            "smaller and get results in this size, or processing_resolution=0 to insist"
+        )
+
+
+def known_parts(
+    request: Request, given: Given, batch: Batch, clean: Mapping[str, Tensor], factor: int
+) -> dict[int, Known]:
+    """Known parts by branch index. A latent cell that is partly white is generated; `factor` pixels a side.
+
+    Raises ValueError under `torch.inference_mode`, where guidance has no gradients.
+    """
+    if torch.is_inference_mode_enabled() and any(b.mask_guidance for b in request.branches.values()):
+        raise ValueError("mask_guidance needs gradients: call the pipeline outside of torch.inference_mode")
+    known = {}
+    for index, (name, branch) in enumerate(request.branches.items()):
+        if name in given.masks:
+            cells = F.max_pool2d(given.frame.enter(given.masks[name], sharp=True), factor)
+            known[index] = Known(clean=clean[name], mask=batch.spread(cells), weight=branch.mask_guidance)
+    return known

@@ -1,0 +1,173 @@
+"""How does a base come with its adapters: loaded, added, merged, offloaded, saved?
+
+What the pipeline does with them is `unicon.pipeline`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
+from diffusers.utils import logging
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
+from transformers.image_processing_utils import BaseImageProcessor
+
+from adapters import (
+    JointAdapter,
+    graft,
+    grafted,
+    load_adapter,
+    merge_for_inference,
+    save_adapter,
+    ungraft,
+    unmerge,
+)
+from unicon.bases import check_base
+from unicon.latents import downscale
+from unicon.sources import ADAPTERS_FOLDER, find_adapter, find_adapters, find_base
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.get_logger(__name__)
+
+
+class AdaptedPipeline(DiffusionPipeline):
+    """Stable Diffusion's components, with joint adapters on the UNet. A safety checker is not run."""
+
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+    _optional_components = ["image_encoder", "feature_extractor", "safety_checker"]
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        text_encoder: CLIPTextModel | CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: SchedulerMixin,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        feature_extractor: BaseImageProcessor | None = None,
+        safety_checker: torch.nn.Module | None = None,
+    ):
+        super().__init__()
+        check_base(unet, vae)
+        if safety_checker is not None:
+            logger.warning("UniConPipeline runs no safety checker; the one it was given is left out")
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            image_encoder=image_encoder,
+            feature_extractor=feature_extractor,
+            safety_checker=None,
+        )
+        self.vae_scale_factor = downscale(vae)
+        self._interrupt = False
+        self._num_timesteps = 0
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+        """Load a base: "mini" (ships with the package), a diffusers folder, or a hub id.
+
+        Adapters saved with it (`adapters/NAME`) are loaded too. Keywords are those of
+        `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. A single-file checkpoint goes
+        through `UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(path))`.
+        """
+        base = find_base(pretrained_model_name_or_path)
+        pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
+        hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
+        for name, folder in find_adapters(base, **hub).items():
+            pipe.load_adapter(folder, name)
+        return pipe
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write the base in diffusers' layout and every loaded adapter below `adapters/`, as they are.
+
+        Raises ValueError if the folder holds an adapter that is not loaded: it would come back with the base.
+        """
+        folder = Path(save_directory)
+        if folder.is_dir() and (stale := sorted(set(find_adapters(str(folder))) - set(self.adapters))):
+            raise ValueError(
+                f"{folder / ADAPTERS_FOLDER} holds {', '.join(stale)}, not loaded here; remove it, or save "
+                "elsewhere"
+            )
+        for name, adapter in self.adapters.items():
+            save_adapter(adapter, folder / ADAPTERS_FOLDER / name)
+        super().save_pretrained(str(folder), **kwargs)
+
+    @property
+    def adapters(self) -> dict[str, JointAdapter]:
+        """The loaded adapters by name."""
+        return dict(grafted(self.unet))
+
+    def load_adapter(self, folder: str | Path, name: str | None = None) -> None:
+        """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`."""
+        self._check_not_offloaded()
+        self.add_adapter(load_adapter(find_adapter(folder), self.unet), name)
+
+    def add_adapter(self, adapter: JointAdapter, name: str | None = None) -> None:
+        """Graft an adapter built for this base, in the base's number format.
+
+        `name` (default: the condition it was trained for) becomes a keyword of the call, so it must be an
+        identifier and none of the call's parameters.
+        """
+        name = adapter.config.condition if name is None else name
+        taken = self.call_parameters()
+        if not name.isidentifier() or keyword.iskeyword(name) or name in taken:
+            raise ValueError(
+                f"adapter name {name!r}: it becomes a keyword of the call, so it must be an identifier "
+                f"and none of its parameters ({', '.join(sorted(taken))})"
+            )
+        self._check_not_offloaded()
+        graft(self.unet, {name: adapter})
+        adapter.to(self.unet.device, self.unet.dtype)
+
+    def unload_adapter(self, name: str | None = None) -> None:
+        """Take one adapter (or all) out again; the UNet is bitwise what it was."""
+        ungraft(self.unet, *([] if name is None else [name]))
+
+    def merge_for_inference(self) -> int:
+        """Fold every adapter's low-rank updates into weights of its own; returns the bytes this adds."""
+        return merge_for_inference(self.unet)
+
+    def unmerge(self) -> None:
+        """Undo `merge_for_inference`."""
+        unmerge(self.unet)
+
+    def enable_sequential_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
+        """As in diffusers. Adapters are no part of the UNet's state dict, so each is offloaded by itself."""
+        from accelerate import cpu_offload
+
+        loaded = self.adapters
+        self.unload_adapter()
+        super().enable_sequential_cpu_offload(gpu_id, device)
+        for name, adapter in loaded.items():
+            cpu_offload(adapter, self._offload_device)
+            graft(self.unet, {name: adapter})
+
+    @classmethod
+    def call_parameters(cls) -> frozenset[str]:
+        """Names of the call's own parameters, which no adapter may have."""
+        parameters = inspect.signature(cls.__call__).parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is not p.VAR_KEYWORD) - {"self"}
+
+    def _check_not_offloaded(self) -> None:
+        if any(p.is_meta for p in self.unet.parameters()):
+            raise ValueError(
+                "the base is offloaded piece by piece, and an adapter added now would not be: load adapters "
+                "before enable_sequential_cpu_offload"
+            )

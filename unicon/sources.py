@@ -1,0 +1,71 @@
+"""Where do bases and adapters come from: the package, a folder, or the hub?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ADAPTERS_FOLDER = "adapters"
+"""Where a saved pipeline keeps its adapters, one folder each, by name."""
+
+MINI = "mini"
+
+
+def find_base(source: str | Path) -> str:
+    """A folder or hub id that diffusers can load: "mini" is the base that ships with the package.
+
+    Raises ValueError for what looks like a path but is no folder.
+    """
+    if str(source) == MINI:
+        from unicon.mini import mini_folder
+
+        return str(mini_folder())
+    if not Path(source).is_dir() and (isinstance(source, Path) or not _is_hub_id(source)):
+        raise ValueError(
+            f"base {str(source)!r}: no such folder; give 'mini', a diffusers folder, or OWNER/NAME on the hub"
+        )
+    return str(source)
+
+
+def find_adapters(
+    base: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+) -> dict[str, Path]:
+    """Adapters saved with a base, by name; from the hub, they are downloaded."""
+    folder = Path(base)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(
+                base, allow_patterns=f"{ADAPTERS_FOLDER}/*", revision=revision, token=token,
+                cache_dir=cache_dir, local_files_only=local_files_only,
+            )
+        )  # fmt: skip
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))}
+
+
+def find_adapter(source: str | Path) -> Path:
+    """The folder of one adapter: itself, or OWNER/NAME[/FOLDER] on the hub.
+
+    Raises ValueError for what is neither.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    repository, inside = "/".join(str(source).split("/")[:2]), "/".join(str(source).split("/")[2:])
+    if isinstance(source, Path) or not _is_hub_id(repository):
+        raise ValueError(
+            f"adapter {str(source)!r}: no such folder; give an adapter's folder, or OWNER/NAME/FOLDER "
+            "on the hub"
+        )
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repository, allow_patterns=f"{inside}/*" if inside else None)) / inside
+
+
+def _is_hub_id(text: str) -> bool:
+    owner, slash, name = text.partition("/")
+    return bool(slash and owner and name) and "/" not in name and not text.startswith((".", "~"))

@@ -233,8 +233,8 @@ def _readable(linear: nn.Module | None, path: str) -> nn.Linear:
         )
     if type(weight) is not nn.Parameter or tuple(weight.shape) != (linear.out_features, linear.in_features):
         raise ValueError(
-            f"{path}: the frozen weights are sharded or packed ({type(weight).__name__}, {tuple(weight.shape)})"
-            ": merge before sharding or quantising, or run unmerged"
+            f"{path}: the frozen weights are sharded or packed ({type(weight).__name__} of "
+            f"{tuple(weight.shape)}): merge before sharding or quantising, or run unmerged"
         )
     return linear
 

@@ -22,6 +22,8 @@ PACKAGES = (
     "torch",
     "diffusers",
     "transformers",
+    "accelerate",
+    "safetensors",
     "numpy",
     "opencv-python-headless",
     "scipy",

@@ -54,7 +54,7 @@ def pip(*arguments: str) -> None:
 
 def test_wheel_holds_every_tracked_source_and_data_file(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
-    data = {".json", ".safetensors", ".toml", ".txt", ".yaml", ".py", ".typed"}
+    data = {".jpg", ".json", ".safetensors", ".toml", ".txt", ".yaml", ".py", ".typed"}
     for package in ("adapters", "unicon", "eval", "train"):
         files = (file for file in (ROOT / package).rglob("*") if file.suffix in data and file.is_file())
         assert [str(file) for file in files if file.relative_to(ROOT).as_posix() not in packed] == []

@@ -1,4 +1,4 @@
-"""Do the linter, the type checker and the import contract accept the code?"""
+"""Do the linter, the formatter, the type checker and the import contract accept the code?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ BIN = Path(sys.executable).parent
     "command",
     [
         [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "."],
         [sys.executable, "-m", "pyright", "--pythonpath", sys.executable],
         [str(BIN / "lint-imports"), "--no-cache"],
     ],
-    ids=["ruff", "pyright", "imports"],
+    ids=["ruff", "format", "pyright", "imports"],
 )
 def test_checker_accepts(command):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

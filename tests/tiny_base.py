@@ -1,6 +1,7 @@
 """A whole pipeline folder of tiny random components, with the mini family's four adapters.
 
-Same classes, schedule and file layout as the mini base, 32 px pictures, and outputs without any meaning.
+Same schedule and file layout as the mini base, 32 px pictures, and outputs without any meaning. The VAE is of
+Stable Diffusion's class; `tiny_vae_of_the_mini_family` is of the mini family's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from adapters import AdapterConfig
@@ -62,6 +63,20 @@ def tiny_vae() -> AutoencoderKL:
         mid_block_add_attention=False,
         sample_size=SIDE_PX,
     ).eval()
+
+
+def tiny_vae_of_the_mini_family() -> AutoencoderTiny:
+    """With a scale and a shift, as its training stores them; latents of the same shape as `tiny_vae`'s."""
+    torch.manual_seed(3)
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(4, 4, 4),
+        decoder_block_out_channels=(4, 4, 4),
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=(1, 1, 1),
+        latent_channels=4,
+    )
+    vae.register_to_config(scaling_factor=1.7, shift_factor=0.3)
+    return vae.eval()
 
 
 def tiny_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from adapters import load_adapter
@@ -22,7 +22,7 @@ def assemble(
     clip = family / "clip" / "export"
     scheduler: Any = DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler")
     pipe = UniConPipeline(
-        vae=AutoencoderKL.from_pretrained(family / "vae" / "export"),
+        vae=AutoencoderTiny.from_pretrained(family / "vae" / "export"),
         text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(family / "unet" / "export" / "unet"),

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = _parser().parse_known_args(argv)
     try:
         return _run(args, _assignments(rest))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"unicon train: {error}", file=sys.stderr)
         return 2
 

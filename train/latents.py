@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderTiny
 from tqdm import tqdm
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from train.shards import MAPS, write_shard
+from train.shards import MAPS, SCENES_PER_SHARD, write_shard
+from unicon.latents import encode
 
 TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map, ", "pose": "pose map, "}
 """Words before the caption of a map, so that one text encoder tells maps from pictures."""
@@ -24,19 +25,18 @@ class Encoder:
     """A frozen autoencoder and text encoder that turn shards into latent shards."""
 
     def __init__(self, vae_folder: Path, clip_folder: Path, dtype: torch.dtype):
-        self.vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(dtype=dtype)
+        self.vae = AutoencoderTiny.from_pretrained(vae_folder).eval()
+        torch.nn.Module.to(self.vae, dtype=dtype)
         self.text = CLIPTextModelWithProjection.from_pretrained(clip_folder / "text_encoder").eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(clip_folder / "tokenizer")
-        self.dtype = dtype
 
     @torch.no_grad()
     def latents(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 (n, H, W[, 3]) -> scaled latents float16 (n, C, h, w)."""
         if pictures.ndim == 3:
             pictures = np.repeat(pictures[..., None], 3, axis=-1)
-        batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(32)
-        parts = [self.vae.encode((b / 127.5 - 1).to(self.dtype)).latent_dist.mean for b in batches]
-        return (torch.cat(parts).float() * self.vae.config.scaling_factor).half().numpy()
+        scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        return encode(self.vae, scaled).half().numpy()
 
     @torch.no_grad()
     def embeddings(self, captions: list[str]) -> np.ndarray:
@@ -52,7 +52,7 @@ def encode_shards(source: Path, target: Path, encoder: Encoder, num: int | None 
     np.save(target / "empty_text.npy", encoder.embeddings(list(TRIGGERS.values())))
     paths = sorted(p for p in source.glob("shard_*") if (p / "captions.json").exists())
     if num is not None:
-        paths = paths[: -(-num // 256)]
+        paths = paths[: -(-num // SCENES_PER_SHARD)]
     for path in tqdm([p for p in paths if not (target / p.name).exists()], desc="encoding", unit="shard"):
         texts = json.loads((path / "captions.json").read_text())
         arrays = {}

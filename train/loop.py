@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -19,10 +20,10 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from eval.records import commit, versions
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, as_json
 from train.objectives.base import Objective
-from train.provenance import provenance
 from train.randomness import batch_items, step_generator
 
 
@@ -51,7 +52,7 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
-        pause = stop.requested or time.monotonic() - started > stop_after
+        pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
         if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
             log.flush()
             if accelerator.is_main_process:
@@ -59,12 +60,22 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
                 write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
         if pause and done < loop.steps:
             log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
+            accelerator.wait_for_everyone()
             return False
     if accelerator.is_main_process:
         _load(trained, average)
         _export(objective, folder / "export")
+    accelerator.wait_for_everyone()  # what follows reads the export
     log.close(f"{config.name}: {loop.steps} steps done, exported to {folder / 'export'}")
     return True
+
+
+def _any(accelerator: Accelerator, mine: bool) -> bool:
+    """Whether it holds in any process: all must leave the loop at the same step."""
+    if accelerator.num_processes == 1:
+        return mine
+    count = accelerator.reduce(torch.tensor(float(mine), device=accelerator.device), "sum")
+    return bool(torch.as_tensor(count) > 0)
 
 
 def _train_step(accelerator, model, optimizer, loop: LoopConfig, share: int, step: int, objective: Objective):
@@ -134,6 +145,8 @@ def _export(objective: Objective, target: Path) -> None:
     """Write the export under a temporary name first: its presence says that the run is complete."""
     temporary = target.with_name(f".{target.name}_{os.getpid()}")
     objective.export(temporary)
+    if target.exists():
+        shutil.rmtree(target)
     os.replace(temporary, target)
 
 
@@ -183,7 +196,7 @@ class RunLog:
         if is_main:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(as_json(config))
-            (folder / "versions.json").write_text(json.dumps(provenance(), indent=2))
+            (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
 
     def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
         self.pending.append((step, values))

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from train.shards import write_photo_shards
+from unicon.data.photos import centred_square
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,19 +40,11 @@ def _pairs(source: PhotoSource) -> Iterator[tuple[np.ndarray, str]]:
 
     files = [str(p) for p in sorted(Path(source.path).glob("**/*.parquet"))] or [source.path]
     for row in load_dataset("parquet", data_files=files, split="train", streaming=True):
-        yield square_crop(np.asarray(row["image"].convert("RGB")), source.size_px), _caption(source, row)
+        picture = np.asarray(row["image"].convert("RGB"))
+        yield centred_square(picture, source.size_px), _caption(source, row)
 
 
 def _caption(source: PhotoSource, row: dict) -> str:
     label = str(row[source.label]).lower()
     plural = label.endswith("s") and "dress" not in label
     return source.caption.format(label=label).replace(" a " + label, " " + label if plural else " a " + label)
-
-
-def square_crop(picture: np.ndarray, size_px: int) -> np.ndarray:
-    """Largest centred square of an (H, W, 3) picture, resized by area averaging."""
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = picture[top : top + side, left : left + side]
-    return cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)

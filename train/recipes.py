@@ -88,7 +88,7 @@ def _vae(size: FamilySize) -> RunConfig:
         name="vae",
         objective=VaeConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
         loop=LoopConfig(
-            steps=size.vae_steps, batch_size=8, learning_rate=1e-3, weight_decay=0.0, ema_decay=0.998
+            steps=size.vae_steps, batch_size=4, learning_rate=1e-3, weight_decay=0.0, ema_decay=0.999
         ),
     )
 

@@ -57,7 +57,8 @@ def open_shards(folder: Path, num: int | None = None) -> Shards:
     paths = sorted(p for p in folder.glob("shard_*") if (p / "captions.json").exists())
     if not paths:
         raise FileNotFoundError(
-            f"no rendered scenes under {folder}; render them first: unicon train mini-scenes"
+            f"no shards under {folder}; make them first, scenes for example with "
+            f"unicon train mini-fast/scenes --out {folder.parent}"
         )
     if num is not None:
         paths = paths[: -(-num // SCENES_PER_SHARD)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from train.config import RunConfig, override
 from train.recipes import (
@@ -16,6 +18,12 @@ from train.recipes import (
     renamed,
 )
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+LONGEST_STAGE = timedelta(days=2)
+"""How long processes wait for the one that renders or encodes."""
+
 
 def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments: dict[str, str]) -> bool:
     """Carry out one stage below `folder`; False when it paused before its end."""
@@ -24,6 +32,25 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
         return _train(config, folder, args.stop_after * 60)
     if assignments:
         raise ValueError(f"stage {stage.name!r} has no fields to override: {', '.join(assignments)}")
+    state = processes()
+    if state.is_main_process:
+        _carry_out(stage, folder, args)
+    state.wait_for_everyone()
+    return True
+
+
+def processes() -> PartialState:
+    """This training's processes, one or several; they may wait for each other as long as a stage takes."""
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_STAGE)
+
+
+def _carry_out(
+    stage: RenderStage | PhotoStage | EncodeStage | AssembleStage, folder: Path, args: argparse.Namespace
+) -> None:
+    """A stage that trains nothing."""
     if isinstance(stage, RenderStage):
         _render(stage, folder, args.workers)
     elif isinstance(stage, PhotoStage):
@@ -32,7 +59,6 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
         _encode(stage, folder)
     else:
         _assemble(stage, folder)
-    return True
 
 
 def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
@@ -42,7 +68,9 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     if (run / "export").exists():
         print(f"{config.name}: done before ({run / 'export'})")
         return True
-    return fit(config.objective.build(folder), config, run, stop_after=seconds)
+    with processes().main_process_first():  # it may write what the others then find
+        objective = config.objective.build(folder)
+    return fit(objective, config, run, stop_after=seconds)
 
 
 def _render(stage: RenderStage, folder: Path, workers: int) -> None:

@@ -45,9 +45,9 @@ class Branch:
     hold: bool = False
     """Keep it at `noise` all the run long instead of denoising it."""
     weight: float = 1.0
-    """How strongly the image reads it (nothing for the image itself)."""
+    """How strongly the image reads it; conditions only."""
     reads: float = 1.0
-    """How strongly it reads the image in turn (nothing for the image itself)."""
+    """How strongly it reads the image in turn; conditions only."""
     prompt: str | Sequence[str] | None = None
     """Its own prompt, to which a condition adds its adapter's trigger words; none: the image's prompt."""
     negative_prompt: str | Sequence[str] | None = None

@@ -19,6 +19,8 @@ import PIL.Image
 import PIL.ImageOps
 import torch
 
+from unicon.bases import base_size
+from unicon.latents import decode, encode
 from unicon.pictures import as_pictures
 from unicon.prompts import encode_prompts
 from unicon.sampling.levels import Schedule, add_noise, clean_estimate
@@ -65,14 +67,13 @@ class Limits:
 @torch.no_grad()
 def strangeness(pipe: UniConPipeline, pictures: Sequence[PIL.Image.Image]) -> list[Strangeness]:
     """Both numbers of each picture's central square, at the base's own size."""
-    side = int(pipe.unet.config.sample_size) * pipe.vae_scale_factor
+    side = base_size(pipe.unet, pipe.vae).own_px
     squares = [
         PIL.ImageOps.fit(p.convert("RGB"), (side, side), PIL.Image.Resampling.LANCZOS) for p in pictures
     ]
     given = as_pictures(squares, "photo").to(pipe.device)
-    latents = pipe.vae.encode((given * 2 - 1).to(pipe.vae.dtype)).latent_dist.mode()
-    back = (pipe.vae.decode(latents).sample.float() / 2 + 0.5).clamp(0, 1)
-    hidden = _estimate_errors(pipe, latents.float() * pipe.vae.config.scaling_factor)
+    latents = encode(pipe.vae, given)
+    back, hidden = decode(pipe.vae, latents), _estimate_errors(pipe, latents)
     return [
         Strangeness(reconstruction=float(a), surprise=float(b))
         for a, b in zip(_root_mean_square(back - given), hidden, strict=True)

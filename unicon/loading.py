@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
+from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
 from diffusers.utils import logging
 from transformers import (
     CLIPTextModel,
@@ -32,7 +32,7 @@ from adapters import (
     unmerge,
 )
 from unicon.bases import check_base
-from unicon.latents import downscale
+from unicon.latents import Autoencoder, downscale
 from unicon.sources import ADAPTERS_FOLDER, find_adapter, find_adapters, find_base
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class AdaptedPipeline(DiffusionPipeline):
     _optional_components = ["image_encoder", "feature_extractor", "safety_checker"]
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    vae: Autoencoder
 
     def __init__(
         self,
-        vae: AutoencoderKL | AutoencoderTiny,
+        vae: Autoencoder,
         text_encoder: CLIPTextModel | CLIPTextModelWithProjection,
         tokenizer: CLIPTokenizer,
         unet: UNet2DConditionModel,

@@ -90,6 +90,11 @@ def image_branch(
         image = Branch(map=image, noise=noise, mask=mask)
     elif noise is not None or mask is not None:
         raise ValueError("image is a Branch: put noise and mask into it")
+    elif image.weight != 1 or image.reads != 1:
+        raise ValueError(
+            f"image has weight={image.weight}, reads={image.reads}: these belong to a condition, and say how "
+            "strongly the image reads it and it the image; set them there"
+        )
     for name, value in (("prompt", prompt), ("negative_prompt", negative_prompt)):
         if value is not None and getattr(image, name) is not None:
             raise ValueError(f"{name} is given twice, in the call and in the image's Branch; keep one")

@@ -16,13 +16,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.protocols.compressor import as_array, as_batch, downscale, from_latents, to_latents
-from unicon.pictures import Frame
+from unicon.bases import base_size
+from unicon.latents import Autoencoder, decode, encode
+from unicon.pictures import Frame, as_array, as_pictures
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.noise import stable_hash
 
@@ -102,7 +103,7 @@ class RegressorReader:
     """
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    vae: Autoencoder
     triggers: dict[str, Tensor]
     batch_size: int = 16
     name: str = "regressor"
@@ -133,13 +134,12 @@ class RegressorReader:
     @torch.no_grad()
     def _part(self, pictures: np.ndarray, condition: str) -> np.ndarray:
         # The same working size as the pipeline's estimation, so that only the networks differ.
-        factor, height, width = downscale(self.vae), *pictures.shape[1:3]
-        multiple = factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
-        frame = Frame.of(height, width, multiple, self.unet.config.sample_size * factor)
-        latents = to_latents(self.vae, frame.enter(as_batch(pictures)))
+        size, (height, width) = base_size(self.unet, self.vae), pictures.shape[1:3]
+        frame = Frame.of(height, width, size.multiple_px, size.own_px)
+        latents = encode(self.vae, frame.enter(as_pictures(pictures, "pictures")).to(self.unet.device))
         text = self.triggers[condition].to(self.unet.device, self.unet.dtype).expand(len(latents), -1, -1)
         out = self.unet(latents.to(self.unet.dtype), 0, text).sample.float()
-        return as_array(frame.leave(from_latents(self.vae, out))).astype(np.float16)
+        return as_array(frame.leave(decode(self.vae, out))).astype(np.float16)
 
 
 def load_judge(folder: str | Path, pipe: UniConPipeline, steps: int, batch_size: int) -> Reader:

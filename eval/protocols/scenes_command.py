@@ -18,6 +18,7 @@ from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_conditions, scene_set
 from eval.protocols.setup import add_run_arguments, check_positive, load_pipeline, run_command
 from eval.records import Record
+from unicon.bases import base_size
 from unicon.data.scenes import FAR_M
 from unicon.pipeline import UniConPipeline
 
@@ -130,7 +131,7 @@ def _check(arguments: argparse.Namespace, conditions: list[str]) -> None:
 
 
 def _material(arguments: argparse.Namespace, pipe: UniConPipeline) -> scenes.Material:
-    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    size = base_size(pipe.unet, pipe.vae).own_px
     render = partial(scene_set, size_px=size, cache_folder=arguments.cache, workers=arguments.workers)
     return scenes.Material(
         test=render(arguments.split, arguments.num),

@@ -8,24 +8,33 @@ given. Leaves out any UNet.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-from diffusers import AutoencoderKL
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
 from tqdm import tqdm
 
 from eval.metrics.pictures import psnr, ssim
-from eval.protocols.compressor import as_array, as_batch, downscale, from_latents, load_vae, to_latents
 from eval.protocols.map_scores import DepthScore, EdgeScore, MapScore, PoseScore, choose_threshold, score
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SceneSet, scene_set
 from eval.protocols.setup import add_machine_arguments, check_positive, run_command
-from unicon.data.photos import list_photos, load_photo
+from unicon.data.photos import centred_square, list_photos, load_photo
 from unicon.devices import pick_device
+from unicon.latents import Autoencoder, decode, downscale, encode
+from unicon.pictures import as_array, as_pictures
+from unicon.sources import MINI, find_base
+
+KINDS: dict[str, type[AutoencoderKL] | type[AutoencoderTiny]] = {
+    "AutoencoderKL": AutoencoderKL,
+    "AutoencoderTiny": AutoencoderTiny,
+}
+"""The VAEs a pipeline runs, by the name in their config.json."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +55,7 @@ class Reconstruction:
 class RoundTrip:
     """A VAE as a function of pictures."""
 
-    vae: AutoencoderKL
+    vae: Autoencoder
     batch_size: int = 16
 
     def __call__(self, pictures: np.ndarray, title: str) -> np.ndarray:
@@ -55,9 +64,32 @@ class RoundTrip:
         bar = tqdm(starts, desc=f"reconstructing {title}", unit="batch", leave=False)
         return np.concatenate([self._part(pictures[s : s + self.batch_size]) for s in bar])
 
+    @torch.no_grad()
     def _part(self, pictures: np.ndarray) -> np.ndarray:
-        batch = as_batch(pictures).to(self.vae.device)
-        return as_array(from_latents(self.vae, to_latents(self.vae, batch)))
+        batch = as_pictures(pictures, "pictures").to(self.vae.device)
+        return as_array(decode(self.vae, encode(self.vae, batch)))
+
+
+def load_vae(folder: str | Path, device: torch.device) -> Autoencoder:
+    """The VAE of "mini", of a base folder (its `vae/`), or in a folder of its own; float32, for evaluation.
+
+    Raises ValueError when the folder holds neither, or a VAE of another kind.
+    """
+    path = Path(find_base(MINI)) if str(folder) == MINI else Path(folder)
+    place = next((p for p in (path / "vae", path) if (p / "config.json").is_file()), None)
+    if place is None:
+        raise ValueError(
+            f"{path} holds no VAE: expected vae/config.json (a base) or config.json (a VAE alone)"
+        )
+    kind = json.loads((place / "config.json").read_text()).get("_class_name")
+    if kind not in KINDS:
+        raise ValueError(
+            f"{place} holds a {kind}; a VAE here is one of {', '.join(KINDS)}: give another folder"
+        )
+    vae = KINDS[kind].from_pretrained(place).eval()
+    # diffusers' `to` is wrapped in a way that hides its own first argument from type checkers.
+    torch.nn.Module.to(vae, device)
+    return vae
 
 
 def reconstruct_pictures(trip: RoundTrip, pictures: np.ndarray, title: str) -> Reconstruction:
@@ -93,15 +125,8 @@ def _reconstruction(back: np.ndarray, given: np.ndarray, scored: MapScore | None
 
 def square_photos(folder: str | Path, num: int, size_px: int) -> np.ndarray:
     """The centred squares of the first `num` photographs of a folder, (n, S, S, 3) uint8."""
-    return np.stack([_square(np.asarray(load_photo(path)), size_px) for path in list_photos(folder)[:num]])
-
-
-def _square(picture: np.ndarray, size_px: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = picture[top : top + side, left : left + side]
-    return cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    files = list_photos(folder)[:num]
+    return np.stack([centred_square(np.asarray(load_photo(path)), size_px) for path in files])
 
 
 def parser() -> argparse.ArgumentParser:

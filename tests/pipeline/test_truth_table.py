@@ -153,6 +153,8 @@ def test_the_image_takes_the_calls_arguments_or_its_own():
     assert image_branch(Branch(prompt="a cat"), prompt=None, **shared).prompt == "a cat"
     with pytest.raises(ValueError, match="image is a Branch: put noise and mask into it"):
         image_branch(Branch(), prompt=None, **{**shared, "noise": 0.5})
+    with pytest.raises(ValueError, match="image has weight=0.5, reads=1.0: these belong to a condition"):
+        image_branch(Branch(weight=0.5), prompt=None, **shared)
     with pytest.raises(ValueError, match="prompt is given twice"):
         image_branch(Branch(prompt="a cat"), prompt="a dog", **shared)
 

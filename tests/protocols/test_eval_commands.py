@@ -11,6 +11,7 @@ from PIL import Image
 from eval import __main__ as front
 from eval.data import is_held_out
 from eval.records import read
+from tests.tiny_base import tiny_vae_of_the_mini_family
 
 
 @pytest.fixture
@@ -133,7 +134,19 @@ def test_a_base_without_the_adapter_is_refused_before_anything_is_rendered(base,
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_vae_of_the_mini_familys_kind_is_measured(cache, tmp_path, capsys):
+    tiny_vae_of_the_mini_family().save_pretrained(tmp_path / "vae")
+    sizes = ["--num", "2", "--validation-num", "2", "--size", "32", "--cache", str(cache), "--device", "cpu"]
+    text = run(capsys, "vae", "--base", str(tmp_path / "vae"), *sizes)
+    assert "depth maps" in text
+
+
 def test_vae_refuses(base, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"_class_name": "VQModel"}')
+    assert "holds a VQModel; a VAE here is one of AutoencoderKL, AutoencoderTiny" in refusal(
+        capsys, "vae", "--base", str(tmp_path / "other")
+    )
     assert "holds no VAE" in refusal(capsys, "vae", "--base", str(tmp_path))
     assert "--size is 30; this VAE takes multiples of 4" in refusal(
         capsys, "vae", "--base", str(base), "--size", "30"

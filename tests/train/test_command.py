@@ -17,7 +17,10 @@ from train.command import main
         (["mini-fast/vae", "steps=3"], "unexpected argument 'steps=3'"),
         (["mini-fast/scenes", "--steps", "3"], "stage 'scenes' has no fields to override: steps"),
         (["mini/photos"], "give --photos FILE_OR_FOLDER"),
-        (["mini-fast/vae"], "no rendered scenes under"),
+        (
+            ["mini-fast/vae"],
+            "scenes; make them first, scenes for example with unicon train mini-fast/scenes --out",
+        ),
     ],
 )
 def test_bad_calls_exit_2_with_the_remedy(argv, message, tmp_path, capsys):

@@ -116,7 +116,9 @@ def _first_line(error: Exception) -> str:
 
 def own_size_px(pipe: UniConPipeline) -> int:
     """The side of the pictures the base was trained on."""
-    return int(pipe.unet.config.sample_size) * pipe.vae_scale_factor
+    from unicon.bases import base_size
+
+    return base_size(pipe.unet, pipe.vae).own_px
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -56,7 +56,7 @@ def drop_specks(edges: np.ndarray, shortest_px: int) -> np.ndarray:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= shortest_px
     keep[0] = False
-    return keep[labels] if count > 1 else np.zeros_like(edges)
+    return keep[np.asarray(labels, dtype=np.int32)] if count > 1 else np.zeros_like(edges)
 
 
 def _on_ridge(strength: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How does whatever a user calls a photograph become an upright RGB picture, or a clear error?
 
-Any mode, EXIF rotation, transparency over white, 16 bits. Leaves out resizing (``unicon.pictures``).
+Any mode, EXIF rotation, transparency over white, 16 bits; and centred squares of one size, for whoever needs
+equal shapes. Leaves out resizing a call's pictures (``unicon.pictures``).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -52,6 +54,15 @@ def list_photos(source: str | Path) -> list[Path]:
     if not found:
         raise ValueError(f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
     return sorted(found)
+
+
+def centred_square(picture: np.ndarray, size_px: int) -> np.ndarray:
+    """Largest centred square of an (H, W, 3) picture, resized by area averaging: (size_px, size_px, 3)."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    crop = picture[top : top + side, left : left + side]
+    return np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA))
 
 
 def _from_file(path: Path) -> PIL.Image.Image:

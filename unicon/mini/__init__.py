@@ -14,7 +14,7 @@ def mini_folder() -> Path:
     folder = Path(__file__).parent / "weights"
     if not (folder / "model_index.json").exists():
         raise FileNotFoundError(
-            f"the mini base is not in this installation ({folder}); reinstall unicon-diffusion, "
-            "or make it: unicon train mini-fast"
+            f"the mini base is not in this installation ({folder}); reinstall unicon-diffusion, or make one "
+            "with `unicon train mini-fast --out runs/mini-fast` and name runs/mini-fast/pipeline as the base"
         )
     return folder

@@ -92,8 +92,9 @@ def sample(
         denoise = reconstruct(denoise, trajectory.known)
     x = _put_back(x, trajectory, 0, noise)
     past = None
+    levels = trajectory.levels.to(x.device, x.dtype)  # once: every transfer waits for the device
     for step in trajectory.steps():
-        level_from, level_to = (level.to(x.device, x.dtype) for level in (step.level_from, step.level_to))
+        level_from, level_to = levels[step.index], levels[step.index + 1]
         clean = denoise(x, level_from)
         fresh = _fresh(solver, noise, trajectory, step, x)
         stepped = _advance(x, clean, level_from, level_to, step.moving, solver, past, fresh)

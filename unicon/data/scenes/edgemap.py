@@ -7,8 +7,9 @@ where possible.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+
+from unicon.conditions.edges import drop_specks
 
 CREASE_COS = 0.80  # about 37 degrees
 COLOUR_STEP = 0.16  # largest channel difference after gamma
@@ -29,7 +30,7 @@ def edge_map(z, world, normal, albedo, thing, part, flat) -> np.ndarray:
         nearer_a = z[a] <= z[b]
         edges[a] |= (jump & nearer_a) | other
         edges[b] |= jump & ~nearer_a
-    return _drop_specks(edges)
+    return drop_specks(edges, SHORTEST_PX)
 
 
 def _breaks(z, world, normal, colour, thing, part, flat, a, b):
@@ -45,10 +46,3 @@ def _breaks(z, world, normal, colour, thing, part, flat, a, b):
     crease = (bend < CREASE_COS) & (new_part | (flat[a] & flat[b]))
     contour = new_thing & ((bend < 0.94) | (step > 0.07) | (off > 0.008 + 0.01 * near))
     return jump, (crease | contour | (step > COLOUR_STEP)) & ~jump
-
-
-def _drop_specks(edges: np.ndarray) -> np.ndarray:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= SHORTEST_PX
-    keep[0] = False
-    return keep[labels] if count > 1 else edges

@@ -1,0 +1,55 @@
+"""Do two processes follow the trajectory of one, and leave a run together?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.programs import ROOT
+from tests.train.test_loop import config, train
+from train.checkpoint import read_checkpoint, whole_checkpoints
+from unicon.cli import launch
+from unicon.cli import main as cli
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.train.test_loop import config, Line, LineConfig
+from train.loop import fit
+from train.stages import processes
+
+state = processes()
+# The second process alone is out of time at once: both must stop, or they wait for each other for ever.
+seconds = 0.0 if state.process_index == 1 and sys.argv[2] == "pause" else float("inf")
+done = fit(Line(LineConfig()), config(), Path(sys.argv[1]), stop_after=seconds)
+print(f"process {state.process_index} done {done}")
+"""
+
+
+def launched(folder, mode: str) -> str:
+    program = folder / "program.py"
+    program.write_text(PROGRAM)
+    options = launch.launch_options(cli.parse(["train", "--processes", "2"]))
+    command = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    done = subprocess.run(
+        [*command, str(program), str(folder / "run"), mode],
+        cwd=ROOT, env={**launch.environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_twoprocesses_are_one(tmp_path):
+    assert launched(tmp_path, "pause").count("done False") == 2
+    assert [step for step, _ in whole_checkpoints(tmp_path / "run" / "checkpoints")] == [1]
+    assert launched(tmp_path, "whole").count("done True") == 2
+    assert (tmp_path / "run" / "export" / "layer.pt").exists()
+    found = read_checkpoint(whole_checkpoints(tmp_path / "run" / "checkpoints")[-1][1]).trained
+    one = train(tmp_path / "one", config())
+    for name in one:
+        torch.testing.assert_close(found[name], one[name], rtol=1e-5, atol=1e-6)

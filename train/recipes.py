@@ -79,7 +79,7 @@ def _family(size: FamilySize) -> dict[str, Stage]:
         stages.append(EncodeStage(name="photo-latents", source="photos"))
     stages.append(_unet(size))
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
-    stages += [_regressor(size), AssembleStage()]
+    stages += [AssembleStage(), _regressor(size)]  # the pipeline needs no regressor: that is a reference
     return {stage.name: stage for stage in stages}
 
 
@@ -97,7 +97,9 @@ def _clip(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="clip",
         objective=ClipConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
-        loop=LoopConfig(steps=size.clip_steps, batch_size=96, learning_rate=1e-3, weight_decay=0.05),
+        loop=LoopConfig(
+            steps=size.clip_steps, batch_size=96, learning_rate=1e-3, warmup_steps=40, weight_decay=0.05
+        ),
     )
 
 
@@ -132,12 +134,12 @@ def _regressor(size: FamilySize) -> RunConfig:
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
-            scenes=8192, vae_steps=2400, clip_steps=1200, unet_steps=3000, adapter_steps=800, photos=False
+            scenes=8192, vae_steps=6000, clip_steps=320, unet_steps=2400, adapter_steps=500, photos=False
         )
     ),
     "mini": _family(
         FamilySize(
-            scenes=16384, vae_steps=16000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
+            scenes=16384, vae_steps=24000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
         )
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,16 +10,25 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from adapters import load_adapter
 from unicon import UniConPipeline
+from unicon.bases import base_size
+from unicon.data.scenes import SceneConfig, render
+from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
+
+FAMILIAR_SEED = 600_000
+"""First seed of the scenes that say what is familiar: neither training nor evaluation renders them."""
 
 
-def assemble(
-    family: Path, target: Path, adapters: tuple[str, ...], dtype: torch.dtype = torch.float16
-) -> None:
-    """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically."""
+def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar: int) -> None:
+    """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically.
+
+    Weights are in half precision. `limits.json`, measured on `num_familiar` scenes, says which photographs
+    the base can be expected to understand (`unicon.limits`).
+    """
     clip = family / "clip" / "export"
     scheduler: Any = DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler")
     pipe = UniConPipeline(
@@ -31,10 +41,20 @@ def assemble(
     )
     for name in adapters:
         pipe.add_adapter(load_adapter(family / name / "export", pipe.unet), name)
-    pipe.to(dtype=dtype)
+    limits = as_json(_familiar(pipe, num_familiar))
+    pipe.to(dtype=torch.float16)
     temporary = target.with_name(f".{target.name}_{os.getpid()}")
     pipe.save_pretrained(temporary)
     shutil.copy(clip / "clip.json", temporary / "clip.json")
+    (temporary / FILE).write_text(json.dumps(limits, indent=2))
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)
+
+
+def _familiar(pipe: UniConPipeline, num: int) -> Limits:
+    config = SceneConfig(size=base_size(pipe.unet, pipe.vae).own_px, second_view=False)
+    seeds = range(FAMILIAR_SEED, FAMILIAR_SEED + num)
+    pictures = [Image.fromarray(render(seed, config).image) for seed in seeds]
+    found = [each for first in range(0, num, 16) for each in strangeness(pipe, pictures[first : first + 16])]
+    return limits_over(found, percentile=99.0, source=f"scenes of seeds {seeds.start} to {seeds.stop - 1}")

@@ -24,10 +24,12 @@ TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map
 class Encoder:
     """A frozen autoencoder and text encoder that turn shards into latent shards."""
 
-    def __init__(self, vae_folder: Path, clip_folder: Path, dtype: torch.dtype):
+    def __init__(self, vae_folder: Path, clip_folder: Path, device: torch.device, dtype: torch.dtype):
+        self.device = device
         self.vae = AutoencoderTiny.from_pretrained(vae_folder).eval()
-        torch.nn.Module.to(self.vae, dtype=dtype)
+        torch.nn.Module.to(self.vae, device, dtype)
         self.text = CLIPTextModelWithProjection.from_pretrained(clip_folder / "text_encoder").eval()
+        torch.nn.Module.to(self.text, device)
         self.tokenizer = CLIPTokenizer.from_pretrained(clip_folder / "tokenizer")
 
     @torch.no_grad()
@@ -35,14 +37,14 @@ class Encoder:
         """uint8 (n, H, W[, 3]) -> scaled latents float16 (n, C, h, w)."""
         if pictures.ndim == 3:
             pictures = np.repeat(pictures[..., None], 3, axis=-1)
-        scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        return encode(self.vae, scaled).half().numpy()
+        scaled = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return encode(self.vae, scaled).half().cpu().numpy()
 
     @torch.no_grad()
     def embeddings(self, captions: list[str]) -> np.ndarray:
         """Captions -> last hidden states float16 (n, tokens, width)."""
         tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        return self.text(input_ids=tokens.input_ids).last_hidden_state.half().numpy()
+        return self.text(input_ids=tokens.input_ids.to(self.device)).last_hidden_state.half().cpu().numpy()
 
 
 def encode_shards(source: Path, target: Path, encoder: Encoder, num: int | None = None) -> None:

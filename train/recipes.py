@@ -52,6 +52,8 @@ class AssembleStage:
 
     name: str = "pipeline"
     adapters: tuple[str, ...] = tuple(ADAPTERS)
+    num_familiar: int = 200
+    """Scenes on which it is measured what is familiar to the base."""
 
 
 Stage = RenderStage | PhotoStage | EncodeStage | AssembleStage | RunConfig

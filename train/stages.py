@@ -91,14 +91,15 @@ def _photos(folder: Path, path: str | None) -> None:
 
 def _encode(stage: EncodeStage, folder: Path) -> None:
     from train.latents import Encoder, encode_shards
-    from unicon.devices import pick_dtype
+    from unicon.devices import pick_device, pick_dtype
 
-    encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", pick_dtype("cpu"))
+    device = pick_device("auto")
+    encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", device, pick_dtype(device))
     encode_shards(folder / stage.source, folder / stage.name, encoder)
 
 
 def _assemble(stage: AssembleStage, folder: Path) -> None:
     from train.assemble import assemble
 
-    assemble(folder, folder / stage.name, stage.adapters)
+    assemble(folder, folder / stage.name, stage.adapters, stage.num_familiar)
     print(f"pipeline in {folder / stage.name}")

@@ -9,6 +9,7 @@ from train import recipes
 from train.command import main
 from train.config import override
 from train.objectives.clip import fit_tokenizer
+from unicon.limits import read_limits
 
 _TINY_VAE = {"width": "8", "encoder_blocks": "[1, 1, 1]", "latent_channels": "4"}
 _TINY_CLIP = {
@@ -25,6 +26,8 @@ def _tiny(stage):
     """The same stage with two steps on a few scenes."""
     if isinstance(stage, recipes.RenderStage):
         return recipes.RenderStage(num=1)
+    if isinstance(stage, recipes.AssembleStage):
+        return recipes.AssembleStage(num_familiar=2)
     if not hasattr(stage, "loop"):
         return stage
     size = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}.get(
@@ -48,9 +51,13 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
     assert np.isfinite(out.images).all()
     assert np.isfinite(out.maps["depth"]).all()
-    assert (
-        main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
-    )  # everything is there: nothing to do
+    limits = read_limits(tmp_path / "pipeline")
+    assert limits is not None
+    assert limits.num_pictures == 2
+    trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
+    assert len(trained) == 10  # vae, two encoders, unet, four adapters, regressor and its triggers
+    assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
 
 
 def test_the_tokenizer_encodes_any_text(tmp_path):

@@ -47,6 +47,8 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     pipe.save_pretrained(temporary)
     shutil.copy(clip / "clip.json", temporary / "clip.json")
     (temporary / FILE).write_text(json.dumps(limits, indent=2))
+    for path in temporary.glob("**/*.json"):
+        _forget_origin(path)
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)
@@ -58,3 +60,11 @@ def _familiar(pipe: UniConPipeline, num: int) -> Limits:
     pictures = [Image.fromarray(render(seed, config).image) for seed in seeds]
     found = [each for first in range(0, num, 16) for each in strangeness(pipe, pictures[first : first + 16])]
     return limits_over(found, percentile=99.0, source=f"scenes of seeds {seeds.start} to {seeds.stop - 1}")
+
+
+def _forget_origin(path: Path) -> None:
+    """Take the folder a part was loaded from out of its config: it means nothing on another machine."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "_name_or_path" in config:
+        del config["_name_or_path"]
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -51,6 +51,7 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
     assert np.isfinite(out.images).all()
     assert np.isfinite(out.maps["depth"]).all()
+    assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "pipeline").glob("**/*.json"))
     limits = read_limits(tmp_path / "pipeline")
     assert limits is not None
     assert limits.num_pictures == 2

@@ -14,7 +14,7 @@ from diffusers import AutoencoderTiny
 from tqdm import tqdm
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from train.shards import MAPS, SCENES_PER_SHARD, write_shard
+from train.shards import MAPS, write_shard
 from unicon.latents import encode
 
 TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map, ", "pose": "pose map, "}
@@ -47,14 +47,12 @@ class Encoder:
         return self.text(input_ids=tokens.input_ids.to(self.device)).last_hidden_state.half().cpu().numpy()
 
 
-def encode_shards(source: Path, target: Path, encoder: Encoder, num: int | None = None) -> None:
-    """Encode the shards of `source` (at most `num` scenes) into `target`; those already there are kept."""
+def encode_shards(source: Path, target: Path, encoder: Encoder) -> None:
+    """Encode the shards of `source` into `target`; those already there are kept."""
     target.mkdir(parents=True, exist_ok=True)
     # What a dropped caption becomes: the trigger words alone, one row per kind.
     np.save(target / "empty_text.npy", encoder.embeddings(list(TRIGGERS.values())))
     paths = sorted(p for p in source.glob("shard_*") if (p / "captions.json").exists())
-    if num is not None:
-        paths = paths[: -(-num // SCENES_PER_SHARD)]
     for path in tqdm([p for p in paths if not (target / p.name).exists()], desc="encoding", unit="shard"):
         texts = json.loads((path / "captions.json").read_text())
         arrays = {}

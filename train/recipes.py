@@ -7,7 +7,7 @@ two CPU cores; `mini` is the same with photographs and a longer training, the on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from train.config import LoopConfig, RunConfig
 from train.objectives.base_unet import BaseUnetConfig
@@ -158,8 +158,3 @@ def stages_of(name: str) -> tuple[str, dict[str, Stage]]:
     if stage not in stages:
         raise ValueError(f"recipe {family} has no stage {stage!r}; its stages: {', '.join(stages)}")
     return family, {stage: stages[stage]}
-
-
-def renamed(config: RunConfig, name: str) -> RunConfig:
-    """The same run under another name (its folder)."""
-    return replace(config, name=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from train.recipes import (
     PhotoStage,
     RenderStage,
     Stage,
-    renamed,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LONGEST_STAGE = timedelta(days=2)
 def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments: dict[str, str]) -> bool:
     """Carry out one stage below `folder`; False when it paused before its end."""
     if isinstance(stage, RunConfig):
-        config = override(renamed(stage, args.name or stage.name), assignments)
+        config = override(replace(stage, name=args.name or stage.name), assignments)
         return _train(config, folder, args.stop_after * 60)
     if assignments:
         raise ValueError(f"stage {stage.name!r} has no fields to override: {', '.join(assignments)}")

@@ -68,11 +68,11 @@ class BaseUnetObjective(Objective):
         self.empty = torch.from_numpy(np.load(folder / config.latents / "empty_text.npy")).float()
         self.schedule = Schedule.from_scheduler(DDIMScheduler(**SCHEDULER))
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        self.unet = self._unet(folder)
+        self.unet = self._unet()
 
-    def _unet(self, folder: Path) -> UNet2DConditionModel:
+    def _unet(self) -> UNet2DConditionModel:
         if self.config.start_from:
-            return UNet2DConditionModel.from_pretrained(folder / self.config.start_from)
+            return UNet2DConditionModel.from_pretrained(self.config.start_from)
         return new_unet(self.config, self.latent_shape, context=self.empty.shape[-1])
 
     @property

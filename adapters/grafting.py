@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import nn
 
 from adapters.adapter import JointAdapter
@@ -101,7 +101,7 @@ def _check_graftable(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> N
 def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> None:
     if isinstance(attn.processor, GraftedProcessor):
         return
-    if type(attn.processor) is not AttnProcessor2_0:
+    if type(attn.processor) not in (AttnProcessor, AttnProcessor2_0):  # the same sums, fused or not
         raise ValueError(
             f"{path} has the attention processor {type(attn.processor).__name__}, which joint attention "
             "would silently replace: call unet.set_attn_processor(AttnProcessor2_0()) first"

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from adapters import AdapterConfig
@@ -65,8 +65,24 @@ def tiny_vae() -> AutoencoderKL:
     ).eval()
 
 
-def tiny_vae_of_the_mini_family() -> AutoencoderTiny:
-    """With a scale and a shift, as its training stores them; latents of the same shape as `tiny_vae`'s."""
+def tiny_vae_of_the_mini_family() -> AutoencoderDC:
+    """With a scale, as its training stores it; latents of the same shape as `tiny_vae`'s."""
+    torch.manual_seed(3)
+    vae = AutoencoderDC(
+        latent_channels=4,
+        encoder_block_out_channels=(4, 4, 4),
+        decoder_block_out_channels=(4, 4, 4),
+        encoder_layers_per_block=(0, 1, 1),
+        decoder_layers_per_block=(0, 1, 1),
+        encoder_qkv_multiscales=((),) * 3,
+        decoder_qkv_multiscales=((),) * 3,
+    )
+    vae.register_to_config(scaling_factor=1.7)
+    return vae.eval()
+
+
+def tiny_preview_vae() -> AutoencoderTiny:
+    """The kind that stands in for Stable Diffusion's where speed counts, with a scale and a shift."""
     torch.manual_seed(3)
     vae = AutoencoderTiny(
         encoder_block_out_channels=(4, 4, 4),

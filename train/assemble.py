@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -32,7 +32,7 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     clip = family / "clip" / "export"
     scheduler: Any = DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler")
     pipe = UniConPipeline(
-        vae=AutoencoderTiny.from_pretrained(family / "vae" / "export"),
+        vae=AutoencoderDC.from_pretrained(family / "vae" / "export"),
         text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(family / "unet" / "export" / "unet"),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderDC
 from tqdm import tqdm
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -26,8 +27,8 @@ class Encoder:
 
     def __init__(self, vae_folder: Path, clip_folder: Path, device: torch.device, dtype: torch.dtype):
         self.device = device
-        self.vae = AutoencoderTiny.from_pretrained(vae_folder).eval()
-        torch.nn.Module.to(self.vae, device, dtype)
+        self.vae = AutoencoderDC.from_pretrained(vae_folder).eval()
+        cast(Any, self.vae).to(device, dtype, memory_format=torch.channels_last)
         self.text = CLIPTextModelWithProjection.from_pretrained(clip_folder / "text_encoder").eval()
         torch.nn.Module.to(self.text, device)
         self.tokenizer = CLIPTokenizer.from_pretrained(clip_folder / "tokenizer")
@@ -48,7 +49,7 @@ class Encoder:
 
 
 def encode_shards(source: Path, target: Path, encoder: Encoder) -> None:
-    """Encode the shards of `source` into `target`; those already there are kept."""
+    """Encode the shards of `source` into `target`, joints as they are; shards already there are kept."""
     target.mkdir(parents=True, exist_ok=True)
     # What a dropped caption becomes: the trigger words alone, one row per kind.
     np.save(target / "empty_text.npy", encoder.embeddings(list(TRIGGERS.values())))
@@ -61,4 +62,6 @@ def encode_shards(source: Path, target: Path, encoder: Encoder) -> None:
                 captions = texts["second_captions" if name == "second" else "captions"]
                 arrays[name] = encoder.latents(np.load(path / f"{name}.npy"))
                 arrays[f"{name}_text"] = encoder.embeddings([TRIGGERS[name] + c for c in captions])
+        if (path / "joints.npy").exists():
+            arrays["joints"] = np.load(path / "joints.npy")
         write_shard(target / path.name, arrays, texts)

@@ -90,7 +90,11 @@ def _vae(size: FamilySize) -> RunConfig:
         name="vae",
         objective=VaeConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
         loop=LoopConfig(
-            steps=size.vae_steps, batch_size=4, learning_rate=1e-3, weight_decay=0.0, ema_decay=0.999
+            steps=size.vae_steps,
+            batch_size=12,
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            ema_decay=0.999,
         ),
     )
 
@@ -136,12 +140,12 @@ def _regressor(size: FamilySize) -> RunConfig:
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
-            scenes=8192, vae_steps=6000, clip_steps=320, unet_steps=2400, adapter_steps=500, photos=False
+            scenes=8192, vae_steps=14000, clip_steps=1000, unet_steps=4000, adapter_steps=600, photos=False
         )
     ),
     "mini": _family(
         FamilySize(
-            scenes=16384, vae_steps=24000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
+            scenes=16384, vae_steps=40000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
         )
     ),
 }

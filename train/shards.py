@@ -20,6 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 SCENES_PER_SHARD = 256
+POSED_SHARE = 0.75
+"""How often a pose is taught on a scene that shows a figure; only a third of all scenes do."""
 MAPS = ("image", "depth", "edge", "pose", "second")
 
 
@@ -35,6 +37,8 @@ class Shards:
     captions: list[str]
     second_captions: list[str]
     starts: np.ndarray
+    posed: np.ndarray
+    """Items that show at least one figure, ascending; empty where joints are not kept."""
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -43,6 +47,15 @@ class Shards:
         """Row `item` of one array."""
         shard = int(np.searchsorted(self.starts, item, side="right")) - 1
         return self.arrays[name][shard][item - self.starts[shard]]
+
+    def mostly_posed(self, items: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """`items` with the share `POSED_SHARE` of them replaced by ones that show a figure.
+
+        `chance` (n,) in [0, 1) says which. Without it poses would be learnt mostly from black maps.
+        """
+        if not len(self.posed):
+            return items
+        return np.where(chance < POSED_SHARE, self.posed[items % len(self.posed)], items)
 
     def gather(self, name: str, items: np.ndarray) -> np.ndarray:
         """Rows `items` of one array, stacked in that order."""
@@ -66,11 +79,13 @@ def open_shards(folder: Path, num: int | None = None) -> Shards:
     names = [f.stem for f in sorted(paths[0].glob("*.npy"))]
     arrays = {name: [np.load(p / f"{name}.npy", mmap_mode="r") for p in paths] for name in names}
     counts = [len(t["captions"]) for t in texts]
+    shown = [~np.isnan(joints[:, 0, 0, 0]) for joints in arrays.get("joints", [])]
     return Shards(
         arrays=arrays,
         captions=[c for t in texts for c in t["captions"]],
         second_captions=[c for t in texts for c in t["second_captions"]],
         starts=np.cumsum([0, *counts[:-1]]),
+        posed=np.flatnonzero(np.concatenate(shown)) if shown else np.empty(0, dtype=np.int64),
     )
 
 

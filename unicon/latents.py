@@ -6,19 +6,20 @@ Pictures are (n, 3, H, W) in [0, 1]; latents (n, C, h, w), float32, scaled as th
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 CHUNK = 16
 """Pictures that go through the autoencoder at once."""
 
-Autoencoder = AutoencoderKL | AutoencoderTiny
+Autoencoder = AutoencoderKL | AutoencoderTiny | AutoencoderDC
+"""Stable Diffusion's, its small stand-in, and the residual one of the mini family."""
 
 
 def downscale(vae: Autoencoder) -> int:
     """Pixels per latent cell and side."""
-    return 2 ** (len(vae.config["block_out_channels"]) - 1)
+    channels = vae.config.get("block_out_channels") or vae.config["encoder_block_out_channels"]
+    return 2 ** (len(channels) - 1)
 
 
 def encode(vae: Autoencoder, pictures: Tensor) -> Tensor:
@@ -40,7 +41,9 @@ def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
 
 def _mean(vae: Autoencoder, pictures: Tensor) -> Tensor:
     out = vae.encode(pictures)
-    return out.latents if isinstance(out, AutoencoderTinyOutput) else out.latent_dist.mode()
+    if "latent_dist" in out:
+        return out.latent_dist.mode()
+    return out.latents if "latents" in out else out.latent
 
 
 def _shift(vae: Autoencoder) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from tqdm import tqdm
 
 from eval.metrics.pictures import psnr, ssim
@@ -30,9 +30,8 @@ from unicon.latents import Autoencoder, decode, downscale, encode
 from unicon.pictures import as_array, as_pictures
 from unicon.sources import MINI, find_base
 
-KINDS: dict[str, type[AutoencoderKL] | type[AutoencoderTiny]] = {
-    "AutoencoderKL": AutoencoderKL,
-    "AutoencoderTiny": AutoencoderTiny,
+KINDS: dict[str, type[AutoencoderKL] | type[AutoencoderTiny] | type[AutoencoderDC]] = {
+    kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny, AutoencoderDC)
 }
 """The VAEs a pipeline runs, by the name in their config.json."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
 
 from adapters import JointAdapter, Pair, graft, grafted, joint_forward, merge_for_inference, ungraft, unmerge
 from tests.adapters import tiny
@@ -201,12 +201,21 @@ def test_graft_refuses():
 def test_foreign_processors_are_not_replaced_silently():
     unet = tiny.tiny_unet()
     depth = tiny.trained(unet)
-    unet.set_attn_processor(AttnProcessor())
+    unet.set_attn_processor(SlicedAttnProcessor(slice_size=1))
     with pytest.raises(
-        ValueError, match="has the attention processor AttnProcessor, which joint attention would"
+        ValueError, match="has the attention processor SlicedAttnProcessor, which joint attention would"
     ):
         graft(unet, {"depth": depth})
     assert dict(grafted(unet)) == {}
+
+
+def test_attention_in_plain_products_is_the_same_base():
+    unet = tiny.tiny_unet()
+    processor = AttnProcessor()
+    unet.set_attn_processor(processor)
+    graft(unet, {"depth": tiny.trained(unet)})
+    ungraft(unet)
+    assert all(p is processor for p in unet.attn_processors.values())
 
 
 def test_merge_refuses():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from adapters import CleanCache, Pair, graft, joint_forward, merge_for_inference, record_clean
+from adapters.joint import attend
 from tests.adapters import tiny
 
 BOTH = pytest.mark.parametrize("merged", [False, True])
@@ -316,3 +317,19 @@ def test_a_cache_of_another_run(make, pairs, num_branches, match):
     cache = make(unet)
     with pytest.raises(ValueError, match=match):
         joint_forward(unet, *tiny.batch(1), pairs=pairs, num_branches=num_branches, cache=cache)
+
+
+def test_attention_that_learns_is_the_same_attention():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(3, tokens, 16, generator=generator, dtype=torch.float64, requires_grad=True)
+        for tokens in (6, 9, 9)
+    )
+    split = [t.unflatten(-1, (4, 4)).transpose(1, 2) for t in (query, key, value)]
+    fused = torch.nn.functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    learning = attend(query, key, value, heads=4)
+    torch.testing.assert_close(learning, fused)
+    wanted = torch.autograd.grad(fused.square().sum(), (query, key, value))
+    torch.testing.assert_close(torch.autograd.grad(learning.square().sum(), (query, key, value)), wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(query, key, value, heads=4), fused)

@@ -1,4 +1,4 @@
-"""Do both kinds of VAE pass pictures through the same convention, also where the pipeline is not called?"""
+"""Do all kinds of VAE pass pictures through the same convention, also where the pipeline is not called?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from PIL import Image
 from eval.protocols.readers import RegressorReader
 from tests.adapters.tiny import tiny_unet
 from tests.pipeline.conftest import call
-from tests.tiny_base import tiny_pipeline, tiny_vae, tiny_vae_of_the_mini_family
+from tests.tiny_base import tiny_pipeline, tiny_preview_vae, tiny_vae, tiny_vae_of_the_mini_family
 from unicon.latents import CHUNK, decode, downscale, encode
 from unicon.limits import strangeness
 
-VAES = {"AutoencoderKL": tiny_vae, "AutoencoderTiny": tiny_vae_of_the_mini_family}
+VAES = {
+    "AutoencoderKL": tiny_vae,
+    "AutoencoderTiny": tiny_preview_vae,
+    "AutoencoderDC": tiny_vae_of_the_mini_family,
+}
 
 
 @pytest.fixture(params=VAES)

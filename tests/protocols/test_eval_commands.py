@@ -144,7 +144,7 @@ def test_a_vae_of_the_mini_familys_kind_is_measured(cache, tmp_path, capsys):
 def test_vae_refuses(base, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"_class_name": "VQModel"}')
-    assert "holds a VQModel; a VAE here is one of AutoencoderKL, AutoencoderTiny" in refusal(
+    assert "holds a VQModel; a VAE here is one of AutoencoderKL, AutoencoderTiny, AutoencoderDC" in refusal(
         capsys, "vae", "--base", str(tmp_path / "other")
     )
     assert "holds no VAE" in refusal(capsys, "vae", "--base", str(tmp_path))

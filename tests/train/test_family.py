@@ -11,7 +11,7 @@ from train.config import override
 from train.objectives.clip import fit_tokenizer
 from unicon.limits import read_limits
 
-_TINY_VAE = {"width": "8", "encoder_blocks": "[1, 1, 1]", "latent_channels": "4"}
+_TINY_VAE = {"channels": "[8, 16]", "blocks": "[1, 1]", "latent_channels": "4", "crop": "16"}
 _TINY_CLIP = {
     "text_width": "48",
     "text_layers": "1",

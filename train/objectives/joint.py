@@ -17,6 +17,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective
+from train.objectives.base_unet import use_quick_attention
 from train.shards import open_shards
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
 
@@ -63,6 +64,7 @@ class JointObjective(Objective):
             DDIMScheduler.from_pretrained(folder / config.base / "scheduler")
         )
         unet = UNet2DConditionModel.from_pretrained(folder / config.base / "unet").requires_grad_(False)
+        use_quick_attention(unet)
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         settings = AdapterConfig(condition=config.condition, rank=config.rank, trigger=TRIGGERS[config.maps])
         self.adapter = JointAdapter.for_unet(unet, settings)
@@ -80,12 +82,15 @@ class JointObjective(Objective):
         return Draws(
             progress=strata.gather(1, order).T.contiguous(),
             mode=torch.rand(num, generator=generator),
+            posed=torch.rand(num, generator=generator),
             uncaptioned=torch.rand(num, 3, generator=generator),
             noise=torch.randn(num, 2, *shape, generator=generator),
         )
 
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         device = draws["mode"].device
+        if self.config.maps == "pose":
+            items = torch.from_numpy(self.scenes.mostly_posed(items.numpy(), draws["posed"].cpu().numpy()))
         clean = torch.stack([self._latents(n, items, device) for n in ("image", self.config.maps)])
         noise = draws["noise"].transpose(0, 1)
         held = self._held(draws["mode"])

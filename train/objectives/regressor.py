@@ -57,10 +57,16 @@ class RegressorObjective(Objective):
         return len(self.scenes)
 
     def draw(self, generator: torch.Generator, num: int) -> Draws:
-        return Draws(kind=torch.randint(len(MAPS), (num,), generator=generator))
+        return Draws(
+            kind=torch.randint(len(MAPS), (num,), generator=generator),
+            posed=torch.rand(num, generator=generator),
+        )
 
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         kind = draws["kind"]
+        posed = self.scenes.mostly_posed(items.numpy(), draws["posed"].cpu().numpy())
+        is_pose = (kind == list(MAPS).index("pose")).cpu()
+        items = torch.where(is_pose, torch.from_numpy(posed), items)
         picture = torch.from_numpy(self.scenes.gather("image", items.numpy())).to(kind.device).float()
         rows = [self.scenes.row(MAPS[k], int(i)) for i, k in zip(items, kind.tolist(), strict=True)]
         target = torch.stack([torch.from_numpy(row.copy()) for row in rows]).to(kind.device).float()

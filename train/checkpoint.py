@@ -22,12 +22,12 @@ _NAME = re.compile(r"step_(\d{8})$")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State after `step` optimizer steps: trained tensors, their moving average, the optimizer's state."""
+    """State after `step` optimizer steps: trained tensors, their moving average, the optimizers' states."""
 
     step: int
     trained: Mapping[str, torch.Tensor]
     average: Mapping[str, torch.Tensor]
-    optimizer: dict
+    optimizers: list[dict]
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -39,7 +39,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
     if checkpoint.average:
         save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
-    torch.save(checkpoint.optimizer, partial / "optimizer.pt")
+    torch.save(checkpoint.optimizers, partial / "optimizers.pt")
     (partial / "state.json").write_text(json.dumps({"step": checkpoint.step}))
     if target.exists():
         shutil.rmtree(target)
@@ -59,13 +59,13 @@ def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read one checkpoint folder (no pickled code: the optimizer state loads with weights_only=True)."""
+    """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True)."""
     average = path / "average.safetensors"
     return Checkpoint(
         step=json.loads((path / "state.json").read_text())["step"],
         trained=load_file(path / "trained.safetensors"),
         average=load_file(average) if average.exists() else {},
-        optimizer=torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
+        optimizers=torch.load(path / "optimizers.pt", weights_only=True, map_location="cpu"),
     )
 
 

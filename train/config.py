@@ -25,7 +25,11 @@ class LoopConfig:
     """Items per optimizer step, over all processes and accumulation."""
     micro_batch: int = 0
     """Items per forward pass of one process; 0: the process's whole share at once."""
+    optimizer: str = "adamw"
+    """adamw, or muon: Muon on matrices and AdamW on the rest, for networks that start from random weights."""
     learning_rate: float = 1e-4
+    matrix_learning_rate: float = 0.02
+    """Muon's; `learning_rate` is AdamW's."""
     warmup_steps: int = 200
     """Steps of linear warm-up."""
     decay_share: float = 0.2
@@ -50,8 +54,11 @@ class LoopConfig:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
         if not 0 <= self.decay_share <= 1:
             raise ValueError(f"decay_share is {self.decay_share}; it must lie in [0, 1]")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it must be positive")
+        for name in ("learning_rate", "matrix_learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is {self.optimizer!r}; choose adamw or muon")
         if self.mixed_precision not in ("auto", "no", "bf16", "fp16"):
             raise ValueError(f"mixed_precision is {self.mixed_precision!r}; choose auto, no, bf16 or fp16")
 

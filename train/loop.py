@@ -24,6 +24,7 @@ from eval.records import commit, versions
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, as_json
 from train.objectives.base import Objective
+from train.optimizers import make_optimizers, set_rates
 from train.randomness import batch_items, step_generator
 
 
@@ -37,18 +38,15 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     accelerator = Accelerator(mixed_precision=_precision(loop))
     share = _share_per_process(loop, accelerator.num_processes)
     trained = objective.trained()
-    optimizer = torch.optim.AdamW(
-        trained.values(), lr=loop.learning_rate, betas=loop.betas, weight_decay=loop.weight_decay, fused=True
-    )
-    model, optimizer = accelerator.prepare(objective, optimizer)
+    model, *optimizers = accelerator.prepare(objective, *make_optimizers(trained, loop))
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
-    start = _resume(folder, trained, average, optimizer)
+    start = _resume(folder, trained, average, optimizers)
     log = RunLog(folder, config, accelerator.is_main_process, start)
     stop = _StopSignal()
     started = time.monotonic()
     step = start
     for step in range(start, loop.steps):
-        losses = _train_step(accelerator, model, optimizer, loop, share, step, objective)
+        losses = _train_step(accelerator, model, optimizers, loop, share, step, objective)
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
@@ -56,7 +54,7 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
         if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
             log.flush()
             if accelerator.is_main_process:
-                state = Checkpoint(done, dict(trained), average, optimizer.state_dict())
+                state = Checkpoint(done, dict(trained), average, [o.state_dict() for o in optimizers])
                 write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
         if pause and done < loop.steps:
             log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
@@ -78,10 +76,10 @@ def _any(accelerator: Accelerator, mine: bool) -> bool:
     return bool(torch.as_tensor(count) > 0)
 
 
-def _train_step(accelerator, model, optimizer, loop: LoopConfig, share: int, step: int, objective: Objective):
-    rate = learning_rate(loop, step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def _train_step(
+    accelerator, model, optimizers, loop: LoopConfig, share: int, step: int, objective: Objective
+):
+    set_rates(optimizers, rate_share(loop, step))
     items = torch.from_numpy(batch_items(loop.seed, step, loop.batch_size, objective.num_items))
     draws = objective.draw(step_generator(loop.seed, step), loop.batch_size)
     first = accelerator.process_index * share
@@ -97,17 +95,21 @@ def _train_step(accelerator, model, optimizer, loop: LoopConfig, share: int, ste
         for name, value in {"loss": losses, **parts}.items():
             sums[name] = sums.get(name, 0) + value.detach().float().sum() / share
     sums["grad_norm"] = accelerator.clip_grad_norm_(objective.trained().values(), loop.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return sums
 
 
-def learning_rate(loop: LoopConfig, step: int) -> float:
-    """Warm-up, stable, linear decay (Hu et al. 2024): the stable phase can be continued for longer later."""
+def rate_share(loop: LoopConfig, step: int) -> float:
+    """Share of the full learning rate: warm-up, stable, linear decay (Hu et al. 2024).
+
+    The stable phase can be continued for longer later.
+    """
     warm = min(1.0, (step + 1) / max(1, loop.warmup_steps))
     decay_steps = loop.decay_share * loop.steps
     left = (loop.steps - step) / decay_steps if decay_steps else 1.0
-    return loop.learning_rate * min(warm, left, 1.0)
+    return min(warm, left, 1.0)
 
 
 @torch.no_grad()
@@ -118,14 +120,15 @@ def _update_average(average, trained, decay: float, step: int) -> None:
         torch._foreach_lerp_(list(average.values()), [p.detach() for p in trained.values()], weight)
 
 
-def _resume(folder: Path, trained, average, optimizer) -> int:
+def _resume(folder: Path, trained, average, optimizers) -> int:
     found = whole_checkpoints(folder / "checkpoints")
     if not found:
         return 0
     checkpoint = read_checkpoint(found[-1][1])
     _load(trained, checkpoint.trained)
     _load(average, checkpoint.average)
-    optimizer.load_state_dict(checkpoint.optimizer)
+    for optimizer, state in zip(optimizers, checkpoint.optimizers, strict=True):
+        optimizer.load_state_dict(state)
     return checkpoint.step
 
 
@@ -212,7 +215,7 @@ class RunLog:
         record = {
             "step": self.pending[-1][0] + 1,
             **means,
-            "lr": learning_rate(self.loop, self.pending[-1][0]),
+            "lr": self.loop.learning_rate * rate_share(self.loop, self.pending[-1][0]),
             "items_per_second": len(self.pending) * self.loop.batch_size / (now - self.clock),
         }
         self.clock, self.pending = now, []

@@ -14,6 +14,9 @@ import numpy as np
 from train.shards import write_photo_shards
 from unicon.data.photos import centred_square
 
+HELD_OUT_EVERY = 20
+"""The last of every 20 photographs is not trained on: demonstrations and measurements may show it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoSource:
@@ -39,7 +42,9 @@ def _pairs(source: PhotoSource) -> Iterator[tuple[np.ndarray, str]]:
     from datasets import load_dataset
 
     files = [str(p) for p in sorted(Path(source.path).glob("**/*.parquet"))] or [source.path]
-    for row in load_dataset("parquet", data_files=files, split="train", streaming=True):
+    for index, row in enumerate(load_dataset("parquet", data_files=files, split="train", streaming=True)):
+        if index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1:
+            continue
         picture = np.asarray(row["image"].convert("RGB"))
         yield centred_square(picture, source.size_px), _caption(source, row)
 

@@ -115,7 +115,14 @@ def _unet(size: FamilySize) -> RunConfig:
         objective=BaseUnetConfig(
             num_scenes=size.scenes, photo_latents="photo-latents" if size.photos else ""
         ),
-        loop=LoopConfig(steps=size.unet_steps, batch_size=48, learning_rate=8e-4, ema_decay=0.999),
+        loop=LoopConfig(
+            steps=size.unet_steps,
+            batch_size=32,
+            optimizer="muon",
+            learning_rate=1.5e-3,
+            warmup_steps=60,
+            ema_decay=0.999,
+        ),
     )
 
 
@@ -133,7 +140,14 @@ def _regressor(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="regressor",
         objective=RegressorConfig(num_scenes=size.scenes),
-        loop=LoopConfig(steps=size.unet_steps, batch_size=48, learning_rate=8e-4, ema_decay=0.999),
+        loop=LoopConfig(
+            steps=size.unet_steps,
+            batch_size=32,
+            optimizer="muon",
+            learning_rate=1.5e-3,
+            warmup_steps=60,
+            ema_decay=0.999,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ The truth table of the pipeline. For the image and for every condition alike:
     yes             none or > 0   no      yes     -           runs; where the mask is black it stays as given
 
 `stages` replaces `noise` and `hold` in asynchronous runs. Everything else contradicts itself and raises
-ValueError. Which branches there are, and what comes back, is the business of `unicon.request`.
+ValueError. Which branches there are, and what comes back, is the business of `unicon.call.request`.
 
 Coarse control has two forms. Held (`noise=0.4, hold=True`) the picture is sampled given exactly that noisy
 map, with every solver. Refined (`noise=0.4`) the map is denoised along with the picture. Pairs then have the

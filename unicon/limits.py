@@ -20,9 +20,9 @@ import PIL.ImageOps
 import torch
 
 from unicon.bases import base_size
+from unicon.call.prompts import encode_prompts
 from unicon.latents import decode, encode
 from unicon.pictures import as_pictures
-from unicon.prompts import encode_prompts
 from unicon.sampling.levels import Schedule, add_noise, clean_estimate
 from unicon.sampling.noise import NoiseSource
 

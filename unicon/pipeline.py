@@ -18,22 +18,22 @@ from torch import Tensor
 from adapters import Pair, joint_forward
 from unicon import latents as autoencoder
 from unicon.bases import base_size
-from unicon.batch import Batch, Generators
-from unicon.framing import Given, known_parts, read_given
+from unicon.call.batch import Batch, Generators
+from unicon.call.framing import Given, known_parts, read_given
+from unicon.call.network import BranchNetwork, HeldClean, branch_network
+from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
+from unicon.call.randomness import CallNoise, given_latents
+from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
+from unicon.call.watching import TENSORS, Watch
 from unicon.loading import AdaptedPipeline
-from unicon.network import BranchNetwork, HeldClean, branch_network
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
-from unicon.prompts import Embeddings, branch_embeddings, count_prompts
-from unicon.randomness import CallNoise, given_latents
-from unicon.request import Names, Request, image_branch, read_guidance, read_request
 from unicon.sampling.grids import grid_from_timesteps
 from unicon.sampling.levels import Schedule
 from unicon.sampling.loop import sample, start
 from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
-from unicon.watching import TENSORS, Watch
 
 
 class UniConPipeline(AdaptedPipeline):

@@ -103,7 +103,7 @@ def test_a_long_prompt_is_cut_with_a_warning_in_the_log(pipe, caplog, monkeypatc
     import logging
 
     monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
-    monkeypatch.setattr(logging.getLogger("unicon.prompts"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("unicon.call.prompts"), "propagate", True)
     with caplog.at_level("WARNING"):
         call(pipe, "a very long prompt about dogs", num_inference_steps=1)
     assert "those after the 16th are ignored" in caplog.text

@@ -17,7 +17,7 @@ from adapters import Pair, load_published
 from tests.adapters.tiny import FIXTURES
 from tests.tiny_base import tiny_text_encoder, tiny_tokenizer, tiny_vae
 from unicon import UniConPipeline
-from unicon.network import BranchNetwork
+from unicon.call.network import BranchNetwork
 from unicon.sampling.grids import grid_from_timesteps
 from unicon.sampling.guidance import Guidance
 from unicon.sampling.levels import Schedule

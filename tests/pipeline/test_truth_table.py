@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unicon.branch import IMAGE, Branch, plan_branch
-from unicon.request import Names, image_branch, read_request
+from unicon.call.request import Names, image_branch, read_request
 
 P = "a picture"
 NAMES = Names(adapters=("depth", "pose"), parameters={"prompt", "image", "noise"})

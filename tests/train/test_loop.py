@@ -12,8 +12,9 @@ import torch
 
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
-from train.loop import fit, learning_rate
+from train.loop import fit, rate_share
 from train.objectives.base import Draws, Objective
+from train.optimizers import make_optimizers
 from train.randomness import batch_items, seed_of, step_generator
 
 
@@ -77,6 +78,47 @@ def test_resuming_is_bitwise_the_straight_run(tmp_path):
         torch.load(tmp_path / n / "export/layer.pt", weights_only=True) for n in ("straight", "paused")
     ]
     assert all(torch.equal(exported[0][k], exported[1][k]) for k in exported[0])
+
+
+class Wide(Line):
+    """The same with a matrix that is large enough for Muon."""
+
+    def __init__(self, config: LineConfig):
+        super().__init__(config)
+        self.wide = torch.nn.Linear(16, 16)
+        self.layer = torch.nn.Linear(16, 1)
+        self.points = torch.randn(37, 16)
+
+    def forward(self, items, draws):
+        x = self.points[items]
+        error = self.layer(self.wide(x).tanh())[:, 0] - self.config.slope * x[:, 0]
+        return error.square(), {}
+
+
+def test_muon_steps_the_matrices_and_resumes_bitwise(tmp_path):
+    run = config(optimizer="muon", learning_rate=0.01)
+    wide = Wide(LineConfig())
+    muon, adamw = make_optimizers(wide.trained(), run.loop)
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(wide.wide.weight)]
+    assert len(adamw.param_groups[0]["params"]) == 3
+
+    fit(Wide(LineConfig()), run, tmp_path / "straight")
+    for _ in range(12):  # pause after every step
+        fit(Wide(LineConfig()), run, tmp_path / "paused", stop_after=0.0)
+    straight, paused = (
+        read_checkpoint(whole_checkpoints(tmp_path / name / "checkpoints")[-1][1])
+        for name in ("straight", "paused")
+    )
+    assert straight.step == paused.step == 12
+    assert all(torch.equal(straight.trained[k], paused.trained[k]) for k in straight.trained)
+    logged = [json.loads(line) for line in (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()]
+    assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+def test_a_torch_without_muon_says_what_to_do(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ValueError, match="upgrade torch to 2.9 or later, or choose --optimizer adamw"):
+        make_optimizers(Wide(LineConfig()).trained(), config(optimizer="muon").loop)
 
 
 def test_a_lost_newest_checkpoint_does_not_change_the_run(tmp_path):
@@ -155,8 +197,8 @@ def test_seeds_and_generators_are_stable():
 
 
 def test_the_rate_warms_up_stays_and_decays():
-    loop = config(steps=100, warmup_steps=10, learning_rate=1.0).loop
-    rates = [learning_rate(loop, s) for s in range(100)]
+    loop = config(steps=100, warmup_steps=10).loop
+    rates = [rate_share(loop, s) for s in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:80] == [1.0] * 70
     assert rates[-1] == pytest.approx(0.05)
@@ -172,6 +214,7 @@ def test_overrides_reach_both_sections():
     [
         ({"stepz": "3"}, "did you mean --steps"),
         ({"steps": "many"}, "--steps got 'many'; expected int"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; choose adamw or muon"),
         ({"steps": "0"}, "steps is 0; it must be at least 1"),
         ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),
         ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),

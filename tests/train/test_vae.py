@@ -16,9 +16,7 @@ def test_rescaled_latents_give_the_same_pictures():
     torch.manual_seed(0)
     vae = new_vae(VaeConfig(channels=(8, 16), blocks=(1, 2), latent_channels=4))
     with torch.no_grad():
-        for (
-            parameter
-        ) in vae.parameters():  # at the start residual blocks add nothing
+        for parameter in vae.parameters():  # at the start residual blocks add nothing
             parameter.add_(0.2 * torch.randn_like(parameter))
     vae.double()
     pictures = torch.rand(2, 3, 16, 16, dtype=torch.float64) * 2 - 1

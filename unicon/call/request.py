@@ -1,7 +1,7 @@
 """Which branches does a call have, what does each do, and what comes back?
 
 Names are checked and contradictions refused here, before anything is computed. One branch alone is
-`unicon.branch`; pictures and sizes are `unicon.framing`.
+`unicon.branch`; pictures and sizes are `unicon.call.framing`.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unicon.bases import BaseSize
-from unicon.batch import Batch
 from unicon.branch import IMAGE, Branch
+from unicon.call.batch import Batch
+from unicon.call.request import Request
 from unicon.pictures import Frame, as_pictures
-from unicon.request import Request
 from unicon.sampling.plans import Known
 
 MOST_TIMES_OWN = 4

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
-from unicon.network import BranchNetwork
+from unicon.call.network import BranchNetwork
 from unicon.sampling.loop import State
 from unicon.sampling.plans import Trajectory
 

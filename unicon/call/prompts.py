@@ -10,9 +10,9 @@ import torch
 from diffusers.utils import logging
 from torch import Tensor
 
-from unicon.batch import Batch
 from unicon.branch import IMAGE
-from unicon.request import Request
+from unicon.call.batch import Batch
+from unicon.call.request import Request
 
 logger = logging.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from adapters import AdapterConfig, CleanCache, Pair, joint_forward, record_clean
 from unicon.branch import IMAGE
-from unicon.request import Request
+from unicon.call.request import Request
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import Levels, Prediction, clean_estimate
 

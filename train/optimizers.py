@@ -1,0 +1,56 @@
+"""Which optimizer steps which parameter?
+
+`adamw` steps all of them. `muon` (Jordan et al. 2024) orthogonalises the steps of the matrices, and AdamW
+steps the rest: convolutions, norms, biases. It needs half as many steps for a UNet from random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from train.config import LoopConfig
+
+_SMALLEST_SIDE = 16
+"""Matrices with a shorter side have nothing to orthogonalise."""
+
+
+def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[torch.optim.Optimizer]:
+    """The optimizers of one run, each with its full learning rate as `initial_lr` of its groups.
+
+    Raises ValueError where `muon` is asked of a torch without it.
+    """
+    matrices = [p for p in trained.values() if loop.optimizer == "muon" and _is_matrix(p)]
+    mine = {id(p) for p in matrices}
+    rest = [p for p in trained.values() if id(p) not in mine]
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(
+                f"this recipe uses Muon, which torch {torch.__version__} does not have: upgrade torch to 2.9 "
+                "or later, or choose --optimizer adamw"
+            )
+        optimizers.append(torch.optim.Muon(matrices, lr=loop.matrix_learning_rate, weight_decay=0.0))
+    if rest:
+        optimizers.append(
+            torch.optim.AdamW(
+                rest, lr=loop.learning_rate, betas=loop.betas, weight_decay=loop.weight_decay, fused=True
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Set every learning rate to a share of its full one."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * share
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    return parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_SIDE

@@ -19,6 +19,7 @@ import torch
 from timing import processor_name
 
 from eval.records import Record, append
+from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 
 
@@ -49,7 +50,7 @@ class NetworkClock:
 
 def modes(pipe: UniConPipeline, condition: str) -> dict[str, dict[str, Any]]:
     """The call's arguments for every direction."""
-    side = pipe.vae_scale_factor * pipe.unet.config.sample_size
+    side = base_size(pipe.unet, pipe.vae).own_px
     picture = torch.rand(3, side, side).numpy().transpose(1, 2, 0)
     return {
         "map to image": {condition: picture},

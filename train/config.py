@@ -59,6 +59,11 @@ class LoopConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"optimizer is {self.optimizer!r}; choose adamw or muon")
+        if self.optimizer == "muon" and self.mixed_precision == "fp16":
+            raise ValueError(
+                "mixed_precision is fp16 with optimizer muon: "
+                "gradients would be unscaled twice; choose bf16 or no"
+            )
         if self.mixed_precision not in ("auto", "no", "bf16", "fp16"):
             raise ValueError(f"mixed_precision is {self.mixed_precision!r}; choose auto, no, bf16 or fp16")
 

@@ -167,7 +167,8 @@ def _precision(loop: LoopConfig) -> str:
     from unicon.devices import pick_dtype
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
+    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
+    return "no" if found == "fp16" and loop.optimizer == "muon" else found  # see LoopConfig
 
 
 class _StopSignal:

@@ -1,7 +1,7 @@
 """Which optimizer steps which parameter?
 
 `adamw` steps all of them. `muon` (Jordan et al. 2024) orthogonalises the steps of the matrices, and AdamW
-steps the rest: convolutions, norms, biases. It needs half as many steps for a UNet from random weights.
+steps the rest: convolutions, norms, biases. What it was worth on the mini UNet is in `docs/log.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from train.config import LoopConfig
 
 _SMALLEST_SIDE = 16
-"""Matrices with a shorter side have nothing to orthogonalise."""
+"""Matrices with a shorter side, such as low-rank updates, are left to AdamW."""
 
 
 def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[torch.optim.Optimizer]:

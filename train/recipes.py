@@ -115,14 +115,19 @@ def _unet(size: FamilySize) -> RunConfig:
         objective=BaseUnetConfig(
             num_scenes=size.scenes, photo_latents="photo-latents" if size.photos else ""
         ),
-        loop=LoopConfig(
-            steps=size.unet_steps,
-            batch_size=32,
-            optimizer="muon",
-            learning_rate=1.5e-3,
-            warmup_steps=60,
-            ema_decay=0.999,
-        ),
+        loop=_unet_loop(size),
+    )
+
+
+def _unet_loop(size: FamilySize) -> LoopConfig:
+    """Shared by the base and the regressor, which is only a fair reference at the same compute."""
+    return LoopConfig(
+        steps=size.unet_steps,
+        batch_size=32,
+        optimizer="muon",
+        learning_rate=1.5e-3,
+        warmup_steps=60,
+        ema_decay=0.999,
     )
 
 
@@ -140,14 +145,7 @@ def _regressor(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="regressor",
         objective=RegressorConfig(num_scenes=size.scenes),
-        loop=LoopConfig(
-            steps=size.unet_steps,
-            batch_size=32,
-            optimizer="muon",
-            learning_rate=1.5e-3,
-            warmup_steps=60,
-            ema_decay=0.999,
-        ),
+        loop=_unet_loop(size),
     )
 
 

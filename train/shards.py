@@ -53,9 +53,11 @@ class Shards:
 
         `chance` (n,) in [0, 1) says which. Without it poses would be learnt mostly from black maps.
         """
-        if not len(self.posed):
-            return items
-        return np.where(chance < POSED_SHARE, self.posed[items % len(self.posed)], items)
+        return np.where(chance < POSED_SHARE, self.posed_for(items), items)
+
+    def posed_for(self, items: np.ndarray) -> np.ndarray:
+        """For each of `items` one that shows a figure, all such equally often; `items` where none does."""
+        return self.posed[items % len(self.posed)] if len(self.posed) else items
 
     def gather(self, name: str, items: np.ndarray) -> np.ndarray:
         """Rows `items` of one array, stacked in that order."""

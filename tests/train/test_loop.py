@@ -214,6 +214,7 @@ def test_overrides_reach_both_sections():
     [
         ({"stepz": "3"}, "did you mean --steps"),
         ({"steps": "many"}, "--steps got 'many'; expected int"),
+        ({"optimizer": "muon", "mixed_precision": "fp16"}, "unscaled twice; choose bf16 or no"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; choose adamw or muon"),
         ({"steps": "0"}, "steps is 0; it must be at least 1"),
         ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),

@@ -44,7 +44,7 @@ def launched(folder, mode: str) -> str:
 
 
 @pytest.mark.slow
-def test_twoprocesses_are_one(tmp_path):
+def test_two_processes_are_one(tmp_path):
     assert launched(tmp_path, "pause").count("done False") == 2
     assert [step for step, _ in whole_checkpoints(tmp_path / "run" / "checkpoints")] == [1]
     assert launched(tmp_path, "whole").count("done True") == 2

@@ -64,3 +64,24 @@ def test_poses_are_learnt_where_figures_are(scenes):
 def test_a_crop_the_compressor_cannot_take_is_refused(scenes):
     with pytest.raises(ValueError, match="crop is 18; expected a multiple of the compressor's factor 4"):
         _objective(scenes, crop=18)
+
+
+class _Scaled(torch.nn.Module):
+    """A module whose input and output are multiplied."""
+
+    def __init__(self, module, before, after):
+        super().__init__()
+        self.module, self.before, self.after = module, before, after
+
+    def forward(self, x):
+        return self.after * self.module(self.before * x)
+
+
+def test_larger_latents_do_not_drown_their_noise(scenes):
+    objective = _objective(scenes, latent_noise=0.5)
+    scale = torch.ones((), requires_grad=True)
+    objective.vae.encoder = _Scaled(objective.vae.encoder, 1.0, scale)
+    objective.vae.decoder = _Scaled(objective.vae.decoder, 1 / scale, 1.0)
+    loss, _ = objective(torch.arange(4), objective.draw(torch.Generator().manual_seed(0), 4))
+    (slope,) = torch.autograd.grad(loss.mean(), scale)
+    assert abs(slope) < 1e-4 * loss.mean()

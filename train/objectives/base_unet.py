@@ -109,9 +109,10 @@ class BaseUnetObjective(Objective):
     def _examples(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
         bounds = np.cumsum(self.config.shares)
         kinds = np.minimum(np.searchsorted(bounds, draws["kind"].cpu().numpy(), side="right"), len(KINDS) - 1)
+        posed = self.scenes.mostly_posed(items, draws["photo"].cpu().numpy())
         latents, texts = [], []
-        for item, kind, photo, bare in zip(
-            items, kinds, draws["photo"].tolist(), draws["uncaptioned"].tolist(), strict=True
+        for item, with_figure, kind, photo, bare in zip(
+            items, posed, kinds, draws["photo"].tolist(), draws["uncaptioned"].tolist(), strict=True
         ):
             name, source = KINDS[kind], self.scenes
             if name == "photo":
@@ -119,7 +120,7 @@ class BaseUnetObjective(Objective):
                 if self.photos is not None:
                     source, item = self.photos, int(photo * len(self.photos))
             elif name == "pose":
-                item = int(self.scenes.mostly_posed(np.array(item), np.array(photo)))
+                item = with_figure
             latents.append(source.row(name, item))
             dropped = bare < self.config.caption_dropout
             texts.append(self._empty(name) if dropped else source.row(f"{name}_text", item))

@@ -22,7 +22,7 @@ from diffusers.models.autoencoders.autoencoder_dc import DCDownBlock2d, DCUpBloc
 from torch import Tensor, nn
 
 from train.objectives.base import Draws, Objective
-from train.shards import Shards, open_shards
+from train.shards import open_shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,10 +125,10 @@ class VaeObjective(Objective):
                 source, item = self.photos, int(photo * len(self.photos))
         elif kind == "pose" and len(self.scenes.posed):
             # Few scenes show figures, and figures are small: crops at random would hardly ever see one.
-            item = int(self.scenes.posed[item % len(self.scenes.posed)])
+            item = int(self.scenes.posed_for(np.array(item)))
             corner = self._near_a_figure(item, corner)
         y, x = corner
-        return as_tensor(source, name, item)[:, y : y + self.crop, x : x + self.crop]
+        return as_tensor(source.row(name, item)[y : y + self.crop, x : x + self.crop])
 
     def _near_a_figure(self, item: int, corner: tuple[int, int]) -> tuple[int, int]:
         """The corner of a crop whose middle lies within half a crop of a figure's."""
@@ -145,7 +145,8 @@ class VaeObjective(Objective):
         """Write the autoencoder, its latents rescaled so that those of pictures have deviation 1."""
         self.vae.eval()
         sample = np.unique(np.linspace(0, len(self.scenes) - 1, 256).astype(np.int64))
-        latents = torch.cat([self.vae.encoder(as_tensor(self.scenes, "image", i)[None]) for i in sample])
+        pictures = (as_tensor(self.scenes.row("image", i))[None].to(self.vae.device) for i in sample)
+        latents = torch.cat([self.vae.encoder(picture) for picture in pictures])
         scale_latents(self.vae, 1 / latents.std().item())
         cast(Any, self.vae).to(memory_format=torch.contiguous_format).save_pretrained(folder)
 
@@ -194,9 +195,9 @@ def new_vae(config: VaeConfig) -> AutoencoderDC:
     return vae
 
 
-def as_tensor(shards: Shards, name: str, item: int) -> Tensor:
-    """One stored picture as float32 (3, H, W) in [-1, 1]; a single channel is repeated."""
-    row = torch.from_numpy(shards.row(name, item).astype(np.float32)) / 127.5 - 1
+def as_tensor(picture: np.ndarray) -> Tensor:
+    """A stored picture, uint8 (H, W[, 3]), as float32 (3, H, W) in [-1, 1]; one channel is repeated."""
+    row = torch.from_numpy(picture.astype(np.float32)) / 127.5 - 1
     return row.expand(3, -1, -1) if row.ndim == 2 else row.permute(2, 0, 1)
 
 

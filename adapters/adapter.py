@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adapters.base import check_base, geometry
 from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
 from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
+from adapters.positions import starting_weight
 
 
 class BlockAdapter(nn.Module):
@@ -30,6 +31,7 @@ class BlockAdapter(nn.Module):
             projection=None if config.skips(path) else config.projection,
             own=config.condition_lora,
             pool_keys=config.pool_keys,
+            locality=config.locality,
             device=device,
         )
         self.attn2 = None
@@ -76,11 +78,12 @@ class JointAdapter(nn.Module):
         return self.config.base
 
     def reset(self, seed: int) -> None:
-        """Draw the inner factors anew (uniform, variance 1 / (3 width)) and set everything else to zero."""
+        """Draw the inner factors anew (uniform, variance 1 / (3 width)), set the weights of positions to
+        what `locality` says and everything else to zero."""
         generator = torch.Generator().manual_seed(seed)
         for name, tensor in self.tensors():
             with torch.no_grad():
-                tensor.zero_()
+                tensor.fill_(starting_weight(self.config.locality) if ".places." in name else 0.0)
                 if name.endswith(".down") and not tensor.is_meta:
                     bound = tensor.shape[1] ** -0.5
                     tensor.copy_(torch.empty(tensor.shape).uniform_(-bound, bound, generator=generator))

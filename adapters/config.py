@@ -53,6 +53,12 @@ class AdapterConfig:
     resolution of Stable Diffusion 1.5."""
     pool_keys: int = 1
     """At the top resolution, keys and values are averaged over windows of this many pixels a side."""
+    locality: float = 0.0
+    """By how many nats a read favours the token at its own place over one far away, before training; 0: reads
+    carry no positions (as published). Learnt per head; what a small base needs, see `positions.py`."""
+    clean_timestep: int = 0
+    """What the base is told about a CLEAN branch, in training and use alike. A base does little at timestep
+    0; a small one answers reads better when told a level at which it still has something to understand."""
     trigger: str = ""
     """Words put before the prompt of the condition branch."""
     palette: str = ""
@@ -69,6 +75,8 @@ class AdapterConfig:
             self.projection in PROJECTIONS, "projection", self.projection, f"must be one of {PROJECTIONS}"
         )
         _require(self.pool_keys >= 1, "pool_keys", self.pool_keys, "must be at least 1 (1: no pooling)")
+        _require(self.locality >= 0, "locality", self.locality, "must not be negative")
+        _require(self.clean_timestep >= 0, "clean_timestep", self.clean_timestep, "must not be negative")
         _require(self.value_range[0] < self.value_range[1], "value_range", self.value_range, "must increase")
 
     def skips(self, path: str) -> bool:

@@ -80,10 +80,10 @@ def record_clean(
 ) -> CleanCache:
     """Keys and values, per block, of held-clean branches that read nobody.
 
-    The batch holds `branches` in increasing order, as in `joint_forward`; `timestep` is what CLEAN is told,
-    0. `pairs` are those of the run. With `num_guidance=1` the cache serves every guidance half of later
-    calls. Raises `ValueError` if one of the adapters was not trained for it (`reads_when_clean`) or mixes
-    branches in its projection.
+    The batch holds `branches` in increasing order, as in `joint_forward`; `timestep` is what CLEAN is told:
+    the adapters' `clean_timestep`. `pairs` are those of the run. With `num_guidance=1` the cache serves
+    every guidance half of later calls. Raises `ValueError` if one of the adapters was not trained for it
+    (`reads_when_clean`) or mixes branches in its projection.
     """
     branches = sorted(branches)
     num_samples = _check_batch(sample, timestep, encoder_hidden_states, len(branches), num_guidance)

@@ -2,7 +2,8 @@
 
 With h the normalised input, each branch receives: its own attention (frozen; on condition branches with the
 adapter's update) + the sum over its pairs of weight * projection(its read of the other branch). In a read,
-queries, keys, values and output are the frozen matrices plus the update of the branch *the token is from*.
+queries, keys, values and output are the frozen matrices plus the update of the branch *the token is from*;
+adapters with locality add positions to queries and keys.
 
 Two processors: for `attn1` (own attention and reads) and for `attn2` (text). Frozen layers are called, on all
 branches at once, and never unpacked: their weights may be offloaded or sharded. Without a layout the original
@@ -145,10 +146,16 @@ class JointAttention(GraftedProcessor):
             h, q, k, v = (joint.branch(t, m.branch) for t in (hidden, *tokens))
             update = self.part(m.adapter).side(m.is_image)
             if m.asks:
-                questions[m.key] = q + update.q(h)
+                questions[m.key] = self.placed(m, q + update.q(h), joint)
             if m.answers:
-                answers[m.key] = self.pool(m, Answer(k + update.k(h), v + update.v(h)), joint)
+                key = self.placed(m, k + update.k(h), joint)
+                answers[m.key] = self.pool(m, Answer(key, v + update.v(h)), joint)
         return Reading(joint.branches(own), questions, answers)
+
+    def placed(self, member: Member, tokens: Tensor, joint: Layout) -> Tensor:
+        """Queries or keys (..., tokens, inner), with positions if the adapter has locality."""
+        places = self.part(member.adapter).places
+        return tokens if places is None else places(tokens, joint.latent_size)
 
     def pool(self, member: Member, answer: Answer, joint: Layout) -> Answer:
         """Keys and values averaged over windows, at the top resolution only."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapters.config import BlockGeometry
+from adapters.positions import Places
 
 
 class LowRank(nn.Module):
@@ -116,6 +117,7 @@ class SelfAttentionAdapter(nn.Module):
         projection: str | None,
         own: bool,
         pool_keys: int,
+        locality: float = 0.0,
         device: torch.device | None = None,
     ):
         super().__init__()
@@ -126,6 +128,8 @@ class SelfAttentionAdapter(nn.Module):
         self.condition = AttentionUpdate(*sizes) if projection else None
         self.own = AttentionUpdate(*sizes) if own else None
         self.projection = _projection(projection, width, rank, device)
+        self.places = Places(block.heads, locality, device) if projection and locality else None
+        """Positions in queries and keys of reads."""
 
     @property
     def reads(self) -> bool:

@@ -8,6 +8,7 @@ what was merged.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -93,6 +94,7 @@ class MergedReads(nn.Module):
     def __init__(self, attn: Attention, part: SelfAttentionAdapter, path: str):
         super().__init__()
         self.pool_keys, self.reads, self.inner = part.pool_keys, part.reads, attn.inner_dim
+        self.places = copy.deepcopy(part.places)
         self.own = None if part.own is None else MergedAttention(attn, part.own, path)
         if part.reads:
             self.image, self.condition = (
@@ -166,9 +168,10 @@ class MergedJoint(JointAttention):
                 h[m.branch], is_image=m.is_image, asks=m.asks, answers=m.answers
             )
             if m.asks:
-                questions[m.key] = tokens[0]
+                questions[m.key] = self.placed(m, tokens[0], joint)
             if m.answers:
-                answers[m.key] = self.pool(m, Answer(*tokens[-2:]), joint)
+                key, value = tokens[-2:]
+                answers[m.key] = self.pool(m, Answer(self.placed(m, key, joint), value), joint)
         return Reading(own, questions, answers)
 
 

@@ -46,7 +46,7 @@ def tiny_pipeline(words: Path) -> UniConPipeline:
         scheduler=DDIMScheduler(**SCHEDULER),
     )
     for seed, (name, trigger) in enumerate(CONDITIONS.items()):
-        settings = AdapterConfig(condition=name, rank=2, trigger=trigger)
+        settings = AdapterConfig(condition=name, rank=2, locality=4.0, clean_timestep=150, trigger=trigger)
         pipe.add_adapter(trained(pipe.unet, settings, seed=seed), name)
     pipe.set_progress_bar_config(disable=True)
     return pipe

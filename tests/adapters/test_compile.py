@@ -50,7 +50,7 @@ def shortcut(unet: torch.nn.Module) -> torch.Tensor:
 )
 def test_no_graph_break(compiler, mode, merged):
     unet = tiny.tiny_unet()
-    graft(unet, {"depth": tiny.trained(unet)})
+    graft(unet, {"depth": tiny.trained(unet, tiny.config(locality=5.0))})
     if merged:
         merge_for_inference(unet)
     expected = mode(unet)
@@ -69,7 +69,7 @@ def test_training_step_compiles():
 @pytest.mark.slow
 def test_next_step_does_not_recompile():
     unet = tiny.tiny_unet()
-    graft(unet, {"depth": tiny.trained(unet)})
+    graft(unet, {"depth": tiny.trained(unet, tiny.config(locality=5.0))})
     compile_blocks(unet)
     with torch.no_grad():
         shortcut(unet)

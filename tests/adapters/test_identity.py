@@ -11,7 +11,6 @@ from adapters import JointAdapter, Pair, graft, grafted, joint_forward, merge_fo
 from tests.adapters import tiny
 
 BASES = [tiny.tiny_unet, tiny.sdxl_like_unet]
-PROJECTIONS = ["branch", "fused", "shared"]
 
 
 def plain(unet: torch.nn.Module, items: int = 2) -> torch.Tensor:
@@ -19,13 +18,16 @@ def plain(unet: torch.nn.Module, items: int = 2) -> torch.Tensor:
     return unet(sample, timestep, text, added_cond_kwargs=tiny.added(unet, items)).sample
 
 
+FORMS = [{"projection": "branch"}, {"projection": "fused"}, {"projection": "shared"}, {"locality": 5.0}]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("make", BASES)
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_fresh_adapter_changes_nothing(make, projection):
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_fresh_adapter_changes_nothing(make, form):
     unet = make()
     expected = plain(unet, 4)
-    graft(unet, {"depth": JointAdapter.for_unet(unet, tiny.config(projection=projection))})
+    graft(unet, {"depth": JointAdapter.for_unet(unet, tiny.config(**form))})
     assert torch.equal(tiny.two_way(unet, items=4), expected)
 
 
@@ -67,10 +69,10 @@ def test_an_image_that_does_not_read_is_the_base(merged):
 
 @torch.no_grad()
 @pytest.mark.parametrize("make", BASES)
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_merged_is_unmerged(make, projection):
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_merged_is_unmerged(make, form):
     unet = make()
-    graft(unet, {"depth": tiny.trained(unet, tiny.config(projection=projection))})
+    graft(unet, {"depth": tiny.trained(unet, tiny.config(**form))})
     expected = tiny.two_way(unet, items=4, num_guidance=2)
     num_bytes = merge_for_inference(unet)
     merged = tiny.two_way(unet, items=4, num_guidance=2)
@@ -80,14 +82,14 @@ def test_merged_is_unmerged(make, projection):
     assert num_bytes > 0
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_training_reaches_every_tensor_and_nothing_of_the_base(projection, checkpointing):
+def test_training_reaches_every_tensor_and_nothing_of_the_base(form, checkpointing):
     unet = tiny.tiny_unet().requires_grad_(False).train()
     if checkpointing:
         unet.enable_gradient_checkpointing()
     before = {name: p.clone() for name, p in unet.named_parameters()}
-    adapter = JointAdapter.for_unet(unet, tiny.config(projection=projection))
+    adapter = JointAdapter.for_unet(unet, tiny.config(**form))
     graft(unet, {"depth": adapter})
     assert {p for p in unet.parameters() if p.requires_grad} == set(adapter.parameters())
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2, weight_decay=0.0)

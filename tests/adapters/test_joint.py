@@ -136,7 +136,14 @@ def test_a_weight_per_sample_is_that_weight_for_each(merged, shape):
 @BOTH
 @pytest.mark.parametrize("held", ["image", "condition"])
 @pytest.mark.parametrize(
-    "config", [{}, {"condition_lora": False}, {"pool_keys": 2}, {"skip_blocks": ("mid_block",)}]
+    "config",
+    [
+        {},
+        {"condition_lora": False},
+        {"pool_keys": 2},
+        {"skip_blocks": ("mid_block",)},
+        {"locality": 5.0, "pool_keys": 2},
+    ],
 )
 def test_shortcut_is_the_gated_two_way_run(merged, held, config):
     """Training gates a CLEAN branch's reading off with per-sample weights; a run computes it only once."""

@@ -168,6 +168,8 @@ def test_base_whose_blocks_have_no_self_attention():
         ({"rank": 0}, "rank=0: must be at least 1"),
         ({"projection": "conv"}, "projection='conv': must be one of"),
         ({"pool_keys": 0}, "pool_keys=0: must be at least 1"),
+        ({"locality": -1.0}, "locality=-1.0: must not be negative"),
+        ({"clean_timestep": -1}, "clean_timestep=-1: must not be negative"),
         ({"value_range": (1.0, 0.0)}, r"value_range=\(1.0, 0.0\): must increase"),
     ],
 )

@@ -100,6 +100,31 @@ def test_the_shortcut_is_refused_to_adapters_that_read_both_ways(pipe, depth, fo
         pipe.unload_adapter("both_ways")
 
 
+def test_the_network_is_told_what_the_adapters_were_trained_with(pipe, photo, monkeypatch):
+    """A clean image is told the adapters' `clean_timestep`, in the recording call and step by step."""
+    told = []
+    forward = pipe.unet.forward
+
+    def listen(sample, timestep, *args, **kwargs):
+        told.append(torch.as_tensor(timestep).flatten().tolist())
+        return forward(sample, timestep, *args, **kwargs)
+
+    monkeypatch.setattr(pipe.unet, "forward", listen)
+    call(pipe, image=photo, outputs=["depth"], held_clean="shortcut", num_inference_steps=1)
+    call(pipe, image=photo, outputs=["depth"], held_clean="two_way", num_inference_steps=1)
+    assert told == [[150.0], [999.0], [150.0, 999.0]]
+
+
+def test_adapters_that_want_a_clean_image_told_differently_are_refused(pipe, photo):
+    pipe.add_adapter(trained(pipe.unet, config(clean_timestep=0), seed=9), "other")
+    try:
+        with pytest.raises(ValueError, match="different clean_timestep: {'depth': 150, 'other': 0}"):
+            call(pipe, image=photo, outputs=["depth", "other"])
+        assert call(pipe, "a dog", depth=photo, other=photo).images is not None
+    finally:
+        pipe.unload_adapter("other")
+
+
 def test_predict_is_the_raw_call(pipe):
     generator = torch.Generator().manual_seed(0)
     x, text = torch.randn(6, 4, 8, 8, generator=generator), torch.randn(6, 5, 12, generator=generator)

@@ -1,8 +1,8 @@
 """How does an adapter learn to denoise a picture and its condition together?
 
 Each branch gets its own noise level (design: independent), and for a stated share of the pairs one of them is
-CLEAN: no noise, timestep 0, no loss, and its reading of the other branch is gated off. That last part is what
-later lets a run compute a held-clean branch once. The base never trains.
+CLEAN: no noise, no loss, one fixed timestep, and its reading of the other branch is gated off. That last part
+is what later lets a run compute a held-clean branch once. The base never trains.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class JointConfig:
     maps: str
     """Array of the latent shards that holds the condition's pictures: depth, edge, pose, second."""
     rank: int = 12
+    locality: float = 11.0
+    """By how many nats its reads favour their own place at the start (`AdapterConfig.locality`)."""
+    clean_timestep: int = 150
+    """What the base is told about a CLEAN branch (`AdapterConfig.clean_timestep`)."""
     clean_image: float = 0.3
     """Share of pairs whose image is CLEAN: what estimation needs."""
     clean_condition: float = 0.25
@@ -66,7 +70,13 @@ class JointObjective(Objective):
         unet = UNet2DConditionModel.from_pretrained(folder / config.base / "unet").requires_grad_(False)
         use_quick_attention(unet)
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        settings = AdapterConfig(condition=config.condition, rank=config.rank, trigger=TRIGGERS[config.maps])
+        settings = AdapterConfig(
+            condition=config.condition,
+            rank=config.rank,
+            locality=config.locality,
+            clean_timestep=config.clean_timestep,
+            trigger=TRIGGERS[config.maps],
+        )
         self.adapter = JointAdapter.for_unet(unet, settings)
         graft(unet, {config.condition: self.adapter})
         self.unet = unet
@@ -108,7 +118,7 @@ class JointObjective(Objective):
         out = joint_forward(
             self.unet,
             noisy.flatten(0, 1),
-            levels.timestep.flatten().float(),
+            levels.told(self.config.clean_timestep).flatten().float(),
             text.flatten(0, 1),
             pairs=[pair],
             num_branches=2,

@@ -35,6 +35,8 @@ class BranchNetwork:
     """Text embeddings (2, branch, sample, tokens, width): unprompted first, then prompted."""
     reads_when_clean: Collection[str] = ()
     """Adapters whose CLEAN branches go on reading; those of all others read nothing."""
+    clean_timesteps: Mapping[int, int] = field(default_factory=dict)
+    """What the UNet is told about each branch while it is CLEAN, if not 0."""
     shortcut: bool = False
     """Compute a branch once when it is CLEAN, and answer from a cache as long as it stays there."""
     cache: CleanCache | None = field(default=None, init=False)
@@ -48,12 +50,12 @@ class BranchNetwork:
         out = joint_forward(
             self.unet,
             x[running].flatten(0, 1).to(self.unet.dtype).repeat(len(variants), 1, 1, 1),
-            levels[running].timestep.float().repeat_interleave(x.shape[1]).repeat(len(variants)),
+            self._told(levels, running).repeat_interleave(x.shape[1]).repeat(len(variants)),
             self._texts(variants, running),
             pairs=self._pairs(clean, variants, x.shape[1]),
             num_branches=len(x),
             num_guidance=len(variants),
-            cache=self._cache(x, cached, variants),
+            cache=self._cache(x, levels, cached, variants),
         ).unflatten(0, (len(variants), len(running), -1))
         answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
         estimates = x.expand(len(variants), *x.shape).clone()
@@ -64,7 +66,9 @@ class BranchNetwork:
         """Drop the cache: a latent it was made from has changed."""
         self.cache = None
 
-    def _cache(self, x: Tensor, cached: list[int], variants: Sequence[Variant]) -> CleanCache | None:
+    def _cache(
+        self, x: Tensor, levels: Levels, cached: list[int], variants: Sequence[Variant]
+    ) -> CleanCache | None:
         """Keys and values of the clean branches, recorded when they become clean."""
         if not cached:
             return None
@@ -75,13 +79,18 @@ class BranchNetwork:
             self.cache = record_clean(
                 self.unet,
                 x[cached].flatten(0, 1).to(self.unet.dtype).repeat(len(halves), 1, 1, 1),
-                0.0,
+                self._told(levels, cached).repeat_interleave(x.shape[1]).repeat(len(halves)),
                 self._texts(halves, cached),
                 pairs=self.pairs,
                 branches=cached,
                 num_guidance=len(halves),
             )
         return self.cache
+
+    def _told(self, levels: Levels, branches: list[int]) -> Tensor:
+        """The timestep of each of these branches, float32."""
+        clean = torch.tensor([float(self.clean_timesteps.get(b, 0)) for b in branches])
+        return levels[branches].told(clean.to(levels.timestep)).float()
 
     def _texts(self, variants: Sequence[Variant], branches: list[int]) -> Tensor:
         return torch.cat([self.prompts[int(v.text), branches].flatten(0, 1) for v in variants])
@@ -119,7 +128,8 @@ def branch_network(
 ) -> BranchNetwork:
     """The network of a call, its image paired with every condition.
 
-    Raises ValueError for a shortcut that an adapter does not allow.
+    Raises ValueError for a shortcut that an adapter does not allow, and for adapters that do not agree on
+    what a clean image is told.
     """
     configs = {name: configs[name] for name in request.branches if name != IMAGE}
     pairs = [
@@ -137,9 +147,21 @@ def branch_network(
         prediction=prediction,
         pairs=pairs,
         prompts=prompts.to(unet.dtype),
+        clean_timesteps=_clean_timesteps(request, configs),
         reads_when_clean=[name for name, config in configs.items() if config.reads_when_clean],
         shortcut=_shortcut(held_clean, [n for n, config in configs.items() if not config.allows_shortcut]),
     )
+
+
+def _clean_timesteps(request: Request, configs: Mapping[str, AdapterConfig]) -> dict[int, int]:
+    """What each branch is told while it is CLEAN; the image what all its adapters were trained with."""
+    wanted = {name: config.clean_timestep for name, config in configs.items()}
+    if len(set(wanted.values())) > 1 and request.plans[IMAGE].is_given_clean:
+        raise ValueError(
+            f"the image is given clean, and its adapters were trained with different clean_timestep: {wanted}"
+            "; use them in separate calls"
+        )
+    return dict(enumerate([max(wanted.values(), default=0), *wanted.values()]))
 
 
 def _shortcut(held_clean: HeldClean, refusing: Sequence[str]) -> bool:

@@ -58,6 +58,10 @@ class Levels:
             timestep=torch.where(mask, 0.0, self.timestep),
         )
 
+    def told(self, clean_timestep: Tensor | float) -> Tensor:
+        """What a network is told that was trained to hear `clean_timestep` for CLEAN."""
+        return torch.where(self.is_clean, clean_timestep, self.timestep)
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Levels:
         return Levels(
             alpha=self.alpha.to(device, dtype),

@@ -94,6 +94,11 @@ class BranchPlan:
     def moves(self) -> bool:
         return self.stages[0][0] < self.stages[-1][1]
 
+    @property
+    def is_given_clean(self) -> bool:
+        """Whether it is CLEAN in some step, for others to read."""
+        return any(start == 1 for start, _ in self.stages)
+
 
 def run(name: str, noise: float = 1.0, known: Known | None = None) -> BranchPlan:
     """Denoise a branch to clean, from pure noise or from a noise fraction of the grid in (0, 1]."""

@@ -22,7 +22,7 @@ from eval.metrics.pose import pose_counts
 from eval.protocols.scene_set import SceneSet, check_conditions
 from unicon.conditions.edges import edge_strength, map_to_edges
 from unicon.conditions.palettes import FAR_QUANTILE, NEAR_QUANTILE, map_to_depth
-from unicon.conditions.pose import read_pose
+from unicon.conditions.pose_reading import read_pose
 from unicon.data.scenes import FAR_M
 
 NEAR_M = 0.1

@@ -8,7 +8,8 @@ import pytest
 
 from unicon.conditions.edges import canny, edges_to_map, map_to_edges
 from unicon.conditions.palettes import depth_in_colour, depth_to_map, map_to_depth
-from unicon.conditions.pose import LIMBS, draw_pose, read_pose
+from unicon.conditions.pose import LIMBS, draw_pose
+from unicon.conditions.pose_reading import read_pose
 
 STANDING = np.array([
     (64, 26), (64, 38), (52, 38), (44, 52), (38, 66), (76, 38), (84, 52), (90, 66), (57, 68),

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from unicon.conditions.pose import read_pose
+from unicon.conditions.pose_reading import read_pose
 from unicon.data.scenes import (
     FAR_M,
     HELD_OUT_KINDS,

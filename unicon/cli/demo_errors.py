@@ -21,7 +21,7 @@ from eval.metrics.edges import edge_f1
 from eval.metrics.pose import PoseCounts, pose_counts
 from unicon.conditions.edges import map_to_edges
 from unicon.conditions.palettes import map_to_depth
-from unicon.conditions.pose import read_pose
+from unicon.conditions.pose_reading import read_pose
 from unicon.data.scenes import FAR_M, Scene
 from unicon.pictures import as_pictures, resize
 

@@ -43,6 +43,7 @@ COMMANDS = (
     Command(name="generate", module="unicon.cli.generate", help="draw, edit or complete a picture"),
     Command(name="estimate", module="unicon.cli.estimate", help="estimate maps of photographs"),
     Command(name="joint", module="unicon.cli.joint", help="draw a picture and its maps together"),
+    Command(name="check", module="unicon.cli.check", help="find what is wrong with your own pairs"),
     Command(
         name="train",
         module="unicon.cli.launch",

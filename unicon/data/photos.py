@@ -7,6 +7,7 @@ equal shapes. Leaves out resizing a call's pictures (``unicon.pictures``).
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -19,16 +20,18 @@ MAX_MEGAPIXELS = 120.0
 MIN_SIDE_PX = 8
 
 
-def load_photo(source: str | Path | PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
-    """A file, PIL image or array -> PIL image in mode RGB, upright.
+def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: str = "") -> PIL.Image.Image:
+    """A file, its content, PIL image or array -> PIL image in mode RGB, upright. `name` is for messages.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, bool or floats in [0, 1]. Of an
     animation the first frame is taken. Raises ValueError naming the file, the rule and the remedy.
     """
     if isinstance(source, (str, Path)):
         return _from_file(Path(source))
+    if isinstance(source, bytes):
+        return _from_content(BytesIO(source), name or "picture", len(source))
     if isinstance(source, PIL.Image.Image):
-        return _upright_rgb(source, "picture")
+        return _upright_rgb(source, name or "picture")
     if isinstance(source, np.ndarray):
         return _from_array(source)
     raise ValueError(
@@ -70,22 +73,26 @@ def _from_file(path: Path) -> PIL.Image.Image:
         raise ValueError(f"{path}: is a folder; expected a picture: name a file in it, or use list_photos")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; check the spelling and the current folder")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: is empty (0 bytes); copy or download it again")
+    return _from_content(path, str(path), path.stat().st_size)
+
+
+def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Image.Image:
+    if num_bytes == 0:
+        raise ValueError(f"{name}: is empty (0 bytes); copy or download it again")
     try:
         with warnings.catch_warnings():
             # Our own limit below has a clearer text than Pillow's warning at a lower size.
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path) as image:
-                return _upright_rgb(image, str(path))
+            with PIL.Image.open(content) as image:
+                return _upright_rgb(image, name)
     except PIL.Image.DecompressionBombError as error:
-        raise ValueError(_huge(str(path), str(error))) from error
+        raise ValueError(_huge(name, str(error))) from error
     except PIL.UnidentifiedImageError as error:
         raise ValueError(
-            f"{path}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
+            f"{name}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
         ) from error
     except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path}: is truncated or damaged ({error}); copy or download it again") from error
+        raise ValueError(f"{name}: is truncated or damaged ({error}); copy or download it again") from error
 
 
 def _huge(name: str, detail: str) -> str:

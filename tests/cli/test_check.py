@@ -1,0 +1,54 @@
+"""Does `unicon check` say what is wrong with a set of pairs, and does it take what `unicon scenes` writes?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from unicon.cli import main as cli
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    assert cli.main(["scenes", "--count", "3", "--size", "64", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_scenes_are_pairs_without_a_problem(scenes, tmp_path, capsys):
+    out = tmp_path / "check"
+    assert cli.main(["check", str(scenes), "--conditions", "depth,edge", "--out", str(out)]) == 0
+    report = json.loads((out / "check.json").read_text())
+    assert report["num_usable"] == report["num_pairs"] == report["num_captions"] == 3
+    assert report["conditions"] == ["depth", "edge"]
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.width > 3 * 160
+    assert "3 of 3 pairs can be used; conditions depth, edge" in capsys.readouterr().out
+
+
+def test_a_damaged_file_is_named_and_the_exit_status_says_so(scenes, tmp_path, capsys):
+    broken = sorted((scenes / "depth").iterdir())[0]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    try:
+        arguments = ["check", str(scenes), "--conditions", "depth", "--out", str(tmp_path)]
+        assert cli.main(arguments) == 1
+    finally:
+        broken.write_bytes(whole)
+    printed = capsys.readouterr().out
+    assert "2 of 3 pairs can be used" in printed
+    assert (
+        "unreadable: 1 (a file that cannot be decoded, or whose values are out of range; not used)" in printed
+    )
+    assert f"  {broken}: is truncated or damaged" in printed
+
+
+def test_bad_arguments(scenes, tmp_path, capsys):
+    assert cli.main(["check", str(scenes), "--workers", "0", "--out", str(tmp_path)]) == 2
+    assert cli.main(["check", str(scenes), "--conditions", "dpeth", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr().err
+    assert "--workers must be at least 1, got 0" in printed
+    assert "there is no 'dpeth'; found depth" in printed
+    assert not (tmp_path / "check.json").exists()

@@ -1,0 +1,233 @@
+"""Is every form of a user's pairs read alike, and is what is wrong with them found and named?"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from unicon.data.pairs import open_pairs
+from unicon.data.pairs.check import check_pairs, usable
+
+STEMS = ("a", "b", "c")
+CAPTIONS = {"a": ["one", "another"], "b": ["two"], "c": []}
+
+
+def picture(seed: int, size: tuple[int, int] = (80, 64), mode: str = "RGB") -> PIL.Image.Image:
+    width, height = size
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return PIL.Image.fromarray(values).convert(mode)
+
+
+def encoded(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_folders(root: Path) -> Path:
+    for name, seed in (("image", 0), ("depth", 10)):
+        (root / name).mkdir(parents=True)
+        for i, stem in enumerate(STEMS):
+            picture(seed + i).save(root / name / f"{stem}.png")
+    (root / "caption").mkdir()
+    for stem, captions in CAPTIONS.items():
+        (root / "caption" / f"{stem}.txt").write_text("\n".join(captions))
+    return root
+
+
+def write_jsonl(root: Path) -> Path:
+    write_folders(root)
+    rows = [
+        {
+            "file_name": f"image/{s}.png",
+            "depth_file_name": f"depth/{s}.png",
+            "points_file_name": f"{s}.npz",
+            "captions": CAPTIONS[s],
+        }
+        for s in STEMS
+    ]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    return root
+
+
+def write_parquet(root: Path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    feature = {"image": datasets.Image(), "depth": datasets.Image()}
+    columns = {
+        "image": [picture(i) for i in range(3)],
+        "depth": [picture(10 + i) for i in range(3)],
+        "captions": list(CAPTIONS.values()),
+    }
+    features = datasets.Features({**feature, "captions": datasets.Sequence(datasets.Value("string"))})
+    root.mkdir()
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(str(root / "train.parquet"))
+    return root
+
+
+def write_tar(root: Path) -> Path:
+    root.mkdir()
+    with tarfile.open(root / "000.tar", "w") as tar:
+        for i, stem in enumerate(STEMS):
+            members = {
+                f"{stem}.image.png": encoded(picture(i)),
+                f"{stem}.depth.png": encoded(picture(10 + i)),
+                f"{stem}.json": json.dumps({"captions": CAPTIONS[stem]}).encode(),
+            }
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+FORMS = [write_folders, write_jsonl, write_parquet, write_tar]
+
+
+@pytest.mark.parametrize("write", FORMS)
+def test_every_form_gives_the_same_pairs(write, tmp_path):
+    pairs = open_pairs(write(tmp_path / "data"))
+    assert len(pairs) == 3
+    assert pairs.conditions == ("depth",)
+    for i, entry in enumerate(pairs):
+        assert entry.captions == tuple(CAPTIONS[STEMS[i]])
+        assert np.array_equal(entry.image.load(), picture(i))
+        assert np.array_equal(entry.maps["depth"].load(), picture(10 + i))
+
+
+def test_a_file_stands_for_its_form(tmp_path):
+    root = write_jsonl(tmp_path / "data")
+    assert len(open_pairs(root / "metadata.jsonl")) == len(
+        open_pairs(write_tar(tmp_path / "tar") / "000.tar")
+    )
+
+
+def test_only_the_conditions_asked_for(tmp_path):
+    root = write_folders(tmp_path / "data")
+    (root / "edge").mkdir()
+    picture(20).save(root / "edge" / "a.png")
+    assert open_pairs(root).conditions == ("depth", "edge")
+    assert open_pairs(root, ["depth"]).conditions == ("depth",)
+    report = check_pairs(open_pairs(root, ["depth"]))
+    assert report.num_usable == 3
+    assert report.counts == {"no caption": 1}
+    assert check_pairs(open_pairs(root)).counts["no map"] == 2
+
+
+def test_every_kind_of_problem_is_found_and_named(tmp_path):
+    root = write_folders(tmp_path / "data")
+
+    def put(name: str, image: PIL.Image.Image | None, depth: PIL.Image.Image | None) -> None:
+        for folder, content in (("image", image), ("depth", depth)):
+            if content is not None:
+                content.save(root / folder / f"{name}.png")
+
+    put("alone", picture(30), None)
+    put("map_alone", None, picture(31))
+    put("wide", picture(32), picture(33, (100, 64)))
+    put("larger", picture(34), picture(35, (160, 128)))
+    put("same", picture(36), picture(36))
+    put("black", picture(37), PIL.Image.new("RGB", (80, 64)))
+    put("twin", picture(0), picture(38))
+    put("tiny", picture(39, (32, 32)), picture(40, (32, 32)))
+    put("cut", picture(41), picture(42))
+    cut = root / "depth" / "cut.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    report = check_pairs(open_pairs(root))
+    found = {(p.kind, p.key) for p in report.problems if p.kind != "no caption"}
+    assert found == {
+        ("no map", "alone"),
+        ("no picture", "map_alone"),
+        ("other shape", "wide"),
+        ("other size", "larger"),
+        ("map is the picture", "same"),
+        ("constant", "black"),
+        ("duplicate", "twin"),
+        ("small", "tiny"),
+        ("unreadable", "cut"),
+    }
+    assert report.num_pairs == 12
+    assert [entry.key for entry in usable(open_pairs(root), report)] == [
+        "a", "b", "black", "c", "larger", "tiny", "twin",
+    ]  # fmt: skip
+    (broken,) = (p for p in report.problems if p.kind == "unreadable")
+    assert broken.place == str(cut)
+    assert "is truncated or damaged" in broken.text
+    assert json.dumps(report.as_json())
+
+
+def test_values_that_no_map_has_are_named(tmp_path):
+    root = write_folders(tmp_path / "data")
+    bad = root / "depth" / "b.tiff"
+    (root / "depth" / "b.png").unlink()
+    PIL.Image.fromarray(np.full((64, 80), -1.0, np.float32)).save(bad)
+    (problem,) = (p for p in check_pairs(open_pairs(root)).problems if p.kind == "unreadable")
+    assert "holds negative or non-finite values" in problem.text
+
+
+def _write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def _two_of_a_stem(root: Path) -> Path:
+    write_folders(root)
+    picture(0).save(root / "image" / "a.jpg")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: root / "nothing here", "no such file or folder; check the spelling"),
+        (lambda root: _write(root / "a.zip", b"PK").parent, "has 0 folders of pictures .* found no folder"),
+        (lambda root: _write(root / "a.zip", b"PK"), "is no file of pairs; expected folders image/"),
+        (lambda root: _write(root / "depth" / "a.png", b"").parent.parent, "has 0 folders .* found depth"),
+        (_two_of_a_stem, "has the same stem; keep one of them"),
+        (lambda root: _write(root / "metadata.jsonl", "{"), r"metadata.jsonl:1: is no JSON"),
+        (lambda root: _write(root / "metadata.jsonl", "\n[1]"), r"jsonl:2: is a list; expected one object"),
+        (
+            lambda root: _write(root / "metadata.jsonl", '{"file_name": "a", "image_file_name": "b"}'),
+            "names 2 images; expected one file_name or image_file_name",
+        ),
+        (
+            lambda root: _write(root / "metadata.jsonl", '{"file_name": 3}'),
+            "a file name is no text; expected a path",
+        ),
+        (
+            lambda root: _write(root / "metadata.jsonl", '{"file_name": "a.png", "text": 3}'),
+            "a caption is a int; expected a text or a list of texts",
+        ),
+        (lambda root: _write(root / "metadata.jsonl", ""), "holds no pairs; expected folders image/"),
+        (lambda root: _write(root / "a.tar", b"x" * 2000), "is no plain tar file, or is cut short"),
+    ],
+)
+def test_what_is_no_source_of_pairs(make, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        open_pairs(make(tmp_path / "data"))
+
+
+def test_a_condition_that_is_nowhere(tmp_path):
+    with pytest.raises(ValueError, match="there is no 'pose'; found depth"):
+        open_pairs(write_folders(tmp_path / "data"), ["pose"])
+
+
+def test_parquet_without_pictures(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "a.parquet"))
+    with pytest.raises(ValueError, match="has 0 columns of pictures named image or"):
+        open_pairs(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="is no readable parquet file"):
+        open_pairs(_write(tmp_path / "b.parquet", b"nothing"))

@@ -1,0 +1,91 @@
+"""How does a user learn, before training, what is wrong with their own pairs?"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unicon.data.pairs import Pairs
+    from unicon.data.pairs.check import Report
+
+EXAMPLE = "%(prog)s my_pairs --conditions depth --out out/check"
+SHOWN = 8
+"""Pairs on the contact sheet, and problems of each kind on the screen."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="a folder, a parquet, jsonl or tar file, or a hub id")
+    parser.add_argument(
+        "--conditions", default="", metavar="A,B", help="maps every pair needs (default: all that are there)"
+    )
+    parser.add_argument(
+        "--out", default="out/check", metavar="DIR", help="folder to write (default out/check)"
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found, write check.json and sheet.png; 1 if a pair cannot be used."""
+    from tqdm import tqdm
+
+    from unicon.cli.files import write_json, write_picture
+    from unicon.data.pairs import open_pairs
+    from unicon.data.pairs.check import check_pairs
+
+    if args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {args.workers}")
+    pairs = open_pairs(args.data, [name for name in args.conditions.split(",") if name])
+    out = Path(args.out)
+    report = check_pairs(
+        pairs,
+        workers=args.workers,
+        progress=lambda it: tqdm(it, total=len(pairs), unit="pair", desc="checking"),
+    )
+    write_json(out / "check.json", report.as_json())
+    if report.num_usable:
+        write_picture(out / "sheet.png", _sheet(pairs, report))
+    print("\n".join(_lines(report, args.data)))
+    print(f"all of it in {out / 'check.json'}" + (", a look at it in sheet.png" if report.num_usable else ""))
+    return int(report.num_usable < report.num_pairs)
+
+
+def _lines(report: Report, data: str) -> list[str]:
+    from unicon.data.pairs.check import DOUBTFUL, UNUSABLE
+
+    sizes = ", ".join(f"{size} ({count})" for size, count in islice(report.sizes.items(), 3))
+    more = ", ..." if len(report.sizes) > 3 else ""
+    lines = [
+        f"{data}: {report.num_usable} of {report.num_pairs} pairs can be used; conditions "
+        f"{', '.join(report.conditions) or 'none'}; {report.num_captions} captions; sizes {sizes}{more}"
+    ]
+    for kind, count in report.counts.items():
+        keeps_out = "not used" if kind in UNUSABLE else "used"
+        lines.append(f"\n{kind}: {count} ({(UNUSABLE | DOUBTFUL)[kind]}; {keeps_out})")
+        found = [p for p in report.problems if p.kind == kind]
+        if count == report.num_pairs:
+            continue
+        for problem in found[:SHOWN]:
+            # What could not be read says itself where it lies.
+            text = problem.text.removeprefix(f"{problem.place}: ")
+            lines.append(f"  {problem.place or problem.key}: {text}")
+        if count > SHOWN:
+            lines.append(f"  and {count - SHOWN} more")
+    return lines
+
+
+def _sheet(pairs: Pairs, report: Report):
+    """A row for each of a few usable pairs from all over the set."""
+    from unicon.data.pairs.check import usable
+    from unicon.sheets import contact_sheet
+
+    step = -(-report.num_usable // SHOWN)
+    entries = list(islice(usable(pairs, report), 0, None, step))
+    pictures = [[entry.image, *(entry.maps[name] for name in pairs.conditions)] for entry in entries]
+    return contact_sheet(
+        [[None if picture is None else picture.load() for picture in row] for row in pictures],
+        row_labels=[entry.key[-24:] for entry in entries],
+        column_labels=["image", *pairs.conditions],
+    )

@@ -1,0 +1,183 @@
+"""What is wrong with a user's pairs? Every file is decoded, and named where it does not do.
+
+`UNUSABLE` problems keep a pair out of training; the others are worth a look: a black pose drawing is a
+picture without people, or a broken export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from unicon.data.pairs.entries import Entry, Pairs, Picture
+
+UNUSABLE = {
+    "no picture": "there is a map, but no picture for it",
+    "no map": "there is a picture, but not every map",
+    "unreadable": "a file that cannot be decoded, or whose values are out of range",
+    "other shape": "picture and map have another ratio of width to height",
+    "map is the picture": "the same pixels on both sides",
+}
+DOUBTFUL = {
+    "other size": "picture and map differ in size; the map will be resized",
+    "constant": "all pixels are the same",
+    "duplicate": "the same pixels as another picture of this set",
+    "no caption": "trained with the empty prompt",
+    "small": "a side under 64 pixels",
+}
+SMALL_PX = 64
+SHAPE_TOLERANCE = 0.02
+"""By how much two ratios of width to height may differ: one pixel of rounding in a small picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with one pair."""
+
+    kind: str
+    """A key of `UNUSABLE` or `DOUBTFUL`."""
+    key: str
+    """The pair."""
+    place: str
+    """The file, row or member; empty where it is one that is missing."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What was found in one set of pairs."""
+
+    num_pairs: int
+    num_usable: int
+    conditions: tuple[str, ...]
+    num_captions: int
+    sizes: dict[str, int]
+    """Pictures by "WIDTHxHEIGHT", the most frequent first."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Problems by kind, in the order of the two tables above."""
+        found = Counter(problem.kind for problem in self.problems)
+        return {kind: found[kind] for kind in (*UNUSABLE, *DOUBTFUL) if found[kind]}
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "counts": self.counts}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One entry after decoding."""
+
+    key: str
+    problems: list[Problem] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    digest: bytes | None = None
+    place: str = ""
+    num_captions: int = 0
+
+    @property
+    def is_usable(self) -> bool:
+        return not any(problem.kind in UNUSABLE for problem in self.problems)
+
+
+def check_pairs(pairs: Pairs, *, workers: int = 2, progress: Any = iter) -> Report:
+    """Decode everything and report it. `progress` wraps the iteration, as tqdm does."""
+    seen, first = [], {}
+    for found in progress(_in_parallel(pairs, workers)):
+        if found.digest is not None:
+            if found.digest in first:
+                earlier = first[found.digest]
+                found.problems.append(
+                    Problem("duplicate", found.key, found.place, f"the same pixels as {earlier}")
+                )
+            first.setdefault(found.digest, found.place)
+        seen.append(found)
+    sizes = Counter(f"{s.size[0]}x{s.size[1]}" for s in seen if s.size)
+    return Report(
+        num_pairs=len(seen),
+        num_usable=sum(s.is_usable for s in seen),
+        conditions=pairs.conditions,
+        num_captions=sum(s.num_captions for s in seen),
+        sizes=dict(sizes.most_common()),
+        problems=tuple(problem for s in seen for problem in s.problems),
+    )
+
+
+def _in_parallel(pairs: Pairs, workers: int) -> Iterator[_Seen]:
+    """In order, and never many decoded ahead: decoding releases Python's lock, so threads are enough."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = 4 * workers
+        indices = iter(range(len(pairs)))
+        waiting = [pool.submit(_look, pairs, i) for i in islice(indices, ahead)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting += [pool.submit(_look, pairs, i) for i in islice(indices, 1)]
+
+
+def _look(pairs: Pairs, index: int) -> _Seen:
+    entry = pairs[index]
+    seen = _Seen(entry.key, num_captions=len(entry.captions))
+
+    def problem(kind: str, place: str, text: str) -> None:
+        seen.problems.append(Problem(kind, entry.key, place, text))
+
+    for name in pairs.conditions:
+        if name not in entry.maps:
+            problem("no map", "", f"has no {name}")
+    if entry.image is None:
+        problem("no picture", "", f"has {', '.join(entry.maps)} alone")
+    if not entry.captions:
+        problem("no caption", "", "has no caption")
+    image = None if entry.image is None else _decoded(entry.image, problem)
+    if entry.image is not None and image is not None:
+        seen.size, seen.digest, seen.place = image.shape[1::-1], _digest(image), entry.image.place
+    for name in pairs.conditions:
+        picture = entry.maps.get(name)
+        drawn = None if picture is None else _decoded(picture, problem)
+        if picture is not None and drawn is not None and image is not None:
+            _compare(image, drawn, picture, problem)
+    return seen
+
+
+def _decoded(picture: Picture, problem: Any) -> np.ndarray | None:
+    """(H, W, 3) uint8, or None for what cannot be read."""
+    try:
+        pixels = np.asarray(picture.load())
+    except (ValueError, OSError) as error:
+        problem("unreadable", picture.place, str(error))
+        return None
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALL_PX:
+        problem("small", picture.place, f"has {width} x {height} pixels")
+    if (pixels == pixels[0, 0]).all():
+        problem("constant", picture.place, f"is {tuple(pixels[0, 0].tolist())} everywhere")
+    return pixels
+
+
+def _compare(image: np.ndarray, drawn: np.ndarray, picture: Picture, problem: Any) -> None:
+    (height, width), (rows, columns) = image.shape[:2], drawn.shape[:2]
+    if (height, width) == (rows, columns):
+        if np.array_equal(image, drawn):
+            problem("map is the picture", picture.place, "has the pixels of its picture")
+        return
+    sizes = f"has {columns} x {rows} pixels, its picture {width} x {height}"
+    same_shape = abs(columns / rows / (width / height) - 1) <= SHAPE_TOLERANCE
+    problem("other size" if same_shape else "other shape", picture.place, sizes)
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(pixels.tobytes(), digest_size=16, salt=str(pixels.shape[1]).encode()).digest()
+
+
+def usable(pairs: Pairs, report: Report) -> Iterator[Entry]:
+    """The entries that have no problem that keeps them out."""
+    bad = {problem.key for problem in report.problems if problem.kind in UNUSABLE}
+    return (entry for entry in pairs if entry.key not in bad)

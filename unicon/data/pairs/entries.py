@@ -1,0 +1,57 @@
+"""What is one pair before anybody decodes it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import PIL.Image
+
+from unicon.data.photos import load_photo
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that is not decoded yet."""
+
+    place: str
+    """Where it lies, for messages: a path, or a row or member of a larger file."""
+    content: Path | bytes
+
+    def load(self) -> PIL.Image.Image:
+        """RGB, upright. Raises ValueError that names the place."""
+        return load_photo(self.content, self.place)
+
+    def read(self) -> bytes:
+        """The file's content, as it is stored."""
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A picture, its maps by condition, and what is said about it. Either side may be missing."""
+
+    key: str
+    """Names the pair within its source: a stem, a row, a member."""
+    image: Picture | None
+    maps: Mapping[str, Picture] = field(default_factory=dict)
+    captions: tuple[str, ...] = ()
+    """Any number: training picks one at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All entries of a source in a fixed order, and the conditions that occur in it."""
+
+    entries: Sequence[Entry]
+    conditions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Entry:
+        return self.entries[index]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)

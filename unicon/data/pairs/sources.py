@@ -1,0 +1,67 @@
+"""Where do a user's pairs lie, and in which of the usual forms?
+
+| form | what is there |
+|---|---|
+| folders | `image/`, `depth/`, ...: files of one stem; captions in `caption/STEM.txt` or beside the image |
+| jsonl | `metadata.jsonl`: `file_name`, `depth_file_name`, ... relative to its folder; `text` or `captions` |
+| parquet | a file, or a folder of them: picture columns `image`, `depth`, ...; `text` or `captions` |
+| tar | webdataset shards, one file or a folder of them: `STEM.image.png`, `STEM.depth.png`, `STEM.txt` |
+| hub | `owner/name` of a data set with such columns |
+
+A picture may have several captions: a list where the form has lists, the lines of a text file otherwise.
+Which form it is, is seen from what is there; nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from unicon.data.pairs.entries import Pairs
+from unicon.data.pairs.files import from_folders, from_jsonl
+from unicon.data.pairs.tables import from_hub, from_parquet
+from unicon.data.pairs.tars import from_tars
+
+FORMS = "folders image/ and one per condition, metadata.jsonl, *.parquet, *.tar, or the id of a hub data set"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
+    """The pairs of a folder, a file or a hub data set, in a fixed order.
+
+    `conditions` names the maps to keep; empty: every one that is there. Raises ValueError where nothing of a
+    known form is found, or a condition is nowhere in it.
+    """
+    pairs = _reader(source)()
+    if not len(pairs):
+        raise ValueError(f"{source}: holds no pairs; expected {FORMS}")
+    if missing := sorted(set(conditions) - set(pairs.conditions)):
+        raise ValueError(
+            f"{source}: there is no {missing[0]!r}; found {', '.join(pairs.conditions) or 'pictures alone'}"
+        )
+    chosen = tuple(name for name in pairs.conditions if name in conditions or not conditions)
+    return Pairs(pairs.entries, chosen)
+
+
+def _reader(source: str | Path) -> Callable[[], Pairs]:
+    path = Path(source)
+    if path.is_file():
+        readers = {".parquet": from_parquet, ".tar": from_tars}
+        if path.suffix in readers:
+            return lambda: readers[path.suffix]([path])
+        if path.suffix == ".jsonl":
+            return lambda: from_jsonl(path)
+    elif path.is_dir():
+        if (path / "metadata.jsonl").is_file():
+            return lambda: from_jsonl(path / "metadata.jsonl")
+        if shards := sorted(path.glob("*.parquet")):
+            return lambda: from_parquet(shards)
+        if shards := sorted(path.glob("*.tar")):
+            return lambda: from_tars(shards)
+        return lambda: from_folders(path)
+    elif _HUB_ID.fullmatch(str(source)):
+        return lambda: from_hub(str(source))
+    else:
+        raise ValueError(f"{source}: no such file or folder; check the spelling and the current folder")
+    raise ValueError(f"{source}: is no file of pairs; expected {FORMS}")

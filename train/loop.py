@@ -25,7 +25,7 @@ from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, wri
 from train.config import LoopConfig, RunConfig, as_json
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
-from train.randomness import batch_items, step_generator
+from train.randomness import DataOrder, step_generator
 
 
 def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: float = math.inf) -> bool:
@@ -40,13 +40,14 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     trained = objective.trained()
     model, *optimizers = accelerator.prepare(objective, *make_optimizers(trained, loop))
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
+    order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
     start = _resume(folder, trained, average, optimizers)
     log = RunLog(folder, config, accelerator.is_main_process, start)
     stop = _StopSignal()
     started = time.monotonic()
     step = start
     for step in range(start, loop.steps):
-        losses = _train_step(accelerator, model, optimizers, loop, share, step, objective)
+        losses = _train_step(accelerator, model, optimizers, loop, order, share, step, objective)
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
@@ -77,11 +78,18 @@ def _any(accelerator: Accelerator, mine: bool) -> bool:
 
 
 def _train_step(
-    accelerator, model, optimizers, loop: LoopConfig, share: int, step: int, objective: Objective
+    accelerator,
+    model,
+    optimizers,
+    loop: LoopConfig,
+    order: DataOrder,
+    share: int,
+    step: int,
+    objective: Objective,
 ):
     set_rates(optimizers, rate_share(loop, step))
-    items = torch.from_numpy(batch_items(loop.seed, step, loop.batch_size, objective.num_items))
-    draws = objective.draw(step_generator(loop.seed, step), loop.batch_size)
+    items = torch.from_numpy(order.items(step))
+    draws = objective.draw(step_generator(loop.seed, step), items)
     first = accelerator.process_index * share
     micro = loop.micro_batch or share
     sums: dict[str, torch.Tensor] = {}

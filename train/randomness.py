@@ -23,13 +23,46 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(seed, "step", step))
 
 
-def batch_items(seed: int, step: int, batch_size: int, num_items: int) -> np.ndarray:
-    """Indices of the global batch of `step`: consecutive slices of one shuffle per epoch, none skipped."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, offsets = np.divmod(positions, num_items)
-    items = np.empty(batch_size, dtype=np.int64)
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng(seed_of(seed, "epoch", int(epoch))).permutation(num_items)
-        here = epochs == epoch
-        items[here] = order[offsets[here]]
-    return items
+class DataOrder:
+    """The items of every global batch: consecutive slices of one shuffle per epoch, none skipped.
+
+    Where items are grouped (by size), a batch has items of one group. The last batch of a group is filled up
+    with items of that group that the epoch has seen already.
+    """
+
+    def __init__(self, seed: int, batch_size: int, num_items: int, groups: np.ndarray | None = None):
+        self.seed, self.batch_size, self.num_items = seed, batch_size, num_items
+        # One group alone needs no filling up: its epochs follow one another within a batch.
+        members = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
+        self.members = members if len(members) > 1 else []
+
+    def items(self, step: int) -> np.ndarray:
+        """Indices of the global batch of `step`, int64 (batch_size,)."""
+        if not self.members:
+            return self._of_one_group(step)
+        per_epoch = sum(-(-len(members) // self.batch_size) for members in self.members)
+        epoch, place = divmod(step, per_epoch)
+        order = np.random.default_rng(seed_of(self.seed, "batches", epoch)).permutation(per_epoch)
+        return self._batch(epoch, int(order[place]))
+
+    def _of_one_group(self, step: int) -> np.ndarray:
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, offsets = np.divmod(positions, self.num_items)
+        items = np.empty(self.batch_size, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            items[here] = self._shuffled(int(epoch), self.num_items)[offsets[here]]
+        return items
+
+    def _batch(self, epoch: int, number: int) -> np.ndarray:
+        """Batch `number` of an epoch, counted group by group."""
+        for group, members in enumerate(self.members):
+            batches = -(-len(members) // self.batch_size)
+            if number < batches:
+                order = members[self._shuffled(epoch, len(members), group)]
+                return np.resize(np.roll(order, -number * self.batch_size), self.batch_size)
+            number -= batches
+        raise AssertionError("a batch number below the epoch's length belongs to a group")
+
+    def _shuffled(self, epoch: int, num: int, *group: int) -> np.ndarray:
+        return np.random.default_rng(seed_of(self.seed, "epoch", epoch, *group)).permutation(num)

@@ -3,6 +3,7 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, the one whose weights ship.
+`adapter` is one adapter from a user's own pairs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from train.config import LoopConfig, RunConfig
 from train.objectives.base_unet import BaseUnetConfig
 from train.objectives.clip import ClipConfig
-from train.objectives.joint import JointConfig
+from train.objectives.joint import SceneJointConfig
+from train.objectives.pairs import PairsConfig
 from train.objectives.regressor import RegressorConfig
 from train.objectives.vae import VaeConfig
 
@@ -134,7 +136,7 @@ def _unet_loop(size: FamilySize) -> LoopConfig:
 def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
     return RunConfig(
         name=name,
-        objective=JointConfig(condition=name, maps=maps, num_scenes=size.scenes),
+        objective=SceneJointConfig(condition=name, maps=maps, num_scenes=size.scenes),
         loop=LoopConfig(
             steps=size.adapter_steps, batch_size=24, learning_rate=2e-3, weight_decay=0.0, ema_decay=0.998
         ),
@@ -160,6 +162,13 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             scenes=16384, vae_steps=40000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
         )
     ),
+    "adapter": {
+        "adapter": RunConfig(
+            name="adapter",
+            objective=PairsConfig(),
+            loop=LoopConfig(steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0),
+        )
+    },
 }
 
 

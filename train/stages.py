@@ -68,7 +68,10 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     if (run / "export").exists():
         print(f"{config.name}: done before ({run / 'export'})")
         return True
-    with processes().main_process_first():  # it may write what the others then find
+    state = processes()
+    if prepare := getattr(config.objective, "prepare", None):
+        prepare(folder)
+    with state.main_process_first():  # it may write what the others then find
         objective = config.objective.build(folder)
     return fit(objective, config, run, stop_after=seconds)
 

@@ -15,7 +15,7 @@ from train.config import LoopConfig, RunConfig, override
 from train.loop import fit, rate_share
 from train.objectives.base import Draws, Objective
 from train.optimizers import make_optimizers
-from train.randomness import batch_items, seed_of, step_generator
+from train.randomness import DataOrder, seed_of, step_generator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +39,8 @@ class Line(Objective):
     def num_items(self) -> int:
         return len(self.points)
 
-    def draw(self, generator, num):
-        return Draws(noise=torch.randn(num, generator=generator))
+    def draw(self, generator, items):
+        return Draws(noise=torch.randn(len(items), generator=generator))
 
     def forward(self, items, draws):
         x = self.points[items]
@@ -184,9 +184,23 @@ def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
 def test_every_item_is_seen_once_per_epoch_whatever_the_batch_size():
     for batch in (4, 5, 7):
         steps = -(-3 * 35 // batch)
-        seen = np.concatenate([batch_items(1, s, batch, 35) for s in range(steps)])[: 3 * 35]
+        order = DataOrder(1, batch, 35)
+        seen = np.concatenate([order.items(s) for s in range(steps)])[: 3 * 35]
         assert all(sorted(epoch) == list(range(35)) for epoch in seen.reshape(3, 35))
         assert not np.array_equal(seen[:35], seen[35:70])
+
+
+def test_batches_of_groups_have_one_group_each_and_skip_none():
+    groups = np.array([0] * 10 + [7] * 3 + [3] * 4)
+    order = DataOrder(0, 4, len(groups), groups)
+    per_epoch = 3 + 1 + 1
+    for epoch in range(2):
+        batches = [order.items(epoch * per_epoch + i) for i in range(per_epoch)]
+        assert all(len(batch) == 4 and len(set(groups[batch])) == 1 for batch in batches)
+        assert set(np.concatenate(batches)) == set(range(len(groups)))
+    assert [order.items(i).tolist() for i in range(5)] != [order.items(i + 5).tolist() for i in range(5)]
+    one = DataOrder(0, 4, 10, np.zeros(10, int))
+    assert all(np.array_equal(one.items(s), DataOrder(0, 4, 10).items(s)) for s in range(6))
 
 
 def test_seeds_and_generators_are_stable():

@@ -54,7 +54,7 @@ def _objective(folder, **settings):
 
 def test_poses_are_learnt_where_figures_are(scenes):
     objective = _objective(scenes)
-    draws = objective.draw(torch.Generator().manual_seed(0), 20)
+    draws = objective.draw(torch.Generator().manual_seed(0), torch.arange(20))
     draws["kind"] = torch.full((20,), 0.999)
     pictures = objective._pictures(torch.arange(20) % 4, draws)
     assert pictures.shape == (20, 3, 16, 16)
@@ -82,6 +82,6 @@ def test_larger_latents_do_not_drown_their_noise(scenes):
     scale = torch.ones((), requires_grad=True)
     objective.vae.encoder = _Scaled(objective.vae.encoder, 1.0, scale)
     objective.vae.decoder = _Scaled(objective.vae.decoder, 1 / scale, 1.0)
-    loss, _ = objective(torch.arange(4), objective.draw(torch.Generator().manual_seed(0), 4))
+    loss, _ = objective(torch.arange(4), objective.draw(torch.Generator().manual_seed(0), torch.arange(4)))
     (slope,) = torch.autograd.grad(loss.mean(), scale)
     assert abs(slope) < 1e-4 * loss.mean()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,9 +30,14 @@ class Objective(nn.Module, abc.ABC):
     def num_items(self) -> int:
         """Size of the training set."""
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Which items may share a batch, int (num_items,): those of one group. None: all."""
+        return None
+
     @abc.abstractmethod
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
-        """Everything random in a batch of `num` items."""
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        """Everything random in a batch of these items; of their number and size alone."""
 
     @abc.abstractmethod
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

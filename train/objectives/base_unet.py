@@ -87,7 +87,8 @@ class BaseUnetObjective(Objective):
     def num_items(self) -> int:
         return len(self.scenes)
 
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        num = len(items)
         # Stratified: a batch covers the levels evenly, which lowers the variance of its loss.
         strata = (torch.arange(num) + torch.rand(num, generator=generator)) / num
         return Draws(

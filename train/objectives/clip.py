@@ -65,7 +65,8 @@ class ClipObjective(Objective):
     def num_items(self) -> int:
         return len(self.scenes)
 
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        num = len(items)
         return Draws(
             photo=torch.rand(num, generator=generator),
             which=torch.rand(num, generator=generator),

@@ -2,7 +2,8 @@
 
 Each branch gets its own noise level (design: independent), and for a stated share of the pairs one of them is
 CLEAN: no noise, no loss, one fixed timestep, and its reading of the other branch is gated off. That last part
-is what later lets a run compute a held-clean branch once. The base never trains.
+is what later lets a run compute a held-clean branch once. A branch that a pair does not have stays at pure
+noise, without a loss. The base never trains.
 """
 
 from __future__ import annotations
@@ -13,27 +14,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
 
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
+from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
-from train.shards import open_shards
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointConfig:
-    """One adapter: its condition, its size, and how levels and captions are drawn."""
+    """What is the same for every adapter: its size, and how levels and captions are drawn."""
 
     condition: str
-    """Name of the adapter: depth, edge, pose, appearance."""
-    maps: str
-    """Array of the latent shards that holds the condition's pictures: depth, edge, pose, second."""
-    rank: int = 12
-    locality: float = 11.0
+    """What the adapter is for: depth, edge, pose, appearance, or your own."""
+    rank: int = 64
+    locality: float = 0.0
     """By how many nats its reads favour their own place at the start (`AdapterConfig.locality`)."""
-    clean_timestep: int = 150
+    clean_timestep: int = 0
     """What the base is told about a CLEAN branch (`AdapterConfig.clean_timestep`)."""
     clean_image: float = 0.3
     """Share of pairs whose image is CLEAN: what estimation needs."""
@@ -41,9 +41,8 @@ class JointConfig:
     """Share of pairs whose condition is CLEAN: what generation from a map needs."""
     caption_dropout: float = 0.2
     """Share of pairs that lose both captions; each branch alone loses its own half as often."""
-    base: str = "unet/export"
-    latents: str = "latents"
-    num_scenes: int = 16384
+    bare_photos: float = 0.6
+    """Share of pairs with a CLEAN image that lose both captions: a photo to estimate mostly has none."""
 
     def __post_init__(self):
         if not 0 <= self.clean_image + self.clean_condition <= 1:
@@ -51,68 +50,96 @@ class JointConfig:
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
             )
 
+    def adapter(self, trigger: str) -> AdapterConfig:
+        """The adapter's own config."""
+        return AdapterConfig(
+            condition=self.condition,
+            rank=self.rank,
+            locality=self.locality,
+            clean_timestep=self.clean_timestep,
+            trigger=trigger,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneJointConfig(JointConfig):
+    """An adapter of the mini family, learnt from the family's latent shards."""
+
+    maps: str
+    """Array of the latent shards that holds the condition's pictures: depth, edge, pose, second."""
+    rank: int = 12
+    locality: float = 11.0
+    clean_timestep: int = 150
+    base: str = "unet/export"
+    latents: str = "latents"
+    num_scenes: int = 16384
+
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
-        return JointObjective(self, folder)
+        base = folder / self.base
+        unet = UNet2DConditionModel.from_pretrained(base / "unet")
+        use_quick_attention(unet)
+        schedule = Schedule.from_scheduler(DDIMScheduler.from_pretrained(base / "scheduler"))
+        examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
+        return JointObjective(self, self.adapter(TRIGGERS[self.maps]), unet, schedule, examples)
 
 
 class JointObjective(Objective):
-    """Predict both branches' velocities, each from both."""
+    """Predict both branches' noise, each from both."""
 
-    def __init__(self, config: JointConfig, folder: Path):
+    def __init__(
+        self,
+        config: JointConfig,
+        adapter: AdapterConfig,
+        unet: UNet2DConditionModel,
+        schedule: Schedule,
+        examples: Examples,
+    ):
         super().__init__()
-        self.config = config
-        self.scenes = open_shards(folder / config.latents, config.num_scenes)
-        self.empty = np.load(folder / config.latents / "empty_text.npy")
-        self.schedule = Schedule.from_scheduler(
-            DDIMScheduler.from_pretrained(folder / config.base / "scheduler")
-        )
-        unet = UNet2DConditionModel.from_pretrained(folder / config.base / "unet").requires_grad_(False)
-        use_quick_attention(unet)
+        self.config, self.schedule, self.examples = config, schedule, examples
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        settings = AdapterConfig(
-            condition=config.condition,
-            rank=config.rank,
-            locality=config.locality,
-            clean_timestep=config.clean_timestep,
-            trigger=TRIGGERS[config.maps],
-        )
-        self.adapter = JointAdapter.for_unet(unet, settings)
-        graft(unet, {config.condition: self.adapter})
+        unet.requires_grad_(False)
+        self.adapter = JointAdapter.for_unet(unet, adapter)
+        graft(unet, {adapter.condition: self.adapter})
         self.unet = unet
 
     @property
     def num_items(self) -> int:
-        return len(self.scenes)
+        return len(self.examples)
 
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
-        shape = self.scenes.arrays["image"][0].shape[1:]
+    @property
+    def groups(self) -> np.ndarray | None:
+        return self.examples.groups
+
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        num = len(items)
+        shape = self.examples.latent_shape(int(items[0]))
         strata = (torch.arange(num) + torch.rand(2, num, generator=generator)) / num
         order = torch.stack([torch.randperm(num, generator=generator) for _ in range(2)])
         return Draws(
             progress=strata.gather(1, order).T.contiguous(),
             mode=torch.rand(num, generator=generator),
-            posed=torch.rand(num, generator=generator),
             uncaptioned=torch.rand(num, 3, generator=generator),
             noise=torch.randn(num, 2, *shape, generator=generator),
+            **self.examples.draw(generator, num),
         )
 
-    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, items: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         device = draws["mode"].device
-        if self.config.maps == "pose":
-            items = torch.from_numpy(self.scenes.mostly_posed(items.numpy(), draws["posed"].cpu().numpy()))
-        clean = torch.stack([self._latents(n, items, device) for n in ("image", self.config.maps)])
+        read = self.examples.read(items, draws)
+        clean, present = read.latents.to(device), read.present.to(device)
         noise = draws["noise"].transpose(0, 1)
-        held = self._held(draws["mode"])
-        levels = self._levels(draws["progress"].T, held)
-        text = self._texts(items, draws["uncaptioned"], held).to(device)
-        active = (~held).float()
+        held = self._held(draws["mode"], present)
+        levels = self._levels(draws["progress"].T, held, present)
+        text = self._texts(read, draws["uncaptioned"].cpu(), held.cpu()).to(device)
+        active = (present & ~held).float()
+        reads = (~held).float()
         pair = Pair(
             image=0,
             condition=1,
             adapter=self.config.condition,
-            image_weight=active[0],
-            condition_weight=active[1],
+            image_weight=reads[0],
+            condition_weight=reads[1],
         )
         noisy = add_noise(clean, noise, levels)
         out = joint_forward(
@@ -131,35 +158,28 @@ class JointObjective(Objective):
             "condition": _mean_where(error[1], active[1]),
         }
 
-    def _latents(self, name: str, items: torch.Tensor, device: torch.device) -> torch.Tensor:
-        return torch.from_numpy(self.scenes.gather(name, items.numpy())).to(device).float()
-
-    def _held(self, mode: torch.Tensor) -> torch.Tensor:
-        """Which branch of each pair is CLEAN: bool (branch, pair), never both."""
+    def _held(self, mode: Tensor, present: Tensor) -> Tensor:
+        """Which branch of each pair is CLEAN: bool (branch, pair), never both, and none beside a gap."""
         image = mode < self.config.clean_image
         condition = ~image & (mode < self.config.clean_image + self.config.clean_condition)
-        return torch.stack([image, condition])
+        return torch.stack([image, condition]) & present.all(0)
 
-    def _levels(self, progress: torch.Tensor, held: torch.Tensor) -> Levels:
-        levels = self.schedule.at_timestep(progress * self.schedule.last_timestep)
+    def _levels(self, progress: Tensor, held: Tensor, present: Tensor) -> Levels:
+        timestep = torch.where(present.cpu(), progress.cpu(), 1.0) * self.schedule.last_timestep
+        levels = self.schedule.at_timestep(timestep)
         return levels.to(progress.device, torch.float32).clean_where(held)
 
-    def _texts(self, items: torch.Tensor, uncaptioned: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
-        """Prompt embeddings (branch, pair, tokens, width); a photo to estimate mostly has no caption."""
-        both = uncaptioned[:, 0] < torch.where(held[0], 0.6, self.config.caption_dropout)
-        rows = []
-        for branch, name in enumerate(("image", self.config.maps)):
-            drop = both | (uncaptioned[:, 1 + branch] < self.config.caption_dropout / 2)
-            bare = self.empty[list(TRIGGERS).index(name)]
-            full = self.scenes.gather(f"{name}_text", items.numpy())
-            rows.append(np.where(drop.cpu().numpy()[:, None, None], bare, full))
-        return torch.from_numpy(np.stack(rows)).float()
+    def _texts(self, read: Encoded, uncaptioned: Tensor, held: Tensor) -> Tensor:
+        """Prompt embeddings (branch, pair, tokens, width)."""
+        both = uncaptioned[:, 0] < torch.where(held[0], self.config.bare_photos, self.config.caption_dropout)
+        alone = (uncaptioned < self.config.caption_dropout / 2).T[1:]
+        return torch.where((both | alone)[..., None, None], read.bare[:, None], read.texts)
 
     def export(self, folder: Path) -> None:
         """Write the adapter's folder: config.json and adapter.safetensors."""
         save_adapter(self.adapter, folder)
 
 
-def _mean_where(values: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+def _mean_where(values: Tensor, active: Tensor) -> Tensor:
     """Each value where active, scaled so that the plain mean is the mean over the active ones."""
     return values * active * len(active) / active.sum().clamp(min=1)

@@ -56,7 +56,8 @@ class RegressorObjective(Objective):
     def num_items(self) -> int:
         return len(self.scenes)
 
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        num = len(items)
         return Draws(
             kind=torch.randint(len(MAPS), (num,), generator=generator),
             posed=torch.rand(num, generator=generator),

@@ -89,7 +89,8 @@ class VaeObjective(Objective):
     def num_items(self) -> int:
         return len(self.scenes)
 
-    def draw(self, generator: torch.Generator, num: int) -> Draws:
+    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+        num = len(items)
         cells = self.crop // 2 ** len(self.config.channels)
         return Draws(
             kind=torch.rand(num, generator=generator),

@@ -1,0 +1,198 @@
+"""Does an adapter learn from a user's own pairs: framed alike, encoded once, and never silently unpaired?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from tests.tiny_base import SIDE_PX, save_tiny_base
+from train.command import main
+from train.objectives.pairs import PairsConfig
+from train.pairs.framing import Bucket, View, buckets, framed, nearest
+from unicon import UniConPipeline
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def picture(seed: int, size: tuple[int, int]) -> PIL.Image.Image:
+    width, height = size
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return PIL.Image.fromarray(values)
+
+
+SIZES = [(64, 64), (64, 64), (96, 64), (64, 64), (80, 80), (96, 64)]
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    for name, seed in (("image", 0), ("depth", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i, size in enumerate(SIZES):
+            picture(seed + i, size).save(tmp_path / "data" / name / f"{i}.png")
+    (tmp_path / "data" / "image" / "0.txt").write_text("a dog\nan animal")
+    return tmp_path / "data"
+
+
+def settings(data: Path, base: Path, /, **changes) -> PairsConfig:
+    return PairsConfig(**{"condition": "depth", "data": str(data), "base": str(base), "rank": 2, **changes})
+
+
+def run(data: Path, base: Path, out: Path, *more: str) -> int:
+    arguments = ["adapter", "--data", str(data), "--condition", "depth", "--base", str(base)]
+    loop = ["--steps", "2", "--batch_size", "2", "--mixed_precision", "no", "--rank", "2"]
+    return main([*arguments, *loop, "--out", str(out), *more])
+
+
+def test_buckets_have_about_one_area_and_fit_the_grid():
+    sizes = buckets(512, 64)
+    assert Bucket(512, 512) in sizes
+    assert all(b.height % 64 == b.width % 64 == 0 for b in sizes)
+    assert all(0.8 < b.height * b.width / 512**2 < 1.2 for b in sizes)
+    assert all(0.5 <= b.width / b.height <= 2 for b in sizes)
+    assert {Bucket(b.width, b.height) for b in sizes} == set(sizes)
+    assert nearest(640, 480, sizes) == Bucket(448, 576)
+    assert nearest(5000, 10, sizes).width == max(b.width for b in sizes)
+    with pytest.raises(ValueError, match="resolution is 500; expected a multiple of 64, .* such as 512"):
+        buckets(500, 64)
+
+
+def test_a_pair_is_seen_alike_on_both_sides_at_any_size():
+    """A map of another size than its picture shows the same part of it."""
+    ramp = np.linspace(0, 255, 120)[None, :, None].repeat(80, 0).repeat(3, 2).astype(np.uint8)
+    small = PIL.Image.fromarray(ramp)
+    large = small.resize((480, 320), PIL.Image.Resampling.BICUBIC)
+    for view in (View(), View(place=0.0), View(place=1.0, flip=True)):
+        seen = [framed(p, Bucket(40, 40), view).astype(int) for p in (small, large)]
+        assert seen[0].shape == (40, 40, 3)
+        assert np.abs(seen[0] - seen[1]).max() <= 3
+    left, right = (framed(small, Bucket(40, 40), View(place=p)).mean() for p in (0.0, 1.0))
+    assert left + 60 < right
+    plain, flipped = (framed(small, Bucket(40, 40), View(flip=f)) for f in (False, True))
+    assert np.array_equal(plain, flipped[:, ::-1])
+
+
+def test_an_adapter_is_trained_from_own_pairs_and_used(data, base, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert run(data, base, out) == 0
+    pipe = UniConPipeline.from_pretrained(base)
+    pipe.unload_adapter("depth")
+    pipe.load_adapter(out / "adapter" / "export", name="depth")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe.adapters["depth"].config.trigger == "depth map, "
+    drawn = pipe("a dog", depth=picture(0, (SIDE_PX, SIDE_PX)), num_inference_steps=1, output_type="np")
+    assert np.isfinite(drawn.images).all()
+    files = {path: path.stat().st_mtime_ns for path in (out / "cache").rglob("*.safetensors")}
+    assert len(files) == len(SIZES)
+    assert run(data, base, out, "--as", "again") == 0
+    assert {path: path.stat().st_mtime_ns for path in files} == files  # encoded once
+
+
+def test_losses_from_the_cache_are_those_without(data, base, tmp_path):
+    items = torch.tensor([2, 5])
+    losses = []
+    for cache in ("cache", ""):
+        config = settings(data, base, cache=cache)
+        config.prepare(tmp_path)
+        objective = config.build(tmp_path)
+        draws = objective.draw(torch.Generator().manual_seed(0), items)
+        losses.append(objective(items, draws)[0])
+    assert torch.equal(*losses)
+
+
+def test_batches_have_one_size(data, base, tmp_path):
+    objective = settings(data, base).build(tmp_path)
+    assert objective.groups is not None
+    shapes = {objective.examples.latent_shape(i) for i in range(len(SIZES))}
+    assert len(shapes) == len(set(objective.groups.tolist())) == 2
+    assert objective.groups[2] == objective.groups[5] != objective.groups[0]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_views_of_both_sides_are_the_same_where_they_are_aligned(data, base, tmp_path, aligned):
+    for i, size in enumerate(SIZES):  # maps that are their pictures show which view they are seen in
+        picture(i, size).save(data / "depth" / f"{i}.png")
+    config = settings(data, base, aligned=aligned, crops=2, condition="depth", trigger="")
+    examples = config.build(tmp_path).examples
+    items = torch.tensor([0, 1, 3] * 4)
+    read = examples.read(items, examples.draw(torch.Generator().manual_seed(0), len(items)))
+    same = (read.latents[0] == read.latents[1]).flatten(1).all(1)
+    assert bool(same.all()) == aligned
+    assert torch.equal(read.texts[0], read.texts[1])
+    assert not torch.equal(read.texts[0][0], read.texts[0][1])  # captioned, and not
+
+
+def test_poses_are_not_mirrored(data, base, tmp_path):
+    (data / "depth").rename(data / "pose")
+    for crops in (1, 3):
+        examples = settings(data, base, condition="pose", crops=crops).build(tmp_path).examples
+        assert len(examples.read_one(examples.found[0]).image) == crops
+
+
+def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path):
+    settings(data, base).prepare(tmp_path)
+    files = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    whole = [path.read_bytes() for path in files]
+    files[0].unlink()
+    files[1].write_bytes(whole[1][:50])
+    settings(data, base).prepare(tmp_path)
+    assert [path.read_bytes() for path in files] == whole
+
+
+def test_what_cannot_be_read_is_named_and_too_much_of_it_stops_the_run(data, base, tmp_path, capsys):
+    (data / "depth" / "0.png").unlink()
+    broken = data / "image" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert run(data, base, tmp_path / "a") == 2
+    told = capsys.readouterr().err
+    assert "2 of 6 pairs cannot be read" in told
+    assert "  0: has no depth" in told
+    assert f"{broken}: is truncated or damaged" in told
+    assert "that is more than bad_share 0.02" in told
+    assert run(data, base, tmp_path / "b", "--bad_share", "0.5") == 0
+    assert "skipped 2 of 6 pairs" in capsys.readouterr().err
+    rows = [json.loads(line) for line in (tmp_path / "b" / "skipped.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows] == ["0", "1"]
+
+
+def test_a_missing_side_stays_noise_and_has_no_loss(data, base, tmp_path):
+    (data / "depth" / "0.png").unlink()
+    (data / "image" / "1.png").unlink()
+    objective = settings(data, base, unpaired=True, clean_image=0.5, clean_condition=0.5).build(tmp_path)
+    items = torch.tensor([0, 1])
+    draws = objective.draw(torch.Generator().manual_seed(0), items)
+    read = objective.examples.read(items, draws)
+    assert read.present.tolist() == [[True, False], [False, True]]
+    losses, parts = objective(items, draws)
+    # Each part is scaled so that its mean over the batch is the mean over those that have it.
+    assert (parts["image"] > 0).tolist() == [True, False]
+    assert (parts["condition"] > 0).tolist() == [False, True]
+    torch.testing.assert_close(losses, (parts["image"] + parts["condition"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"condition": ""}, "give --data PAIRS and --condition NAME"),
+        ({"condition": "pose"}, "there is no 'pose'; found depth"),
+        ({"resolution": 30}, "resolution is 30; expected a multiple of 8"),
+        ({"base": "nowhere"}, "base 'nowhere': no such folder"),
+    ],
+)
+def test_what_cannot_be_trained(changes, message, data, base, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        settings(data, base, **changes).build(tmp_path)
+
+
+def test_numbers_that_make_no_sense():
+    with pytest.raises(ValueError, match="crops is 0; it must be at least 1"):
+        PairsConfig(crops=0)
+    with pytest.raises(ValueError, match=r"clean_image 0.8 \+ clean_condition 0.3 must be at most 1"):
+        PairsConfig(clean_image=0.8, clean_condition=0.3)

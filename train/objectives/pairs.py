@@ -1,0 +1,117 @@
+"""How does an adapter learn from a user's own pairs, on any base?
+
+The objective is the mini family's (`joint`); here a base, a folder of pairs and a size become examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from train.objectives.base_unet import use_quick_attention
+from train.objectives.joint import JointConfig, JointObjective
+from train.pairs.cache import PairCache
+from train.pairs.encoding import PairEncoder
+from train.pairs.examples import PairReader, report_skipped
+from train.pairs.framing import View, buckets
+from unicon.bases import base_size
+from unicon.data.pairs import Pairs, open_pairs
+from unicon.pipeline import UniConPipeline
+from unicon.sampling.levels import Schedule
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairsConfig(JointConfig):
+    """An adapter for your own condition, from your own pairs."""
+
+    condition: str = ""
+    data: str = ""
+    """A folder, file or hub data set of pairs, see docs/data.md."""
+    base: str = "mini"
+    """The frozen base: mini, a folder, or a hub id."""
+    trigger: str = AUTO
+    """Words before the caption of a map; auto: the condition's name and "map, "."""
+    resolution: int = 0
+    """Side of a square of as many pixels as pairs are trained at; 0: the base's own."""
+    flip: bool = True
+    """Whether pairs are seen mirrored, too. Not for poses, whose left and right have colours."""
+    crops: int = 1
+    """Crops of each pair, spread evenly over what stands over."""
+    aligned: bool = True
+    """Whether a map lies pixel for pixel on its picture; otherwise each side is cropped and flipped alone."""
+    unpaired: bool = False
+    """Whether pictures without a map, and maps without a picture, are learnt from too; else they are bad."""
+    cache: str = "cache"
+    """Folder of encoded pairs, below --out; empty: every step encodes its own."""
+    bad_share: float = 0.02
+    """The run stops where more than this share of the pairs cannot be read."""
+
+    def __post_init__(self):
+        JointConfig.__post_init__(self)
+        if self.crops < 1:
+            raise ValueError(f"crops is {self.crops}; it must be at least 1")
+
+    def prepare(self, folder: Path) -> None:
+        """Encode what the cache does not hold yet, each process its share. All of them must come here."""
+        state = PartialState()
+        if self.cache:
+            reader = self._reader(self._pipeline(), state, folder)
+            mine = range(state.process_index, len(reader.pairs), state.num_processes)
+            reader.find(mine, show=state.is_main_process)
+        state.wait_for_everyone()
+
+    def build(self, folder: Path) -> JointObjective:
+        """The objective. Raises ValueError for pairs that cannot be read, or a base that does not fit."""
+        state, pipe = PartialState(), self._pipeline()
+        reader = self._reader(pipe, state, folder)
+        found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
+        report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / "skipped.jsonl")
+        use_quick_attention(pipe.unet)
+        return JointObjective(
+            self,
+            self.adapter(reader.encoder.trigger),
+            pipe.unet,
+            Schedule.from_scheduler(pipe.scheduler),
+            reader.examples(found, aligned=self.aligned),
+        )
+
+    def _reader(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> PairReader:
+        encoder = self._encoder(pipe, state)
+        cache = PairCache.of(folder / self.cache, encoder.fingerprint()) if self.cache else None
+        return PairReader(pairs=self._pairs(), condition=self.condition, encoder=encoder, cache=cache)
+
+    def _pairs(self) -> Pairs:
+        if not self.data or not self.condition:
+            raise ValueError("give --data PAIRS and --condition NAME, for example --condition depth")
+        return open_pairs(self.data, [self.condition])
+
+    def _pipeline(self) -> UniConPipeline:
+        pipe = UniConPipeline.from_pretrained(self.base)
+        for name in list(pipe.adapters):
+            pipe.unload_adapter(name)
+        return pipe
+
+    def _encoder(self, pipe: UniConPipeline, state: PartialState) -> PairEncoder:
+        size = base_size(pipe.unet, pipe.vae)
+        for part in (pipe.vae, pipe.text_encoder):
+            torch.nn.Module.to(part, state.device)
+        return PairEncoder(
+            vae=pipe.vae.eval(),
+            text_encoder=pipe.text_encoder.eval(),
+            tokenizer=pipe.tokenizer,
+            trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
+            sizes=buckets(self.resolution or size.own_px, size.multiple_px),
+            unpaired=self.unpaired,
+            views=[View(place, flip) for place in self._places() for flip in self._flips()],
+        )
+
+    def _places(self) -> list[float]:
+        return [(number + 0.5) / self.crops for number in range(self.crops)]
+
+    def _flips(self) -> list[bool]:
+        return [False, True] if self.flip and self.condition != "pose" else [False]

@@ -1,0 +1,50 @@
+"""Where do encoded pairs lie, so that a run never encodes one twice?
+
+One safetensors file per pair, named by what the pair holds, below a folder named by what encoded it. Files
+appear whole or not at all and are never changed, so several processes and runs may share a cache, and a
+run that was stopped goes on where it was. Nothing is pruned: delete the folder when you no longer need it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from train.pairs.encoding import EncodedPair
+
+
+@dataclass(frozen=True, slots=True)
+class PairCache:
+    """The encoded pairs of one encoder."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, folder: Path, fingerprint: str) -> PairCache:
+        return cls(folder / fingerprint[:16])
+
+    def path(self, key: str) -> Path:
+        """The file of a pair."""
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """(C, h, w) of a pair's latents; None where it is not there, or its file is damaged."""
+        try:
+            with safe_open(self.path(key), "pt") as file:
+                return tuple(file.get_slice("image").get_shape()[1:])
+        except (OSError, SafetensorError):
+            return None
+
+    def read(self, key: str) -> EncodedPair:
+        return EncodedPair(**load_file(self.path(key)))
+
+    def write(self, key: str, pair: EncodedPair) -> None:
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        save_file({name: tensor.contiguous() for name, tensor in asdict(pair).items()}, temporary)
+        os.replace(temporary, path)

@@ -1,0 +1,115 @@
+"""What is a pair once the base's autoencoder and text encoder have seen it?
+
+Computed alike with and without a cache: one pair at a time, stored in half precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from train.pairs.framing import Bucket, View, framed, nearest
+from unicon.call.prompts import encode_prompts
+from unicon.data.pairs import Entry
+from unicon.latents import Autoencoder, downscale, encode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedPair:
+    """One pair, float16. A side that the pair does not have is zero."""
+
+    image: Tensor
+    """Latents in every view, (views, C, h, w)."""
+    condition: Tensor
+    """The map's, the same views."""
+    present: Tensor
+    """Whether image and map are there, bool (2,)."""
+    image_text: Tensor
+    """Embeddings of every caption, (captions, tokens, width); of the empty one where there is none."""
+    condition_text: Tensor
+    """The same behind the condition's trigger words."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class PairEncoder:
+    """A base's frozen parts, and how pairs are framed for it."""
+
+    vae: Autoencoder
+    text_encoder: Any
+    tokenizer: Any
+    trigger: str
+    sizes: Sequence[Bucket]
+    views: Sequence[View]
+    unpaired: bool = False
+    """Whether pictures without a map, and maps without a picture, are taken too."""
+
+    @torch.no_grad()
+    def __call__(self, entry: Entry, condition: str) -> EncodedPair:
+        """Raises ValueError naming the file that cannot be read, or the side that is missing."""
+        loaded = self._load(entry, condition)
+        bucket = self._bucket(loaded)
+        latents = [
+            None if picture is None else self._latents([framed(picture, bucket, v) for v in self.views])
+            for picture in loaded
+        ]
+        there = next(latent for latent in latents if latent is not None)
+        image, drawn = (torch.zeros_like(there) if latent is None else latent for latent in latents)
+        captions = entry.captions or ("",)
+        return EncodedPair(
+            image=image,
+            condition=drawn,
+            present=torch.tensor([picture is not None for picture in loaded]),
+            image_text=self.texts(captions),
+            condition_text=self.texts([self.trigger + caption for caption in captions]),
+        )
+
+    def shape(self, entry: Entry, condition: str) -> tuple[int, int, int]:
+        """(C, h, w) of the latents a pair would have; errors as when it is encoded."""
+        bucket, factor = self._bucket(self._load(entry, condition)), downscale(self.vae)
+        return (self.vae.config["latent_channels"], bucket.height // factor, bucket.width // factor)
+
+    def _load(self, entry: Entry, condition: str) -> list[PIL.Image.Image | None]:
+        """Picture and map."""
+        sides = {"picture": entry.image, condition: entry.maps.get(condition)}
+        missing = [name for name, side in sides.items() if side is None]
+        if len(missing) > int(self.unpaired):
+            raise ValueError(f"has no {' and no '.join(missing)}")
+        return [None if side is None else side.load() for side in sides.values()]
+
+    def _bucket(self, loaded: Sequence[PIL.Image.Image | None]) -> Bucket:
+        first = next(picture for picture in loaded if picture is not None)
+        return nearest(*first.size, self.sizes)
+
+    @torch.no_grad()
+    def texts(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings float16 (captions, tokens, width)."""
+        device = next(self.text_encoder.parameters()).device
+        return encode_prompts(self.tokenizer, self.text_encoder, [captions], device).half().cpu()
+
+    def _latents(self, pictures: list[np.ndarray]) -> Tensor:
+        stacked = torch.from_numpy(np.stack(pictures)).to(next(self.vae.parameters()).device)
+        return encode(self.vae, stacked.permute(0, 3, 1, 2).float() / 255).half().cpu()
+
+    def fingerprint(self) -> str:
+        """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
+        digest = hashlib.blake2b(repr((self.trigger, list(self.sizes), list(self.views))).encode())
+        for module in (self.vae, self.text_encoder):
+            for name, tensor in module.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def content_of(entry: Entry, condition: str) -> str:
+    """Changes with what a pair says and shows. Raises OSError for a file that is not there."""
+    digest = hashlib.blake2b(repr((condition, entry.captions)).encode(), digest_size=20)
+    for picture in (entry.image, entry.maps.get(condition)):
+        digest.update(b"none" if picture is None else hashlib.blake2b(picture.read()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""How are a user's pairs read by number during training, from the cache or encoded anew?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from train.examples import Encoded, Examples
+from train.objectives.base import Draws
+from train.pairs.cache import PairCache
+from train.pairs.encoding import EncodedPair, PairEncoder, content_of
+from unicon.data.pairs import Entry, Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A pair that could not be encoded."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pair that can be read."""
+
+    index: int
+    """Its place in the source."""
+    key: str
+    """Its place in the cache."""
+    shape: tuple[int, ...]
+    """(C, h, w) of its latents."""
+
+
+class PairExamples(Examples):
+    """Encoded pairs; where `aligned`, both sides are seen in the same view."""
+
+    def __init__(
+        self,
+        found: Sequence[Found],
+        read_one: Callable[[Found], EncodedPair],
+        bare: Tensor,
+        *,
+        aligned: bool,
+    ):
+        self.found, self.read_one, self.bare, self.aligned = found, read_one, bare.float(), aligned
+        numbers = {shape: number for number, shape in enumerate(sorted({pair.shape for pair in found}))}
+        self.groups = np.array([numbers[pair.shape] for pair in found])
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def latent_shape(self, item: int) -> tuple[int, ...]:
+        return self.found[item].shape
+
+    def draw(self, generator: torch.Generator, num: int) -> Draws:
+        return Draws(
+            view=torch.rand(num, 2, generator=generator), caption=torch.rand(num, generator=generator)
+        )
+
+    def read(self, items: Tensor, draws: Draws) -> Encoded:
+        views, captions = draws["view"].cpu(), draws["caption"].tolist()
+        pairs = [self.read_one(self.found[item]) for item in items.tolist()]
+        sides = [0, 0 if self.aligned else 1]
+        latents, texts = ([], []), ([], [])
+        for number, pair in enumerate(pairs):
+            for branch, (seen, text) in enumerate(
+                ((pair.image, pair.image_text), (pair.condition, pair.condition_text))
+            ):
+                latents[branch].append(seen[int(views[number, sides[branch]] * len(seen))])
+                texts[branch].append(text[int(captions[number] * len(text))])
+        return Encoded(
+            latents=torch.stack([torch.stack(rows) for rows in latents]).float(),
+            texts=torch.stack([torch.stack(rows) for rows in texts]).float(),
+            bare=self.bare,
+            present=torch.stack([pair.present for pair in pairs], dim=1),
+        )
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class PairReader:
+    """A user's pairs, an encoder for them, and the cache between; None: every read encodes anew."""
+
+    pairs: Pairs
+    condition: str
+    encoder: PairEncoder
+    cache: PairCache | None
+    skipped: list[Skipped] = field(default_factory=list)
+    """What could not be read, filled by `find`."""
+
+    def find(self, indices: Iterable[int], *, show: bool) -> list[Found]:
+        """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
+        found = []
+        for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
+            entry = self.pairs[index]
+            try:
+                found.append(self._find(index, entry))
+            except (ValueError, OSError) as error:
+                self.skipped.append(Skipped(entry.key, str(error)))
+        return found
+
+    def _find(self, index: int, entry: Entry) -> Found:
+        if self.cache is None:
+            return Found(index, "", self.encoder.shape(entry, self.condition))
+        key = content_of(entry, self.condition)
+        shape = self.cache.shape(key)
+        if shape is None:
+            pair = self.encoder(entry, self.condition)
+            self.cache.write(key, pair)
+            shape = tuple(pair.image.shape[1:])
+        return Found(index, key, shape)
+
+    def examples(self, found: Sequence[Found], *, aligned: bool) -> PairExamples:
+        """Those that were found, for training. With a cache they do not need the encoder any more."""
+        bare = self.encoder.texts(["", self.encoder.trigger])
+        cache = self.cache
+        read_one = self._encode if cache is None else lambda pair: cache.read(pair.key)
+        return PairExamples(found, read_one, bare, aligned=aligned)
+
+    def _encode(self, found: Found) -> EncodedPair:
+        return self.encoder(self.pairs[found.index], self.condition)
+
+
+def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path: Path) -> None:
+    """Name what was skipped on the screen and in `path`; ValueError where it is more than `bad_share`."""
+    if not skipped:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"key": s.key, "reason": s.reason}) + "\n" for s in skipped))
+    shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
+    text = f"{len(skipped)} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
+    if len(skipped) > bad_share * num:
+        raise ValueError(
+            f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
+            "every problem), or raise --bad_share"
+        )
+    print(f"skipped {text}", file=sys.stderr)

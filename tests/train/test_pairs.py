@@ -177,6 +177,21 @@ def test_a_missing_side_stays_noise_and_has_no_loss(data, base, tmp_path):
     torch.testing.assert_close(losses, (parts["image"] + parts["condition"]) / 2)
 
 
+def test_levels_follow_their_laws_and_may_be_tied(data, base, tmp_path):
+    none_clean = {"clean_image": 0.0, "clean_condition": 0.0}
+    laws = {"image_levels": "between(0.8, 1)", "condition_levels": "between(0, 0.1)"}
+    u = torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
+    neither, all_there = torch.zeros(2, 50, dtype=torch.bool), torch.ones(2, 50, dtype=torch.bool)
+    own = settings(data, base, **none_clean, **laws).build(tmp_path)
+    timesteps = own._levels(u, neither, all_there).timestep
+    assert timesteps[0].min() >= 0.8 * 999 - 1e-3
+    assert timesteps[1].max() <= 0.1 * 999 + 1e-3
+    tied = settings(data, base, **none_clean, **laws, tied_levels=True).build(tmp_path)
+    timesteps = tied._levels(u, neither, all_there).timestep
+    assert torch.equal(*timesteps)
+    assert timesteps.min() >= 0.8 * 999 - 1e-3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -194,5 +209,7 @@ def test_what_cannot_be_trained(changes, message, data, base, tmp_path):
 def test_numbers_that_make_no_sense():
     with pytest.raises(ValueError, match="crops is 0; it must be at least 1"):
         PairsConfig(crops=0)
+    with pytest.raises(ValueError, match="there is no law 'unifrom'; did you mean uniform"):
+        PairsConfig(image_levels="unifrom")
     with pytest.raises(ValueError, match=r"clean_image 0.8 \+ clean_condition 0.3 must be at most 1"):
         PairsConfig(clean_image=0.8, clean_condition=0.3)

@@ -19,6 +19,7 @@ from torch import Tensor
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
+from train.levels import parse_law
 from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
@@ -35,6 +36,12 @@ class JointConfig:
     """By how many nats its reads favour their own place at the start (`AdapterConfig.locality`)."""
     clean_timestep: int = 0
     """What the base is told about a CLEAN branch (`AdapterConfig.clean_timestep`)."""
+    image_levels: str = "uniform"
+    """How often the picture's noise levels are trained, see `train.levels`: "normal(-1, 2)", ..."""
+    condition_levels: str = "uniform"
+    """The same for the map."""
+    tied_levels: bool = False
+    """Whether both sides always have one level, drawn by `image_levels`; otherwise each has its own."""
     clean_image: float = 0.3
     """Share of pairs whose image is CLEAN: what estimation needs."""
     clean_condition: float = 0.25
@@ -49,6 +56,8 @@ class JointConfig:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
             )
+        for law in (self.image_levels, self.condition_levels):
+            parse_law(law)  # raises where it is none
 
     def adapter(self, trigger: str) -> AdapterConfig:
         """The adapter's own config."""
@@ -97,6 +106,8 @@ class JointObjective(Objective):
     ):
         super().__init__()
         self.config, self.schedule, self.examples = config, schedule, examples
+        laws = (config.image_levels, config.image_levels if config.tied_levels else config.condition_levels)
+        self.tables = [parse_law(law)(schedule) for law in laws]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         unet.requires_grad_(False)
         self.adapter = JointAdapter.for_unet(unet, adapter)
@@ -165,7 +176,10 @@ class JointObjective(Objective):
         return torch.stack([image, condition]) & present.all(0)
 
     def _levels(self, progress: Tensor, held: Tensor, present: Tensor) -> Levels:
-        timestep = torch.where(present.cpu(), progress.cpu(), 1.0) * self.schedule.last_timestep
+        if self.config.tied_levels:
+            progress = progress[:1].expand(2, -1)
+        drawn = torch.stack([table.timesteps(u) for table, u in zip(self.tables, progress, strict=True)])
+        timestep = torch.where(present.cpu(), drawn, self.schedule.last_timestep)
         levels = self.schedule.at_timestep(timestep)
         return levels.to(progress.device, torch.float32).clean_where(held)
 

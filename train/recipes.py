@@ -138,7 +138,14 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
         name=name,
         objective=SceneJointConfig(condition=name, maps=maps, num_scenes=size.scenes),
         loop=LoopConfig(
-            steps=size.adapter_steps, batch_size=24, learning_rate=2e-3, weight_decay=0.0, ema_decay=0.998
+            steps=size.adapter_steps,
+            batch_size=24,
+            optimizer="muon",
+            learning_rate=1e-2,  # of gains and weights of positions: they start at or near nothing
+            warmup_steps=30,
+            decay_share=0.3,
+            weight_decay=0.0,
+            ema_decay=0.995,
         ),
     )
 

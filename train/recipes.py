@@ -141,9 +141,10 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
             steps=size.adapter_steps,
             batch_size=24,
             optimizer="muon",
-            learning_rate=1e-2,  # of gains and weights of positions: they start at or near nothing
+            learning_rate=5e-3,  # of gains and weights of positions: the gains start at nothing
+            matrix_learning_rate=6e-3,  # at 0.02 every adapter diverged after 60 to 140 steps
             warmup_steps=30,
-            decay_share=0.3,
+            decay_share=0.5,
             weight_decay=0.0,
             ema_decay=0.995,
         ),

@@ -74,7 +74,10 @@ class MapsHead(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.read = nn.Conv2d(width, len(MAPS) * latent_shape[0], 1)
         self.seen: list[torch.Tensor] = []
-        block.register_forward_hook(lambda _, __, features: self.seen.append(features))
+        block.register_forward_hook(self._see)
+
+    def _see(self, block: nn.Module, inputs: Any, features: Any) -> None:
+        self.seen.append(features)
 
     def forward(self) -> torch.Tensor:
         """The maps of the UNet's last call."""

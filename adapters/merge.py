@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,8 @@ def merge_for_inference(unet: nn.Module) -> int:
             merged.append((block.attn2, MergedText(block.attn2, f"{path}.attn2")))
     for attn, processor in merged:  # only now, so that an error leaves nothing half merged
         attn.set_processor(cast(Any, processor))
-    return sum(buffer.nbytes for _, processor in merged for buffer in processor.adapters.buffers())
+    added = (t for _, p in merged for t in chain(p.adapters.buffers(), p.adapters.parameters()))
+    return sum(tensor.nbytes for tensor in added)
 
 
 def unmerge(unet: nn.Module) -> None:
@@ -95,6 +97,7 @@ class MergedReads(nn.Module):
         super().__init__()
         self.pool_keys, self.reads, self.inner = part.pool_keys, part.reads, attn.inner_dim
         self.places = copy.deepcopy(part.places)
+        self.requires_grad_(False)
         self.own = None if part.own is None else MergedAttention(attn, part.own, path)
         if part.reads:
             self.image, self.condition = (

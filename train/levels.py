@@ -147,7 +147,7 @@ def laplace(mean: float = 0.0, scale: float = 1.0) -> Law:
 
 
 def mode(scale: float = 1.29) -> Law:
-    """Stable Diffusion 3's mode law (Esser et al. 2024, eq. 20), in the noise share."""
+    """Stable Diffusion 3's mode law (Esser et al. 2024), in the noise share."""
     if not -1 <= scale <= 2 / (math.pi - 2):
         raise ValueError(f"scale must lie in [-1, {2 / (math.pi - 2):.2f}], got {scale:g}")
     u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
@@ -161,7 +161,7 @@ def mode(scale: float = 1.29) -> Law:
     return over_log_snr(below, f"mode({scale:g})")
 
 
-def style_friendly(mean: float = math.nan, deviation: float = 2.0) -> Law:
+def style_friendly(mean: float | None = None, deviation: float = 2.0) -> Law:
     """Choi et al. 2024 (arXiv 2411.14793): normal in log-SNR, where style is decided.
 
     The paper's mean of -6 is for flow matching at 1024 px. On variance-preserving schedules the default is
@@ -171,7 +171,7 @@ def style_friendly(mean: float = math.nan, deviation: float = 2.0) -> Law:
 
     def table(schedule: Schedule) -> LevelTable:
         usual = -6.0 if schedule.kind == "flow" else -4.6
-        return normal(usual if math.isnan(mean) else mean, deviation)(schedule)
+        return normal(usual if mean is None else mean, deviation)(schedule)
 
     _positive("deviation", deviation)
     return table

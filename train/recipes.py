@@ -140,9 +140,7 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
         loop=LoopConfig(
             steps=size.adapter_steps,
             batch_size=24,
-            optimizer="muon",
-            learning_rate=5e-3,  # of gains and weights of positions: the gains start at nothing
-            matrix_learning_rate=6e-3,  # at 0.02 every adapter diverged after 60 to 140 steps
+            learning_rate=5e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
             warmup_steps=30,
             decay_share=0.5,
             weight_decay=0.0,

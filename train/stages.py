@@ -69,7 +69,8 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
         print(f"{config.name}: done before ({run / 'export'})")
         return True
     state = processes()
-    if prepare := getattr(config.objective, "prepare", None):
+    prepare = getattr(config.objective, "prepare", None)
+    if prepare and state.num_processes > 1:  # alone, building does it all
         prepare(folder)
     with state.main_process_first():  # it may write what the others then find
         objective = config.objective.build(folder)

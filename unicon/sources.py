@@ -19,7 +19,7 @@ def find_base(source: str | Path) -> str:
         from unicon.mini import mini_folder
 
         return str(mini_folder())
-    if not Path(source).is_dir() and (isinstance(source, Path) or not _is_hub_id(source)):
+    if not Path(source).is_dir() and (isinstance(source, Path) or not is_hub_id(source)):
         raise ValueError(
             f"base {str(source)!r}: no such folder; give 'mini', a diffusers folder, or OWNER/NAME on the hub"
         )
@@ -56,7 +56,7 @@ def find_adapter(source: str | Path) -> Path:
     if Path(source).is_dir():
         return Path(source)
     repository, inside = "/".join(str(source).split("/")[:2]), "/".join(str(source).split("/")[2:])
-    if isinstance(source, Path) or not _is_hub_id(repository):
+    if isinstance(source, Path) or not is_hub_id(repository):
         raise ValueError(
             f"adapter {str(source)!r}: no such folder; give an adapter's folder, or OWNER/NAME/FOLDER "
             "on the hub"
@@ -66,6 +66,7 @@ def find_adapter(source: str | Path) -> Path:
     return Path(snapshot_download(repository, allow_patterns=f"{inside}/*" if inside else None)) / inside
 
 
-def _is_hub_id(text: str) -> bool:
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form OWNER/NAME."""
     owner, slash, name = text.partition("/")
     return bool(slash and owner and name) and "/" not in name and not text.startswith((".", "~"))

@@ -162,6 +162,12 @@ def test_what_cannot_be_read_is_named_and_too_much_of_it_stops_the_run(data, bas
     assert [row["key"] for row in rows] == ["0", "1"]
 
 
+def test_what_another_run_encoded_unpaired_stays_out(data, base, tmp_path):
+    (data / "depth" / "0.png").unlink()
+    assert len(settings(data, base, unpaired=True).build(tmp_path).examples) == len(SIZES)
+    assert len(settings(data, base, bad_share=0.5).build(tmp_path).examples) == len(SIZES) - 1
+
+
 def test_a_missing_side_stays_noise_and_has_no_loss(data, base, tmp_path):
     (data / "depth" / "0.png").unlink()
     (data / "image" / "1.png").unlink()

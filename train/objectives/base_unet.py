@@ -73,16 +73,16 @@ class MapsHead(nn.Module):
         width = unet.config["block_out_channels"][1]
         self.norm = nn.GroupNorm(1, width)
         self.read = nn.Conv2d(width, len(MAPS) * latent_shape[0], 1)
-        self.seen: list[torch.Tensor] = []
+        self.features: torch.Tensor | None = None
         block.register_forward_hook(self._see)
 
     def _see(self, block: nn.Module, inputs: Any, features: Any) -> None:
-        self.seen.append(features)
+        self.features = features
 
     def forward(self) -> torch.Tensor:
         """The maps of the UNet's last call."""
-        features = self.seen.pop()
-        self.seen.clear()
+        features, self.features = self.features, None  # or they would outlive the step
+        assert features is not None, "the UNet is called first"
         return self.read(self.norm(features))
 
 

@@ -122,7 +122,7 @@ class JointObjective(Objective):
     def groups(self) -> np.ndarray | None:
         return self.examples.groups
 
-    def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:
+    def draw(self, generator: torch.Generator, items: Tensor) -> Draws:
         num = len(items)
         shape = self.examples.latent_shape(int(items[0]))
         strata = (torch.arange(num) + torch.rand(2, num, generator=generator)) / num

@@ -5,9 +5,8 @@ colour on three scales, and of gradients. Its residual blocks start as the ident
 linear transform of patches, which is most of a good compressor, and learns the rest. It sees crops, which
 make a batch more varied at the same cost. Its latents get a little noise, and have to show the half-size
 picture when they are halved themselves (Kouzelis et al. 2025, "EQ-VAE"): both keep fine structure out of
-them that a diffusion model would spend its capacity on. No
-adversary and no perceptual network: both need pretrained weights this project does not ship. What was tried
-instead is in `docs/log.md`.
+them that a diffusion model would spend its capacity on. No adversary and no perceptual network: both need
+pretrained weights this project does not ship. What was tried instead is in `docs/log.md`.
 """
 
 from __future__ import annotations

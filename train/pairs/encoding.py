@@ -77,11 +77,16 @@ class PairEncoder:
 
     def _load(self, entry: Entry, condition: str) -> list[PIL.Image.Image | None]:
         """Picture and map."""
+        self.check(entry, condition)
+        sides = (entry.image, entry.maps.get(condition))
+        return [None if side is None else side.load() for side in sides]
+
+    def check(self, entry: Entry, condition: str) -> None:
+        """Raises ValueError naming the side that is missing; nothing is read."""
         sides = {"picture": entry.image, condition: entry.maps.get(condition)}
         missing = [name for name, side in sides.items() if side is None]
         if len(missing) > int(self.unpaired):
             raise ValueError(f"has no {' and no '.join(missing)}")
-        return [None if side is None else side.load() for side in sides.values()]
 
     def _bucket(self, loaded: Sequence[PIL.Image.Image | None]) -> Bucket:
         first = next(picture for picture in loaded if picture is not None)

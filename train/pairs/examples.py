@@ -110,6 +110,7 @@ class PairReader:
     def _find(self, index: int, entry: Entry) -> Found:
         if self.cache is None:
             return Found(index, "", self.encoder.shape(entry, self.condition))
+        self.encoder.check(entry, self.condition)  # a cache may hold what this run does not take
         key = content_of(entry, self.condition)
         shape = self.cache.shape(key)
         if shape is None:

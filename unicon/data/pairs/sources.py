@@ -14,7 +14,6 @@ Which form it is, is seen from what is there; nothing is decoded here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -22,9 +21,9 @@ from unicon.data.pairs.entries import Pairs
 from unicon.data.pairs.files import from_folders, from_jsonl
 from unicon.data.pairs.tables import from_hub, from_parquet
 from unicon.data.pairs.tars import from_tars
+from unicon.sources import is_hub_id
 
 FORMS = "folders image/ and one per condition, metadata.jsonl, *.parquet, *.tar, or the id of a hub data set"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
@@ -60,7 +59,7 @@ def _reader(source: str | Path) -> Callable[[], Pairs]:
         if shards := sorted(path.glob("*.tar")):
             return lambda: from_tars(shards)
         return lambda: from_folders(path)
-    elif _HUB_ID.fullmatch(str(source)):
+    elif is_hub_id(str(source)):
         return lambda: from_hub(str(source))
     else:
         raise ValueError(f"{source}: no such file or folder; check the spelling and the current folder")

@@ -8,11 +8,12 @@ Recipes (named, complete configs) are in `train.recipes`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import typing
 from dataclasses import dataclass, field
 from typing import Any
+
+from train.names import closest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class LoopConfig:
     seed: int = 0
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where a short probe finds it faster than float32."""
+    compile: bool = False
+    """Compile the network's repeated blocks (`torch.compile`): minutes at the start, then faster steps."""
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     log_every: int = 20
@@ -107,9 +110,8 @@ def _locate(key: str, sections: dict[str, Any]) -> tuple[str, str]:
         raise ValueError(
             f"--{key} names several fields: {', '.join(sorted(matches))}; write one of these in full"
         )
-    close = difflib.get_close_matches(key, [name.split(".", 1)[1] for name in known], n=1)
-    hint = f"; did you mean --{close[0]}?" if close else ""
-    raise ValueError(f"--{key} is not a field of this recipe{hint} Known: {', '.join(sorted(known))}")
+    names = sorted(known | {name.split(".", 1)[1] for name in known})
+    raise ValueError(f"--{key} is not a field of this recipe; {closest(key, names)}")
 
 
 def _parse(section: Any, name: str, text: str) -> Any:

@@ -12,7 +12,6 @@ A law is written as a name with its numbers, "style_friendly" or "normal(-2.2, 2
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.names import closest
 from unicon.sampling.levels import Schedule
 
 LEAST_MASS = 1e-3
@@ -36,6 +36,8 @@ class LevelTable:
     """Share of the mass at timesteps up to 0, 1, 2, ...: from 0 to 1, float64."""
     on_schedule: float
     """How much of the whole law lies on the schedule; 1 for laws of time."""
+    of_log_snr: bool
+    """Whether the law is one of log-SNR, or a mixture with one."""
 
     @property
     def mass(self) -> Tensor:
@@ -68,6 +70,7 @@ def parse_law(text: str) -> Law:
         return LevelTable(
             sum((weight * table.cumulative for weight, table in tables), torch.zeros(())),
             sum(weight * table.on_schedule for weight, table in tables),
+            any(table.of_log_snr for _, table in tables),
         )
 
     return mixture
@@ -84,9 +87,7 @@ def _term(text: str) -> tuple[float, Law]:
         )
     weight, name, numbers = match.groups()
     if name not in LAWS:
-        close = difflib.get_close_matches(name, LAWS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(LAWS)}"
-        raise ValueError(f"levels {text!r}: there is no law {name!r}; {hint}")
+        raise ValueError(f"levels {text!r}: there is no law {name!r}; {closest(name, LAWS)}")
     parameters = list(inspect.signature(LAWS[name]).parameters)
     try:
         values = [float(n) for n in numbers.split(",")] if numbers and numbers.strip() else []
@@ -111,7 +112,7 @@ def over_log_snr(noisier: Callable[[Tensor], Tensor], name: str) -> Law:
                 f"levels {name!r}: {inside:.2%} of it lies on this schedule, whose log-SNR goes from "
                 f"{float(log_snr[-1]):.1f} to {float(log_snr[0]):.1f}; choose a mean inside"
             )
-        return LevelTable((below[0] - below) / inside, inside)
+        return LevelTable((below[0] - below) / inside, inside, of_log_snr=True)
 
     return table
 
@@ -185,7 +186,8 @@ def over_time(cumulative: Callable[[Tensor], Tensor]) -> Law:
 
     def table(schedule: Schedule) -> LevelTable:
         steps = schedule.last_timestep
-        return LevelTable(cumulative(torch.arange(steps + 1, dtype=torch.float64) / steps), 1.0)
+        share = torch.arange(steps + 1, dtype=torch.float64) / steps
+        return LevelTable(cumulative(share), 1.0, of_log_snr=False)
 
     return table
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from eval.records import commit, versions
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
+from train.compiling import compile_blocks
 from train.config import LoopConfig, RunConfig, as_json
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
@@ -37,6 +38,8 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     loop = config.loop
     accelerator = Accelerator(mixed_precision=_precision(loop))
     share = _share_per_process(loop, accelerator.num_processes)
+    if loop.compile:
+        compile_blocks(objective)
     trained = objective.trained()
     model, *optimizers = accelerator.prepare(objective, *make_optimizers(trained, loop))
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}

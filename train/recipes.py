@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from train.config import LoopConfig, RunConfig
+from train.names import closest
 from train.objectives.base_unet import BaseUnetConfig
 from train.objectives.clip import ClipConfig
 from train.objectives.joint import SceneJointConfig
@@ -182,10 +183,10 @@ def stages_of(name: str) -> tuple[str, dict[str, Stage]]:
     """Family and stages of `family` or `family/stage`; ValueError with the known names otherwise."""
     family, _, stage = name.partition("/")
     if family not in FAMILIES:
-        raise ValueError(f"no recipe named {family!r}; known: {', '.join(FAMILIES)}")
+        raise ValueError(f"no recipe named {family!r}; {closest(family, FAMILIES)}")
     stages = FAMILIES[family]
     if not stage:
         return family, stages
     if stage not in stages:
-        raise ValueError(f"recipe {family} has no stage {stage!r}; its stages: {', '.join(stages)}")
+        raise ValueError(f"recipe {family} has no stage {stage!r}; {closest(stage, stages)}")
     return family, {stage: stages[stage]}

@@ -11,7 +11,7 @@ from train.command import main
     "argv, message",
     [
         (["nothing"], "no recipe named 'nothing'; known: mini-fast, mini"),
-        (["mini-fast/nothing"], "no stage 'nothing'; its stages: scenes, vae"),
+        (["mini-fast/nothing"], "no stage 'nothing'; known: scenes, vae"),
         (["mini-fast", "--steps", "3"], "overrides and --as need one stage"),
         (["mini-fast/vae", "--steps"], "--steps needs a value"),
         (["mini-fast/vae", "steps=3"], "unexpected argument 'steps=3'"),

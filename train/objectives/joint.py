@@ -22,6 +22,7 @@ from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
+from train.weights import Weighting, parse_weight
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
 
 
@@ -42,6 +43,8 @@ class JointConfig:
     """The same for the map."""
     tied_levels: bool = False
     """Whether both sides always have one level, drawn by `image_levels`; otherwise each has its own."""
+    loss_weight: str = "plain"
+    """How much the error counts at each noise level, see `train.weights`: "min_snr(5)", ..."""
     clean_image: float = 0.3
     """Share of pairs whose image is CLEAN: what estimation needs."""
     clean_condition: float = 0.25
@@ -58,6 +61,7 @@ class JointConfig:
             )
         for law in (self.image_levels, self.condition_levels):
             parse_law(law)  # raises where it is none
+        parse_weight(self.loss_weight)
 
     def adapter(self, trigger: str) -> AdapterConfig:
         """The adapter's own config."""
@@ -108,6 +112,10 @@ class JointObjective(Objective):
         self.config, self.schedule, self.examples = config, schedule, examples
         laws = (config.image_levels, config.image_levels if config.tied_levels else config.condition_levels)
         self.tables = [parse_law(law)(schedule) for law in laws]
+        self.weightings = [
+            Weighting.on(schedule, config.loss_weight, law, table)
+            for law, table in zip(laws, self.tables, strict=True)
+        ]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         unet.requires_grad_(False)
         self.adapter = JointAdapter.for_unet(unet, adapter)
@@ -163,7 +171,8 @@ class JointObjective(Objective):
         )
         target = network_target(clean, noise, levels, self.schedule.prediction)
         error = (out.float().unflatten(0, (2, -1)) - target).square().mean(dim=(2, 3, 4))
-        loss = (error * active).sum(0) / active.sum(0)
+        counts = torch.stack([weigh(levels[branch]) for branch, weigh in enumerate(self.weightings)])
+        loss = (error * counts * active).sum(0) / active.sum(0)
         return loss, {
             "image": _mean_where(error[0], active[0]),
             "condition": _mean_where(error[1], active[1]),

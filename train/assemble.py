@@ -30,15 +30,9 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     the base can be expected to understand (`unicon.limits`).
     """
     clip = family / "clip" / "export"
-    scheduler: Any = DDIMScheduler.from_pretrained(family / "unet" / "export" / "scheduler")
-    pipe = UniConPipeline(
-        vae=AutoencoderDC.from_pretrained(family / "vae" / "export"),
-        text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(family / "unet" / "export" / "unet"),
-        scheduler=scheduler,
-        image_encoder=CLIPVisionModelWithProjection.from_pretrained(clip / "image_encoder"),
-    )
+    pipe = family_pipeline(family, family / "unet" / "export")
+    image_encoder = CLIPVisionModelWithProjection.from_pretrained(clip / "image_encoder")
+    pipe.register_modules(image_encoder=image_encoder)
     for name in adapters:
         pipe.add_adapter(load_adapter(family / name / "export", pipe.unet), name)
     limits = as_json(_familiar(pipe, num_familiar))
@@ -52,6 +46,19 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)
+
+
+def family_pipeline(family: Path, base: Path) -> UniConPipeline:
+    """The parts exported below `family` around the UNet and scheduler in `base`, without adapters."""
+    clip = family / "clip" / "export"
+    scheduler: Any = DDIMScheduler.from_pretrained(base / "scheduler")
+    return UniConPipeline(
+        vae=AutoencoderDC.from_pretrained(family / "vae" / "export"),
+        text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(base / "unet"),
+        scheduler=scheduler,
+    )
 
 
 def _familiar(pipe: UniConPipeline, num: int) -> Limits:

@@ -48,6 +48,8 @@ class LoopConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     log_every: int = 20
+    validate_every: int = 0
+    """Steps between looks at pairs that are not trained on; 0: never."""
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):

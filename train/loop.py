@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from tqdm import tqdm
 
 from eval.records import commit, versions
@@ -54,6 +55,8 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
+        if loop.validate_every and done % loop.validate_every == 0:
+            _validate(accelerator, objective, average, log, done, compiled=loop.compile)
         pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
         if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
             log.flush()
@@ -110,6 +113,29 @@ def _train_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return sums
+
+
+def _validate(accelerator, objective: Objective, average, log: RunLog, step: int, *, compiled: bool) -> None:
+    """Look at the moving average, which will be exported. Every process does: weights may be spread."""
+    started = time.monotonic()
+    # Other batch sizes, once in a while, are not worth compiling for.
+    stance = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+    with _instead(objective.trained(), average), accelerator.autocast(), stance:
+        seen = objective.validate()
+    if seen is not None:
+        log.validation(step, *seen)
+    log.clock += time.monotonic() - started  # no part of the rate of training
+
+
+@contextlib.contextmanager
+def _instead(trained: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]):
+    """The moving average in place of the trained tensors, for a while."""
+    kept = {name: tensor.detach().clone() for name, tensor in trained.items()} if average else {}
+    _load(trained, average)
+    try:
+        yield
+    finally:
+        _load(trained, kept)
 
 
 def rate_share(loop: LoopConfig, step: int) -> float:
@@ -240,6 +266,17 @@ class RunLog:
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
             self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
+
+    def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
+        """One line of `validation.jsonl`, and `validation/step_XXXXXXXX.png`."""
+        if not self.is_main:
+            return
+        folder = self.folder / "validation"
+        folder.mkdir(exist_ok=True)
+        sheet.save(folder / f"step_{step:08d}.png")
+        with (self.folder / "validation.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
 
     def close(self, message: str) -> None:
         self.flush()

@@ -173,7 +173,9 @@ FAMILIES: dict[str, dict[str, Stage]] = {
         "adapter": RunConfig(
             name="adapter",
             objective=PairsConfig(),
-            loop=LoopConfig(steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0),
+            loop=LoopConfig(
+                steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0, validate_every=500
+            ),
         )
     },
 }

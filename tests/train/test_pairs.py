@@ -219,3 +219,30 @@ def test_numbers_that_make_no_sense():
         PairsConfig(image_levels="unifrom")
     with pytest.raises(ValueError, match=r"clean_image 0.8 \+ clean_condition 0.3 must be at most 1"):
         PairsConfig(clean_image=0.8, clean_condition=0.3)
+
+
+def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+    for name, seed in (("image", 0), ("depth", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(20):
+            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+    looked, blind = tmp_path / "looked", tmp_path / "blind"
+    fast = ["--learning_rate", "0.1", "--warmup_steps", "1", "--ema_decay", "0.5", "--validation_steps", "1"]
+    assert run(tmp_path / "data", base, looked, *fast, "--validate_every", "1") == 0
+    assert run(tmp_path / "data", base, blind, *fast, "--validate_every", "0") == 0
+    rows = [json.loads(line) for line in (looked / "adapter" / "validation.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    for name in ("denoised_image", "denoised_map", "estimated", "read_back"):
+        assert 0 < rows[0][name] != rows[0][f"{name}_of_another"]
+    sheets = sorted((looked / "adapter" / "validation").iterdir())
+    assert [sheet.name for sheet in sheets] == ["step_00000001.png", "step_00000002.png"]
+    weights = [(out / "adapter" / "export" / "adapter.safetensors").read_bytes() for out in (looked, blind)]
+    assert weights[0] == weights[1]
+    objective = settings(tmp_path / "data", base).build(looked)
+    assert len(objective.examples) == 18  # a tenth is held out
+
+
+def test_few_pairs_are_all_trained_on(data, base, tmp_path):
+    objective = settings(data, base).build(tmp_path)
+    assert len(objective.examples) == len(SIZES)
+    assert objective.validate() is None

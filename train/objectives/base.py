@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 
@@ -42,6 +43,10 @@ class Objective(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss per item (n,) and parts of it to log, each (n,)."""
+
+    def validate(self) -> tuple[dict[str, float], Image.Image] | None:
+        """Numbers by name and a picture of what is learnt so far; None where there is nothing to look at."""
+        return None
 
     @abc.abstractmethod
     def export(self, folder: Path) -> None:

@@ -8,22 +8,32 @@ noise, without a loss. The base never trains.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from PIL import Image
 from torch import Tensor
 
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
+from train.assemble import family_pipeline
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
+from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
+from unicon.data.scenes import SceneConfig, exact_map, render
+from unicon.pictures import as_pictures
+from unicon.pipeline import UniConPipeline
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
+from unicon.sheets import picture
+
+VALIDATION_SEED = 700_000
+"""First seed of the scenes that runs of the mini family are looked at on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +63,11 @@ class JointConfig:
     """Share of pairs that lose both captions; each branch alone loses its own half as often."""
     bare_photos: float = 0.6
     """Share of pairs with a CLEAN image that lose both captions: a photo to estimate mostly has none."""
+
+    validation_pairs: int = 6
+    """Pairs that are held out to look at (`LoopConfig.validate_every`); at most a tenth of your own."""
+    validation_steps: int = 10
+    """Steps of every picture drawn of them."""
 
     def __post_init__(self):
         if not 0 <= self.clean_image + self.clean_condition <= 1:
@@ -89,12 +104,21 @@ class SceneJointConfig(JointConfig):
 
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
-        base = folder / self.base
-        unet = UNet2DConditionModel.from_pretrained(base / "unet")
-        use_quick_attention(unet)
-        schedule = Schedule.from_scheduler(DDIMScheduler.from_pretrained(base / "scheduler"))
+        pipe = family_pipeline(folder, folder / self.base)
+        use_quick_attention(pipe.unet)
         examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
-        return JointObjective(self, self.adapter(TRIGGERS[self.maps]), unet, schedule, examples)
+        return JointObjective(self, self.adapter(TRIGGERS[self.maps]), pipe, examples, self._held_out)
+
+    def _held_out(self) -> HeldOut:
+        """Scenes that neither training nor evaluation renders."""
+        seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.validation_pairs)
+        scenes = [render(seed, SceneConfig()) for seed in seeds]
+        condition = "appearance" if self.maps == "second" else self.maps
+        return HeldOut(
+            pictures=as_pictures([picture(scene.image) for scene in scenes], "scenes"),
+            maps=as_pictures([picture(exact_map(scene, condition)) for scene in scenes], "maps"),
+            captions=[scene.caption for scene in scenes],
+        )
 
 
 class JointObjective(Objective):
@@ -104,12 +128,15 @@ class JointObjective(Objective):
         self,
         config: JointConfig,
         adapter: AdapterConfig,
-        unet: UNet2DConditionModel,
-        schedule: Schedule,
+        pipe: UniConPipeline,
         examples: Examples,
+        held_out: Callable[[], HeldOut | None],
     ):
         super().__init__()
+        schedule = Schedule.from_scheduler(pipe.scheduler)
         self.config, self.schedule, self.examples = config, schedule, examples
+        self.pipe, self._held_out = pipe, held_out
+        self._validator: Validator | None = None
         laws = (config.image_levels, config.image_levels if config.tied_levels else config.condition_levels)
         self.tables = [parse_law(law)(schedule) for law in laws]
         self.weightings = [
@@ -117,10 +144,9 @@ class JointObjective(Objective):
             for law, table in zip(laws, self.tables, strict=True)
         ]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        unet.requires_grad_(False)
-        self.adapter = JointAdapter.for_unet(unet, adapter)
-        graft(unet, {adapter.condition: self.adapter})
-        self.unet = unet
+        self.unet = pipe.unet.requires_grad_(False)
+        self.adapter = JointAdapter.for_unet(self.unet, adapter)
+        graft(self.unet, {adapter.condition: self.adapter})
 
     @property
     def num_items(self) -> int:
@@ -152,7 +178,21 @@ class JointObjective(Objective):
         levels = self._levels(draws["progress"].T, held, present)
         text = self._texts(read, draws["uncaptioned"].cpu(), held.cpu()).to(device)
         active = (present & ~held).float()
-        reads = (~held).float()
+        error = self.errors(clean, noise, levels, text)
+        counts = torch.stack([weigh(levels[branch]) for branch, weigh in enumerate(self.weightings)])
+        loss = (error * counts * active).sum(0) / active.sum(0)
+        return loss, {
+            "image": _mean_where(error[0], active[0]),
+            "condition": _mean_where(error[1], active[1]),
+        }
+
+    def errors(self, clean: Tensor, noise: Tensor, levels: Levels, texts: Tensor) -> Tensor:
+        """Mean squared errors of the network's predictions, (branch, pair), as are the levels.
+
+        Latents and noise (branch, pair, C, h, w), texts (branch, pair, tokens, width). A CLEAN branch does
+        not read the other one.
+        """
+        reads = (~levels.is_clean).float()
         pair = Pair(
             image=0,
             condition=1,
@@ -160,23 +200,30 @@ class JointObjective(Objective):
             image_weight=reads[0],
             condition_weight=reads[1],
         )
-        noisy = add_noise(clean, noise, levels)
         out = joint_forward(
             self.unet,
-            noisy.flatten(0, 1),
+            add_noise(clean, noise, levels).flatten(0, 1),
             levels.told(self.config.clean_timestep).flatten().float(),
-            text.flatten(0, 1),
+            texts.flatten(0, 1),
             pairs=[pair],
             num_branches=2,
         )
         target = network_target(clean, noise, levels, self.schedule.prediction)
-        error = (out.float().unflatten(0, (2, -1)) - target).square().mean(dim=(2, 3, 4))
-        counts = torch.stack([weigh(levels[branch]) for branch, weigh in enumerate(self.weightings)])
-        loss = (error * counts * active).sum(0) / active.sum(0)
-        return loss, {
-            "image": _mean_where(error[0], active[0]),
-            "condition": _mean_where(error[1], active[1]),
-        }
+        return (out.float().unflatten(0, (2, -1)) - target).square().mean(dim=(2, 3, 4))
+
+    def validate(self) -> tuple[dict[str, float], Image.Image] | None:
+        """How pairs that are not trained on come out in every direction; None where there are none."""
+        if self._validator is None:
+            held_out = self._held_out()
+            if held_out is None:
+                return None
+            self._validator = Validator(
+                pipe=self.pipe,
+                condition=self.config.condition,
+                held_out=held_out,
+                steps=self.config.validation_steps,
+            )
+        return self._validator(self.errors)
 
     def _held(self, mode: Tensor, present: Tensor) -> Tensor:
         """Which branch of each pair is CLEAN: bool (branch, pair), never both, and none beside a gap."""

@@ -20,7 +20,6 @@ from train.pairs.framing import View, buckets
 from unicon.bases import base_size
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.pipeline import UniConPipeline
-from unicon.sampling.levels import Schedule
 
 AUTO = "auto"
 
@@ -72,12 +71,13 @@ class PairsConfig(JointConfig):
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
         report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / "skipped.jsonl")
         use_quick_attention(pipe.unet)
+        kept, held_out = reader.split(found, self.validation_pairs)
         return JointObjective(
             self,
             self.adapter(reader.encoder.trigger),
-            pipe.unet,
-            Schedule.from_scheduler(pipe.scheduler),
-            reader.examples(found, aligned=self.aligned),
+            pipe,
+            reader.examples(kept, aligned=self.aligned),
+            lambda: reader.show(held_out),
         )
 
     def _reader(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> PairReader:

@@ -70,6 +70,12 @@ class PairEncoder:
             condition_text=self.texts([self.trigger + caption for caption in captions]),
         )
 
+    def pictures(self, entry: Entry, condition: str) -> list[np.ndarray]:
+        """A whole pair as it is trained on, its first view: uint8 (H, W, 3), picture and map."""
+        loaded = self._load(entry, condition)
+        bucket = self._bucket(loaded)
+        return [framed(side, bucket, self.views[0]) for side in loaded if side is not None]
+
     def shape(self, entry: Entry, condition: str) -> tuple[int, int, int]:
         """(C, h, w) of the latents a pair would have; errors as when it is encoded."""
         bucket, factor = self._bucket(self._load(entry, condition)), downscale(self.vae)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.pairs.cache import PairCache
 from train.pairs.encoding import EncodedPair, PairEncoder, content_of
+from train.validation import HeldOut
 from unicon.data.pairs import Entry, Pairs
+from unicon.pictures import as_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,32 @@ class PairReader:
             self.cache.write(key, pair)
             shape = tuple(pair.image.shape[1:])
         return Found(index, key, shape)
+
+    def split(self, found: Sequence[Found], num: int) -> tuple[list[Found], list[Found]]:
+        """Pairs to train on, and about `num` whole ones of the commonest size to look at.
+
+        Those are spread evenly, at most a tenth of all pairs, and the same in every run.
+        """
+        whole = [pair for pair in found if self._is_whole(self.pairs[pair.index])]
+        shapes = Counter(pair.shape for pair in whole).most_common(1)
+        common = [pair for pair in whole if pair.shape == shapes[0][0]]
+        num = min(num, len(found) // 10, len(common))
+        held_out = [common[(2 * n + 1) * len(common) // (2 * num)] for n in range(num)]
+        places = {pair.index for pair in held_out}
+        return [pair for pair in found if pair.index not in places], held_out
+
+    def _is_whole(self, entry: Entry) -> bool:
+        return entry.image is not None and entry.maps.get(self.condition) is not None
+
+    def show(self, found: Sequence[Found]) -> HeldOut | None:
+        """Whole pairs of one size as pictures; None where there are none."""
+        if not found:
+            return None
+        entries = [self.pairs[pair.index] for pair in found]
+        seen = [self.encoder.pictures(entry, self.condition) for entry in entries]
+        pictures, maps = (as_pictures(list(side), "pairs") for side in zip(*seen, strict=True))
+        captions = [entry.captions[0] if entry.captions else "" for entry in entries]
+        return HeldOut(pictures=pictures, maps=maps, captions=captions)
 
     def examples(self, found: Sequence[Found], *, aligned: bool) -> PairExamples:
         """Those that were found, for training. With a cache they do not need the encoder any more."""

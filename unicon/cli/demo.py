@@ -235,8 +235,9 @@ def report_of(
 def best_possible(scenes: Sequence[Scene]) -> dict[str, dict[str, float]]:
     """The errors of the exact maps themselves."""
     from unicon.cli.demo_errors import against_scenes
-    from unicon.cli.demo_stages import CONDITIONS, exact_map
+    from unicon.cli.demo_stages import CONDITIONS
     from unicon.conditions.arrays import as_map
+    from unicon.data.scenes import exact_map
 
     found = {}
     for condition in CONDITIONS:

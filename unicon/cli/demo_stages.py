@@ -11,15 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from unicon.branch import Branch
 from unicon.cli.demo_errors import Score, against_scenes, agreement, likeness
 from unicon.cli.models import generators, output_of
-from unicon.conditions.edges import edges_to_map
-from unicon.conditions.palettes import depth_to_map
-from unicon.data.scenes import Scene
+from unicon.data.scenes import Scene, exact_map
 from unicon.data.scenes.colours import NAMED
 from unicon.output import UniConOutput
 from unicon.pipeline import UniConPipeline
@@ -118,18 +115,6 @@ class Studio:
     def read(self, what: str, images: Pictures, conditions: Sequence[str]) -> UniConOutput:
         """Maps of pictures, estimated."""
         return self.draw(what, None, image=images, outputs=conditions, num=len(images))
-
-
-def exact_map(scene: Scene, condition: str) -> np.ndarray:
-    """The map an adapter of that name is given: bytes or floats in [0, 1], (H, W, 3)."""
-    if condition == "depth":
-        return depth_to_map(scene.depth)
-    if condition == "edge":
-        return edges_to_map(scene.edges)
-    if condition == "pose":
-        return scene.pose
-    assert scene.second_image is not None, f"scene {scene.seed} was rendered without a second view"
-    return scene.second_image
 
 
 # --- the stages -------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="unicon train",
         description="Train a recipe; the same command continues it.",
         epilog="example: unicon train mini-fast --out runs/mini-fast\n"
-        "         unicon train mini-fast/unet --out runs/mini-fast --steps 20000",
+        "         unicon train mini-fast/unet --out runs/mini-fast --steps 20000\n"
+        "         unicon train adapter --data my_pairs --condition depth --rank 32 --dry-run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", help="family, or family/stage")
@@ -37,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
         "--photos", help="parquet file or folder with labelled photographs, for recipes that use them"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")
+    parser.add_argument("--config", type=Path, help="YAML or JSON file with fields; the command line wins")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="a few real steps of one training stage: what is trained, memory, speed, time; nothing is kept",
+    )
     parser.add_argument(
         "--stop-after", type=float, default=math.inf, metavar="MINUTES", help="pause a stage after this long"
     )
@@ -59,12 +66,16 @@ def _assignments(rest: list[str]) -> dict[str, str]:
 
 
 def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
+    from train.config import read_assignments
     from train.recipes import stages_of
     from train.stages import run_stage
 
     family, stages = stages_of(args.recipe)
-    if (assignments or args.name) and len(stages) > 1:
-        raise ValueError(f"overrides and --as need one stage: {', '.join(f'{family}/{s}' for s in stages)}")
+    if args.config is not None:
+        assignments = {**read_assignments(args.config), **assignments}
+    if (assignments or args.name or args.dry_run) and len(stages) > 1:
+        choices = ", ".join(f"{family}/{stage}" for stage in stages)
+        raise ValueError(f"overrides, --as and --dry-run need one stage: {choices}")
     folder = args.out or Path("runs") / family
     for stage in stages.values():
         if not run_stage(stage, folder, args, assignments):

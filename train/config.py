@@ -11,6 +11,7 @@ import dataclasses
 import json
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from train.names import closest
@@ -50,6 +51,8 @@ class LoopConfig:
     log_every: int = 20
     validate_every: int = 0
     """Steps between looks at pairs that are not trained on; 0: never."""
+    trackers: str = ""
+    """tensorboard, wandb or others that accelerate knows, separated by commas; beside the run's own files."""
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
@@ -85,6 +88,29 @@ class RunConfig:
     """Names of the runs whose exported folders this one reads."""
 
 
+def read_assignments(path: Path) -> dict[str, str]:
+    """The fields that a YAML or JSON file sets, by name: flat, or in sections `loop` and `objective`.
+
+    The `config.json` of a run is such a file. Raises ValueError for a file that holds no fields.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path}: cannot be read ({error}); give a YAML or JSON file") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"--config {path}: holds no fields; write one per line, such as rank: 32")
+    fields: dict[str, Any] = {}
+    for name, value in content.items():
+        if name in ("loop", "objective") and isinstance(value, dict):
+            fields |= {f"{name}.{each}": v for each, v in value.items()}
+        elif name not in ("name", "needs"):
+            fields[name] = value
+    fields.pop("objective.type", None)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+
+
 def override(config: RunConfig, assignments: dict[str, str]) -> RunConfig:
     """Replace fields by name: `steps`, or `loop.steps` where a name stands in both sections.
 
@@ -112,8 +138,8 @@ def _locate(key: str, sections: dict[str, Any]) -> tuple[str, str]:
         raise ValueError(
             f"--{key} names several fields: {', '.join(sorted(matches))}; write one of these in full"
         )
-    names = sorted(known | {name.split(".", 1)[1] for name in known})
-    raise ValueError(f"--{key} is not a field of this recipe; {closest(key, names)}")
+    names = sorted(f"--{name}" for name in known | {name.split(".", 1)[1] for name in known})
+    raise ValueError(f"--{key} is not a field of this recipe; {closest(f'--{key}', names)}")
 
 
 def _parse(section: Any, name: str, text: str) -> Any:

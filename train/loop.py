@@ -1,13 +1,12 @@
-"""How does one run train, log, stop and continue?
+"""How does one run go on, stop and continue?
 
-The loop knows no objective: it feeds item indices and draws, steps the optimizer, keeps the moving average
-and writes checkpoints. Distribution and mixed precision are accelerate's.
+The loop knows no objective: it takes steps (`train.stepping`), keeps the moving average, looks at pairs that
+are not trained on, and writes checkpoints.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -18,16 +17,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from PIL import Image
-from tqdm import tqdm
 
-from eval.records import commit, versions
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
-from train.compiling import compile_blocks
-from train.config import LoopConfig, RunConfig, as_json
+from train.config import RunConfig
 from train.objectives.base import Objective
-from train.optimizers import make_optimizers, set_rates
-from train.randomness import DataOrder, step_generator
+from train.run_log import RunLog, trackers
+from train.stepping import Stepper
 
 
 def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: float = math.inf) -> bool:
@@ -37,21 +32,16 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     Raises ValueError on a batch that does not divide over the processes and on a loss that is not finite.
     """
     loop = config.loop
-    accelerator = Accelerator(mixed_precision=_precision(loop))
-    share = _share_per_process(loop, accelerator.num_processes)
-    if loop.compile:
-        compile_blocks(objective)
-    trained = objective.trained()
-    model, *optimizers = accelerator.prepare(objective, *make_optimizers(trained, loop))
+    stepper = Stepper(objective, loop, log_with=trackers(loop.trackers), folder=folder)
+    accelerator, trained, optimizers = stepper.accelerator, stepper.trained, stepper.optimizers
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
-    order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
     start = _resume(folder, trained, average, optimizers)
-    log = RunLog(folder, config, accelerator.is_main_process, start)
+    log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
     started = time.monotonic()
     step = start
     for step in range(start, loop.steps):
-        losses = _train_step(accelerator, model, optimizers, loop, order, share, step, objective)
+        losses = stepper(step)
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
@@ -83,38 +73,6 @@ def _any(accelerator: Accelerator, mine: bool) -> bool:
     return bool(torch.as_tensor(count) > 0)
 
 
-def _train_step(
-    accelerator,
-    model,
-    optimizers,
-    loop: LoopConfig,
-    order: DataOrder,
-    share: int,
-    step: int,
-    objective: Objective,
-):
-    set_rates(optimizers, rate_share(loop, step))
-    items = torch.from_numpy(order.items(step))
-    draws = objective.draw(step_generator(loop.seed, step), items)
-    first = accelerator.process_index * share
-    micro = loop.micro_batch or share
-    sums: dict[str, torch.Tensor] = {}
-    for start in range(first, first + share, micro):
-        stop = min(start + micro, first + share)
-        last = stop == first + share
-        with contextlib.nullcontext() if last else accelerator.no_sync(model):
-            losses, parts = model(items[start:stop], draws.part(start, stop, accelerator.device))
-            # DDP averages over processes, so each divides by its own share.
-            accelerator.backward(losses.sum() / share)
-        for name, value in {"loss": losses, **parts}.items():
-            sums[name] = sums.get(name, 0) + value.detach().float().sum() / share
-    sums["grad_norm"] = accelerator.clip_grad_norm_(objective.trained().values(), loop.clip_norm)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return sums
-
-
 def _validate(accelerator, objective: Objective, average, log: RunLog, step: int, *, compiled: bool) -> None:
     """Look at the moving average, which will be exported. Every process does: weights may be spread."""
     started = time.monotonic()
@@ -124,7 +82,7 @@ def _validate(accelerator, objective: Objective, average, log: RunLog, step: int
         seen = objective.validate()
     if seen is not None:
         log.validation(step, *seen)
-    log.clock += time.monotonic() - started  # no part of the rate of training
+    log.leave_out(time.monotonic() - started)
 
 
 @contextlib.contextmanager
@@ -136,17 +94,6 @@ def _instead(trained: Mapping[str, torch.Tensor], average: Mapping[str, torch.Te
         yield
     finally:
         _load(trained, kept)
-
-
-def rate_share(loop: LoopConfig, step: int) -> float:
-    """Share of the full learning rate: warm-up, stable, linear decay (Hu et al. 2024).
-
-    The stable phase can be continued for longer later.
-    """
-    warm = min(1.0, (step + 1) / max(1, loop.warmup_steps))
-    decay_steps = loop.decay_share * loop.steps
-    left = (loop.steps - step) / decay_steps if decay_steps else 1.0
-    return min(warm, left, 1.0)
 
 
 @torch.no_grad()
@@ -190,24 +137,6 @@ def _export(objective: Objective, target: Path) -> None:
     os.replace(temporary, target)
 
 
-def _share_per_process(loop: LoopConfig, num_processes: int) -> int:
-    if loop.batch_size % num_processes:
-        raise ValueError(
-            f"batch_size {loop.batch_size} does not divide over {num_processes} processes; choose a multiple"
-        )
-    return loop.batch_size // num_processes
-
-
-def _precision(loop: LoopConfig) -> str:
-    if loop.mixed_precision != "auto":
-        return loop.mixed_precision
-    from unicon.devices import pick_dtype
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
-    return "no" if found == "fp16" and loop.optimizer == "muon" else found  # see LoopConfig
-
-
 class _StopSignal:
     """Remembers a request to stop, so that a step is never cut in the middle."""
 
@@ -219,67 +148,3 @@ class _StopSignal:
 
     def _request(self, *_):
         self.requested = True
-
-
-class RunLog:
-    """Config, versions and JSON-lines metrics of a run folder, and its progress bar.
-
-    Values stay on the device until `log_every` steps have passed, so logging does not stall it.
-    """
-
-    def __init__(self, folder: Path, config: RunConfig, is_main: bool, start: int):
-        self.folder, self.loop, self.is_main = folder, config.loop, is_main
-        self.pending: list[tuple[int, dict[str, torch.Tensor]]] = []
-        self.clock = time.monotonic()
-        self.bar = tqdm(
-            total=config.loop.steps, initial=start, desc=config.name, disable=not is_main, unit="step"
-        )
-        if is_main:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(as_json(config))
-            (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
-
-    def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
-        self.pending.append((step, values))
-        self.bar.update()
-        if len(self.pending) >= self.loop.log_every:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self.pending:
-            return
-        means = {k: sum(float(v[k]) for _, v in self.pending) / len(self.pending) for k in self.pending[0][1]}
-        now = time.monotonic()
-        record = {
-            "step": self.pending[-1][0] + 1,
-            **means,
-            "lr": self.loop.learning_rate * rate_share(self.loop, self.pending[-1][0]),
-            "items_per_second": len(self.pending) * self.loop.batch_size / (now - self.clock),
-        }
-        self.clock, self.pending = now, []
-        if not math.isfinite(means["loss"]):
-            raise ValueError(
-                f"the loss is {means['loss']} at step {record['step']}; the last checkpoint is untouched: "
-                "continue from it with a lower --learning_rate or --mixed_precision no"
-            )
-        if self.is_main:
-            with (self.folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
-
-    def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
-        """One line of `validation.jsonl`, and `validation/step_XXXXXXXX.png`."""
-        if not self.is_main:
-            return
-        folder = self.folder / "validation"
-        folder.mkdir(exist_ok=True)
-        sheet.save(folder / f"step_{step:08d}.png")
-        with (self.folder / "validation.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **numbers}) + "\n")
-        self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
-
-    def close(self, message: str) -> None:
-        self.flush()
-        self.bar.close()
-        if self.is_main:
-            print(message)

@@ -21,6 +21,8 @@ from train.recipes import (
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from train.objectives.base import Objective
+
 LONGEST_STAGE = timedelta(days=2)
 """How long processes wait for the one that renders or encodes."""
 
@@ -29,9 +31,15 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
     """Carry out one stage below `folder`; False when it paused before its end."""
     if isinstance(stage, RunConfig):
         config = override(replace(stage, name=args.name or stage.name), assignments)
+        if args.dry_run:
+            from train.dry_run import dry_run
+
+            dry_run(config, _objective(config, folder))
+            return True
         return _train(config, folder, args.stop_after * 60)
-    if assignments:
-        raise ValueError(f"stage {stage.name!r} has no fields to override: {', '.join(assignments)}")
+    if assignments or args.dry_run:
+        what = ", ".join(assignments) or "--dry-run"
+        raise ValueError(f"stage {stage.name!r} trains nothing and has no fields to override: {what}")
     state = processes()
     if state.is_main_process:
         _carry_out(stage, folder, args)
@@ -68,13 +76,17 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     if (run / "export").exists():
         print(f"{config.name}: done before ({run / 'export'})")
         return True
+    return fit(_objective(config, folder), config, run, stop_after=seconds)
+
+
+def _objective(config: RunConfig, folder: Path) -> Objective:
+    """What the run trains, with everything that it needs made first."""
     state = processes()
     prepare = getattr(config.objective, "prepare", None)
     if prepare and state.num_processes > 1:  # alone, building does it all
         prepare(folder)
     with state.main_process_first():  # it may write what the others then find
-        objective = config.objective.build(folder)
-    return fit(objective, config, run, stop_after=seconds)
+        return config.objective.build(folder)
 
 
 def _render(stage: RenderStage, folder: Path, workers: int) -> None:

@@ -12,10 +12,10 @@ from train.command import main
     [
         (["nothing"], "no recipe named 'nothing'; known: mini-fast, mini"),
         (["mini-fast/nothing"], "no stage 'nothing'; known: scenes, vae"),
-        (["mini-fast", "--steps", "3"], "overrides and --as need one stage"),
+        (["mini-fast", "--steps", "3"], "overrides, --as and --dry-run need one stage"),
         (["mini-fast/vae", "--steps"], "--steps needs a value"),
         (["mini-fast/vae", "steps=3"], "unexpected argument 'steps=3'"),
-        (["mini-fast/scenes", "--steps", "3"], "stage 'scenes' has no fields to override: steps"),
+        (["mini-fast/scenes", "--steps", "3"], "and has no fields to override: steps"),
         (["mini/photos"], "give --photos FILE_OR_FOLDER"),
         (
             ["mini-fast/vae"],

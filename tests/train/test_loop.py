@@ -12,10 +12,11 @@ import torch
 
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
-from train.loop import fit, rate_share
+from train.loop import fit
 from train.objectives.base import Draws, Objective
 from train.optimizers import make_optimizers
 from train.randomness import DataOrder, seed_of, step_generator
+from train.schedules import rate_share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

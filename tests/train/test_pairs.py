@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +247,62 @@ def test_few_pairs_are_all_trained_on(data, base, tmp_path):
     objective = settings(data, base).build(tmp_path)
     assert len(objective.examples) == len(SIZES)
     assert objective.validate() is None
+
+
+def test_a_dry_run_says_what_a_run_costs_and_keeps_nothing(data, base, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert run(data, base, out, "--dry-run", "--steps", "1000") == 0
+    said = capsys.readouterr().out
+    trained = re.search(r"trained: ([\d,]+) parameters, [\d.]+% of", said)
+    assert trained
+    objective = settings(data, base).build(tmp_path / "other")
+    assert int(trained[1].replace(",", "")) == sum(p.numel() for p in objective.trained().values())
+    for part in (
+        '"steps": 1000',
+        "each seen 333 times",
+        "peak memory: ",
+        " steps a second",
+        "for 1,000 steps",
+    ):
+        assert part in said
+    assert not (out / "adapter").exists()  # encoded pairs are kept
+
+
+def test_fields_from_a_file_and_the_command_line_wins(data, base, tmp_path, capsys):
+    out = tmp_path / "runs"
+    (tmp_path / "mine.yaml").write_text(
+        "rank: 3\nloop:\n  steps: 50\n  betas: [0.8, 0.9]\ntrigger: a map of \n"
+    )
+    assert (
+        run(data, base, out, "--config", str(tmp_path / "mine.yaml")) == 0
+    )  # steps and rank are given there
+    config = json.loads((out / "adapter" / "config.json").read_text())
+    assert config["objective"]["trigger"] == "a map of"
+    assert config["loop"]["betas"] == [0.8, 0.9]
+    assert (config["loop"]["steps"], config["objective"]["rank"]) == (2, 2)
+    before = (out / "adapter" / "export" / "adapter.safetensors").read_bytes()
+    again = ["adapter", "--config", str(out / "adapter" / "config.json"), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    assert (tmp_path / "again" / "adapter" / "export" / "adapter.safetensors").read_bytes() == before
+    for content, message in [
+        ("rnak: 3", "--rnak is not a field of this recipe; did you mean --rank?"),
+        ("- 1", "holds no fields"),
+        ("{", "cannot be read"),
+    ]:
+        (tmp_path / "mine.yaml").write_text(content)
+        assert main(["adapter", "--config", str(tmp_path / "mine.yaml"), "--out", str(out)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "runs"
+    assert run(data, base, out, "--trackers", "tensorboard", "--log_every", "1") == 0
+    (events,) = (out / "adapter" / "adapter").glob("events*")
+    seen = EventAccumulator(str(events)).Reload()
+    rows = [json.loads(line) for line in (out / "adapter" / "metrics.jsonl").read_text().splitlines()]
+    assert [e.step for e in seen.Scalars("loss")] == [1, 2]
+    assert [e.value for e in seen.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
+    assert run(data, base, tmp_path / "other", "--trackers", "tensorbord") == 2
+    assert "--trackers tensorbord: not installed here" in capsys.readouterr().err

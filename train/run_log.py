@@ -1,0 +1,128 @@
+"""What can be read of a run: its own files, its progress bar, and trackers that were asked for.
+
+The files are always written, so a tracker is never needed to know how a run went.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from PIL import Image
+from tqdm import tqdm
+
+from eval.records import commit, versions
+from train.config import RunConfig, as_json
+from train.schedules import rate_share
+
+
+class RunLog:
+    """Config, versions and JSON-lines metrics of a run folder, its progress bar, and trackers.
+
+    Values stay on the device until `log_every` steps have passed, so logging does not stall it.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, accelerator: Accelerator, start: int):
+        self.folder, self.loop, self.accelerator = folder, config.loop, accelerator
+        self.is_main = is_main = accelerator.is_main_process
+        self.pending: list[tuple[int, dict[str, torch.Tensor]]] = []
+        self.clock = time.monotonic()
+        self.bar = tqdm(
+            total=config.loop.steps, initial=start, desc=config.name, disable=not is_main, unit="step"
+        )
+        if is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(as_json(config))
+            (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
+        if config.loop.trackers:
+            accelerator.init_trackers(config.name, config=_flat(config))
+
+    def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
+        self.pending.append((step, values))
+        self.bar.update()
+        if len(self.pending) >= self.loop.log_every:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.pending:
+            return
+        means = self._means()
+        now = time.monotonic()
+        record = {
+            "step": self.pending[-1][0] + 1,
+            **means,
+            "lr": self.loop.learning_rate * rate_share(self.loop, self.pending[-1][0]),
+            "items_per_second": len(self.pending) * self.loop.batch_size / (now - self.clock),
+        }
+        self.clock, self.pending = now, []
+        if not math.isfinite(means["loss"]):
+            raise ValueError(
+                f"the loss is {means['loss']} at step {record['step']}; the last checkpoint is untouched: "
+                "continue from it with a lower --learning_rate or --mixed_precision no"
+            )
+        if self.is_main:
+            with (self.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            self.accelerator.log({k: v for k, v in record.items() if k != "step"}, step=record["step"])
+            self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
+
+    def _means(self) -> dict[str, float]:
+        """Over the pending steps and all processes, which come here at the same steps."""
+        rows = torch.stack([torch.stack([v.float() for v in values.values()]) for _, values in self.pending])
+        means = self.accelerator.reduce(rows.mean(0), "mean")
+        return dict(zip(self.pending[0][1], means.tolist(), strict=True))
+
+    def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
+        """One line of `validation.jsonl`, and `validation/step_XXXXXXXX.png`."""
+        if not self.is_main:
+            return
+        folder = self.folder / "validation"
+        folder.mkdir(exist_ok=True)
+        sheet.save(folder / f"step_{step:08d}.png")
+        with (self.folder / "validation.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        self.accelerator.log({f"validation/{name}": value for name, value in numbers.items()}, step=step)
+        for tracker in self.accelerator.trackers:
+            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({"validation": np.asarray(sheet)[None]}, step=step, **layout)
+        self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+
+    def leave_out(self, seconds: float) -> None:
+        """Time that is no part of the rate of training."""
+        self.clock += seconds
+
+    def close(self, message: str) -> None:
+        self.flush()
+        self.bar.close()
+        self.accelerator.end_training()
+        if self.is_main:
+            print(message)
+
+
+def trackers(names: str) -> list[str]:
+    """The trackers that a text names, separated by commas. ValueError for one that cannot be used here."""
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    usable = [str(tracker) for tracker in get_available_trackers()]
+    for name in asked:
+        if name not in usable:
+            raise ValueError(
+                f"--trackers {name}: not installed here; pip install {name}, or choose from "
+                f"{', '.join(usable) or 'none'}"
+            )
+    return asked
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """Fields by their full names, as trackers store them."""
+    sections = {"loop": config.loop, "objective": config.objective}
+    fields = {f"{s}.{k}": v for s, value in sections.items() for k, v in dataclasses.asdict(value).items()}
+    return {name: v if isinstance(v, (bool, int, float, str)) else str(v) for name, v in fields.items()}

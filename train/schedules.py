@@ -1,0 +1,16 @@
+"""How does the learning rate change over a run?"""
+
+from __future__ import annotations
+
+from train.config import LoopConfig
+
+
+def rate_share(loop: LoopConfig, step: int) -> float:
+    """Share of the full learning rate: warm-up, stable, linear decay (Hu et al. 2024).
+
+    The stable phase can be continued for longer later.
+    """
+    warm = min(1.0, (step + 1) / max(1, loop.warmup_steps))
+    decay_steps = loop.decay_share * loop.steps
+    left = (loop.steps - step) / decay_steps if decay_steps else 1.0
+    return min(warm, left, 1.0)

@@ -1,0 +1,89 @@
+"""What is one optimizer step?
+
+The global batch of a step is drawn alike in every process, then sliced by process and micro-batch.
+Distribution and mixed precision are accelerate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from train.compiling import compile_blocks
+from train.config import LoopConfig
+from train.objectives.base import Objective
+from train.optimizers import make_optimizers, set_rates
+from train.randomness import DataOrder, step_generator
+from train.schedules import rate_share
+
+
+class Stepper:
+    """An objective on its devices, with its optimizers."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        loop: LoopConfig,
+        *,
+        log_with: Sequence[str] = (),
+        folder: Path | None = None,
+    ):
+        """Raises ValueError for a batch that does not divide over the processes."""
+        self.objective, self.loop = objective, loop
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(loop), log_with=list(log_with) or None, project_dir=folder
+        )
+        self.share = _share_per_process(loop, self.accelerator.num_processes)
+        if loop.compile:
+            compile_blocks(objective)
+        self.trained = objective.trained()
+        self.model, *self.optimizers = self.accelerator.prepare(
+            objective, *make_optimizers(self.trained, loop)
+        )
+        self.order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Take optimizer step number `step`; this process's means of the loss and its parts."""
+        accelerator, loop = self.accelerator, self.loop
+        set_rates(self.optimizers, rate_share(loop, step))
+        items = torch.from_numpy(self.order.items(step))
+        draws = self.objective.draw(step_generator(loop.seed, step), items)
+        first = accelerator.process_index * self.share
+        end, micro = first + self.share, loop.micro_batch or self.share
+        sums: dict[str, Tensor] = {}
+        for start in range(first, end, micro):
+            stop = min(start + micro, end)
+            with contextlib.nullcontext() if stop == end else accelerator.no_sync(self.model):
+                losses, parts = self.model(items[start:stop], draws.part(start, stop, accelerator.device))
+                # DDP averages over processes, so each divides by its own share.
+                accelerator.backward(losses.sum() / self.share)
+            for name, value in {"loss": losses, **parts}.items():
+                sums[name] = sums.get(name, 0) + value.detach().float().sum() / self.share
+        norm = accelerator.clip_grad_norm_(self.trained.values(), loop.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return {**sums, "grad_norm": torch.as_tensor(norm)}
+
+
+def _share_per_process(loop: LoopConfig, num_processes: int) -> int:
+    if loop.batch_size % num_processes:
+        raise ValueError(
+            f"batch_size {loop.batch_size} does not divide over {num_processes} processes; choose a multiple"
+        )
+    return loop.batch_size // num_processes
+
+
+def _precision(loop: LoopConfig) -> str:
+    if loop.mixed_precision != "auto":
+        return loop.mixed_precision
+    from unicon.devices import pick_dtype
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
+    return "no" if found == "fp16" and loop.optimizer == "muon" else found  # see LoopConfig

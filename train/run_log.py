@@ -103,7 +103,8 @@ class RunLog:
     def close(self, message: str) -> None:
         self.flush()
         self.bar.close()
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # end_training would part the processes, too
+            tracker.finish()
         if self.is_main:
             print(message)
 

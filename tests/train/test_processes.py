@@ -7,10 +7,14 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.programs import ROOT
+from tests.tiny_base import save_tiny_base
 from tests.train.test_loop import config, train
+from tests.train.test_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
+from train.command import main
 from unicon.cli import launch
 from unicon.cli import main as cli
 
@@ -53,3 +57,38 @@ def test_two_processes_are_one(tmp_path):
     one = train(tmp_path / "one", config())
     for name in one:
         torch.testing.assert_close(found[name], one[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_may_change_on_the_way(tmp_path):
+    """One, two, one."""
+    for _ in range(4):
+        train(tmp_path / "run", config(), seconds=0.0)
+    assert launched(tmp_path, "pause").count("done False") == 2
+    found = train(tmp_path / "run", config())
+    one = train(tmp_path / "one", config())
+    for name in one:
+        torch.testing.assert_close(found[name], one[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_adapter_from_two_processes_is_that_of_one(tmp_path):
+    """With a cache that both fill, and pairs of two sizes."""
+    base = save_tiny_base(tmp_path / "tiny")
+    for name, seed in (("image", 0), ("depth", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            picture(seed + i, (96, 64) if i < 3 else (64, 64)).save(tmp_path / "data" / name / f"{i}.png")
+    recipe = ["adapter", "--data", str(tmp_path / "data"), "--condition", "depth", "--base", str(base)]
+    loop = ["--steps", "4", "--batch_size", "4", "--learning_rate", "0.01", "--mixed_precision", "no"]
+    done = subprocess.run(
+        [sys.executable, "-m", "unicon.cli.main", "train", "--processes", "2", *recipe, *loop,
+         "--out", str(tmp_path / "two")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert main([*recipe, *loop, "--out", str(tmp_path / "one")]) == 0
+    two, one = (load_file(tmp_path / n / "adapter/export/adapter.safetensors") for n in ("two", "one"))
+    assert two.keys() == one.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,97 @@
+"""Is a run that is killed again and again, at random moments, bitwise the run that never was?
+
+    python benchmarks/kills.py [--base mini] [--kills 20] [--seed 0]
+
+Trains a small adapter on rendered scenes twice, in processes of their own. The first run is left alone and
+keeps every checkpoint. The second is killed (SIGKILL) at random moments between its start and a few steps on,
+in the middle of writing a checkpoint too, and started again by the same command. After every kill its newest
+checkpoint is compared with the first run's of that step, and at the end both exports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.checkpoint import whole_checkpoints
+from unicon.data.scenes import SceneConfig, write_scenes
+
+ROOT = Path(__file__).resolve().parents[1]
+EVERY = ["--checkpoint_every", "1", "--log_every", "1", "--validate_every", "0", "--mixed_precision", "no"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--base", default="mini")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        same, kept = killed_runs(Path(folder), args.base, args.kills, args.seed)
+    print(f"{same} of {kept} comparisons bitwise equal, {args.kills} kills")
+    return int(same != kept)
+
+
+def killed_runs(folder: Path, base: str, kills: int, seed: int, size_px: int = 64) -> tuple[int, int]:
+    """How many comparisons were bitwise equal, of how many."""
+    write_scenes(folder / "scenes", range(6), SceneConfig(size=size_px))
+    steps = 3 * kills + 6
+    start = Launcher(folder, base, steps)
+    began = time.monotonic()
+    assert start("straight", "--keep_checkpoints", str(steps)).wait() == 0, "the straight run failed"
+    per_step = (time.monotonic() - began) / steps
+    moments, same, kept = random.Random(seed), 0, 0
+    for _ in range(kills):
+        before = newest(folder / "killed")
+        process = start("killed")
+        # Mostly in the midst of steps; one time in five anywhere, while it starts too.
+        if moments.random() > 0.2:
+            while newest(folder / "killed") == before and process.poll() is None:
+                time.sleep(0.01)
+        time.sleep(moments.random() * 2 * per_step)
+        process.kill()
+        process.wait()
+        if path := newest(folder / "killed"):
+            kept, same = kept + 1, same + equal(path, folder / "straight/adapter/checkpoints" / path.name)
+    assert start("killed").wait() == 0, "the killed run failed to continue"
+    exports = [folder / name / "adapter/export" for name in ("killed", "straight")]
+    return same + equal(*exports), kept + 1
+
+
+class Launcher:
+    """Starts runs of one recipe in processes of their own."""
+
+    def __init__(self, folder: Path, base: str, steps: int):
+        self.folder = folder
+        self.command = [
+            sys.executable, "-m", "train", "adapter", "--data", str(folder / "scenes"),
+            "--condition", "depth",
+            "--base", base, "--rank", "2", "--batch_size", "2", "--steps", str(steps), *EVERY,
+        ]  # fmt: skip
+
+    def __call__(self, name: str, *more: str) -> subprocess.Popen:
+        out = ["--out", str(self.folder / name), *more]
+        log = (self.folder / f"{name}.log").open("a")
+        return subprocess.Popen([*self.command, *out], cwd=ROOT, stdout=log, stderr=log)
+
+
+def newest(run: Path) -> Path | None:
+    """The newest whole checkpoint of a run."""
+    found = whole_checkpoints(run / "adapter" / "checkpoints")
+    return found[-1][1] if found else None
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same tensors, bit for bit."""
+    files = sorted(path.name for path in other.glob("*.safetensors"))
+    return bool(files) and all((one / name).read_bytes() == (other / name).read_bytes() for name in files)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -45,19 +45,32 @@ def draws_of(objective: BaseUnetObjective, items: torch.Tensor, *kinds: str):
 def test_maps_are_told_of_pictures_alone(family):
     objective, items = build(family), torch.arange(4)
     draws = draws_of(objective, items, "image", "second", "depth", "image")
+    draws["clean"] = torch.ones(4)
     loss, parts = objective(items, draws)
     assert (parts["maps"] > 0).tolist() == [True, False, False, True]
     plain, none = build(family, maps_weight=0.0)(items, draws)
     assert none == {}
     torch.testing.assert_close(parts["velocity"], plain)
-    torch.testing.assert_close(loss, plain + 0.5 * parts["maps"] / 2)  # two of four have known maps
+    torch.testing.assert_close(loss, plain + parts["maps"] / 2)  # two of four have known maps
+
+
+def test_of_clean_pictures_only_the_maps_are_learnt(family):
+    objective, items = build(family, bare_clean=0.0), torch.arange(4)
+    draws = draws_of(objective, items, "image", "second", "depth", "image")
+    draws["clean"] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    loss, parts = objective(items, draws)
+    assert (parts["maps_of_clean"] > 0).tolist() == [True, False, False, False]
+    assert (parts["maps"] > 0).tolist() == [False, False, False, True]
+    assert (parts["velocity"] > 0).tolist() == [False, True, True, True]
+    torch.testing.assert_close(loss[0], parts["maps_of_clean"][0] / 4)
+    draws["noise"][0] += 1
+    torch.testing.assert_close(objective(items, draws)[0][0], loss[0])  # there is no noise on it
 
 
 def test_the_maps_told_are_those_of_the_picture(family):
     objective = build(family)
     items = np.array([3, 5])
-    known, maps = objective._maps(items, draws_of(objective, torch.from_numpy(items), "edge", "image"))
-    assert known.tolist() == [0.0, 1.0]
+    maps = objective._maps(items, np.array([KINDS.index("edge"), KINDS.index("image")]))
     assert maps.shape == (2, len(MAPS) * SHAPE[0], *SHAPE[1:])
     assert not maps[0].any()
     expected = np.concatenate([objective.scenes.row(name, 5) for name in MAPS])
@@ -67,6 +80,7 @@ def test_the_maps_told_are_those_of_the_picture(family):
 def test_its_error_reaches_the_unet_and_falls(family):
     objective, items = build(family, maps_weight=1.0), torch.arange(8)
     draws = draws_of(objective, items, *["image"] * 8)
+    draws["clean"] = torch.ones(8)
     optimizer = torch.optim.AdamW(objective.trained().values(), lr=3e-3)
     found = []
     for _ in range(60):

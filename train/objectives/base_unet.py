@@ -6,7 +6,9 @@ pictures: then light adapters need not teach it what a map looks like.
 
 Beside that, its features have to tell the maps of the picture it denoises, through one layer that is thrown
 away afterwards. Features that mean something make a diffusion model learn many times faster (Yu et al. 2025,
-"REPA", with the features of a pretrained network as the target; scenes have exact maps instead).
+"REPA", with the features of a pretrained network as the target; scenes have exact maps instead). A share of
+the pictures is CLEAN for that alone: what an adapter estimates from such a picture, it can only find in the
+features that a frozen base has for it.
 """
 
 from __future__ import annotations
@@ -48,11 +50,17 @@ class BaseUnetConfig:
     """Folder of encoded photographs; empty: their share goes to scenes."""
     start_from: str = ""
     """Folder of a UNet of this geometry to continue from; empty: random weights."""
-    shares: tuple[float, ...] = (0.44, 0.20, 0.10, 0.10, 0.08, 0.08)
+    shares: tuple[float, ...] = (0.54, 0.14, 0.08, 0.08, 0.08, 0.08)
     """How often: image, second, depth, edge, pose, photo. Sums to 1."""
-    maps_weight: float = 0.5
+    maps_weight: float = 1.0
     """Weight of the error of the maps read from the features; 0: no such error."""
+    clean_share: float = 0.5
+    """Share of the scenes' pictures that are CLEAN, of which only the maps are learnt."""
+    clean_timestep: int = 150
+    """What the network is told about them; the adapters' `clean_timestep`."""
     caption_dropout: float = 0.1
+    bare_clean: float = 0.6
+    """The same for CLEAN pictures: one to estimate from mostly has no caption."""
     num_scenes: int = 16384
 
     def build(self, folder: Path) -> BaseUnetObjective:
@@ -127,45 +135,56 @@ class BaseUnetObjective(Objective):
             photo=torch.rand(num, generator=generator),
             uncaptioned=torch.rand(num, generator=generator),
             progress=strata[torch.randperm(num, generator=generator)],
+            clean=torch.rand(num, generator=generator),
             noise=torch.randn(num, *self.latent_shape, generator=generator),
         )
 
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        noise = draws["noise"]
-        clean, text = (part.to(noise.device) for part in self._examples(items.numpy(), draws))
-        levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep).to(noise.device)
-        out = self.unet(add_noise(clean, noise, levels), levels.timestep.float(), text).sample.float()
-        target = network_target(clean, noise, levels, self.schedule.prediction)
-        error = (out - target).square().mean(dim=(1, 2, 3))
-        if self.maps is None:
-            return error, {}
-        known, maps = self._maps(items.numpy(), draws)
-        wrong = (self.maps().float() - maps.to(out.device)).square().mean(dim=(1, 2, 3)) * known.to(
-            out.device
+        noise, kinds = draws["noise"], self._kinds(draws)
+        mapped = torch.from_numpy(kinds == KINDS.index("image")) & (self.maps is not None)
+        clean = mapped & (draws["clean"].cpu() < self.config.clean_share)
+        dropped = draws["uncaptioned"].cpu() < torch.where(
+            clean, self.config.bare_clean, self.config.caption_dropout
         )
-        # Scaled so that the plain means are those over the pictures whose maps are known.
-        shares = {"velocity": error, "maps": wrong * len(known) / known.sum().clamp(min=1)}
-        return error + self.config.maps_weight * wrong, shares
+        found = self._examples(items.numpy(), kinds, draws, dropped.tolist())
+        latents, text, mapped, clean = (part.to(noise.device) for part in (*found, mapped, clean))
+        levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep).to(noise.device)
+        levels = levels.clean_where(clean)
+        told = levels.told(self.config.clean_timestep).float()
+        out = self.unet(add_noise(latents, noise, levels), told, text).sample.float()
+        target = network_target(latents, noise, levels, self.schedule.prediction)
+        noisy = ~clean
+        velocity = (out - target).square().mean(dim=(1, 2, 3)) * noisy
+        if self.maps is None:
+            return velocity, {}
+        maps = self._maps(items.numpy(), kinds).to(noise.device)
+        read = (self.maps().float() - maps).square().mean(dim=(1, 2, 3)) * mapped
+        shares = {
+            "velocity": _over(velocity, noisy),
+            "maps": _over(read, mapped & noisy),
+            "maps_of_clean": _over(read, clean),
+        }
+        return velocity + self.config.maps_weight * read, shares
 
     def _kinds(self, draws: Draws) -> np.ndarray:
         """Which of `KINDS` each example is, (n,)."""
         bounds = np.cumsum(self.config.shares)
         return np.minimum(np.searchsorted(bounds, draws["kind"].cpu().numpy(), side="right"), len(KINDS) - 1)
 
-    def _maps(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        """For which examples maps are known (n,), and the maps (n, C * maps, h, w); zero where not."""
-        known = self._kinds(draws) == KINDS.index("image")
+    def _maps(self, items: np.ndarray, kinds: np.ndarray) -> torch.Tensor:
+        """The maps of the scenes' pictures (n, C * maps, h, w); zero for other kinds."""
         maps = np.zeros((len(items), len(MAPS) * self.latent_shape[0], *self.latent_shape[1:]), np.float32)
-        for row in np.flatnonzero(known):
+        for row in np.flatnonzero(kinds == KINDS.index("image")):
             maps[row] = np.concatenate([self.scenes.row(name, items[row]) for name in MAPS])
-        return torch.from_numpy(known).float(), torch.from_numpy(maps)
+        return torch.from_numpy(maps)
 
-    def _examples(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        kinds = self._kinds(draws)
+    def _examples(
+        self, items: np.ndarray, kinds: np.ndarray, draws: Draws, dropped: list[bool]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         posed = self.scenes.mostly_posed(items, draws["photo"].cpu().numpy())
         latents, texts = [], []
         for item, with_figure, kind, photo, bare in zip(
-            items, posed, kinds, draws["photo"].tolist(), draws["uncaptioned"].tolist(), strict=True
+            items, posed, kinds, draws["photo"].tolist(), dropped, strict=True
         ):
             name, source = KINDS[kind], self.scenes
             if name == "photo":
@@ -175,8 +194,7 @@ class BaseUnetObjective(Objective):
             elif name == "pose":
                 item = with_figure
             latents.append(source.row(name, item))
-            dropped = bare < self.config.caption_dropout
-            texts.append(self._empty(name) if dropped else source.row(f"{name}_text", item))
+            texts.append(self._empty(name) if bare else source.row(f"{name}_text", item))
         return torch.from_numpy(np.stack(latents)).float(), torch.from_numpy(np.stack(texts)).float()
 
     def _empty(self, kind: str) -> np.ndarray:
@@ -187,6 +205,11 @@ class BaseUnetObjective(Objective):
         """Write `unet` and `scheduler` in diffusers' layout."""
         self.unet.save_pretrained(folder / "unet")
         DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+
+
+def _over(values: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """Scaled so that their plain mean is the mean over those of `among`; the others are 0."""
+    return values * among * len(among) / among.sum().clamp(min=1)
 
 
 class UnetGeometry(Protocol):

@@ -14,8 +14,19 @@ if TYPE_CHECKING:
     from adapters.base import geometry
     from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
     from adapters.forward import CleanCache, joint_forward, record_clean
-    from adapters.grafting import graft, grafted, ungraft
+    from adapters.grafting import (
+        graft,
+        graft_lora,
+        grafted,
+        grafted_loras,
+        lora_weights,
+        set_lora_weight,
+        ungraft,
+        ungraft_lora,
+    )
+    from adapters.image_lora import ImageLora
     from adapters.layout import Pair
+    from adapters.lora_files import load_lora, save_lora
     from adapters.merge import merge_for_inference, unmerge
     from adapters.published import load_published
     from adapters.store import load_adapter, save_adapter
@@ -28,14 +39,22 @@ _HOME = {
     "JointAdapter": "adapter",
     "Pair": "layout",
     "geometry": "base",
+    "ImageLora": "image_lora",
     "graft": "grafting",
+    "graft_lora": "grafting",
+    "grafted_loras": "grafting",
+    "lora_weights": "grafting",
+    "set_lora_weight": "grafting",
+    "ungraft_lora": "grafting",
     "grafted": "grafting",
     "joint_forward": "forward",
     "load_adapter": "store",
+    "load_lora": "lora_files",
     "load_published": "published",
     "merge_for_inference": "merge",
     "record_clean": "forward",
     "save_adapter": "store",
+    "save_lora": "lora_files",
     "ungraft": "grafting",
     "unmerge": "merge",
 }

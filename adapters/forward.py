@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adapters.config import AdapterConfig
-from adapters.grafting import grafted, joint_attentions
+from adapters.grafting import grafted, joint_attentions, lora_weights
 from adapters.joint import Answer, Key
 from adapters.layout import Layout, Pair, check_pairs, make_layout, recording_layout
 
@@ -42,13 +42,15 @@ def joint_forward(
     num_guidance: int = 1,
     added_cond_kwargs: dict[str, Tensor] | None = None,
     cache: CleanCache | None = None,
+    lora_branches: Collection[int] = (0,),
 ) -> Tensor:
     """The UNet's prediction for all running branches.
 
     `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many,
     tokens, width) hold the running branches in increasing order: all of `num_branches`, except those in
     `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and without
-    a cache. Raises `ValueError` for shapes, pairs or a cache that do not fit together.
+    a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`). Raises `ValueError` for shapes,
+    pairs or a cache that do not fit together.
     """
     cached = () if cache is None else cache.branches
     running = [b for b in range(num_branches) if b not in cached]
@@ -58,12 +60,16 @@ def joint_forward(
     configs = {name: adapter.config for name, adapter in grafted(unet).items()}
     check_pairs(pairs, range(num_branches), configs)
     layout = make_layout(
-        pairs=pairs, running=running, cached=cached, configs=configs, num_guidance=num_guidance, like=sample
-    )
+        pairs=pairs, running=running, cached=cached, configs=configs, num_guidance=num_guidance, like=sample,
+        loras=lora_weights(unet), lora_branches=lora_branches,
+    )  # fmt: skip
+    if both := {p.condition for p in pairs} & set(layout.lora_branches if layout.loras else ()):
+        raise ValueError(f"branch {both.pop()} is a condition in a pair: LoRAs are for image branches")
     with _answering(unet, cache):
         return _call(
-            unet, sample, timestep, encoder_hidden_states, added_cond_kwargs, layout if pairs else None
-        )
+            unet, sample, timestep, encoder_hidden_states, added_cond_kwargs,
+            layout if pairs or layout.loras else None,
+        )  # fmt: skip
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How does an adapter get onto a base, and off again?
+"""How do an adapter and a LoRA get onto a base, and off again?
 
 Grafting replaces attention processors; nothing of the base is copied or changed, and removing restores the
 very same processor objects.
@@ -6,7 +6,7 @@ very same processor objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
@@ -14,9 +14,10 @@ from torch import nn
 
 from adapters.adapter import JointAdapter
 from adapters.base import bare, check_base, transformer_blocks
+from adapters.image_lora import ImageLora
 from adapters.joint import GraftedProcessor, JointAttention, TextAttention
 
-_REGISTRY = "_joint_adapters"
+_REGISTRY, _LORAS = "_joint_adapters", "_image_loras"
 
 
 def grafted(unet: nn.Module) -> Mapping[str, JointAdapter]:
@@ -44,23 +45,76 @@ def graft(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> None:
 
 
 def ungraft(unet: nn.Module, *names: str) -> None:
-    """Take the named adapters off a UNet, or all of them. With the last one the original processors return.
+    """Take the named adapters off a UNet, or all of them. With the last one (and no LoRA left) the original
+    processors return.
 
     Raises `ValueError` for a name that is not there, and while the UNet is merged.
     """
     check_unmerged(unet)
-    present = grafted(unet)
-    for name in names:
-        if name not in present:
-            raise ValueError(f"no adapter {name!r} to take off; grafted: {sorted(present) or 'none'}")
-    left = {name: adapter for name, adapter in present.items() if names and name not in names}
+    left = _without(grafted(unet), names, "adapter")
     for attn in _grafted_attentions(unet):
         processor = grafted_on(attn)
         for name in set(processor.adapters) - set(left):
             del processor.adapters[name]
-        if not left:
-            attn.set_processor(processor.original)
     bare(unet).__dict__[_REGISTRY] = left
+    _restore_unused(unet)
+
+
+# --- LoRAs of the image branch ----------------------------------------------------------------------------
+
+
+def graft_lora(unet: nn.Module, name: str, lora: ImageLora, weight: float = 1.0) -> None:
+    """Attach a LoRA that `joint_forward` applies to image branches alone, `weight` times.
+
+    The UNet's plain forward stays the base's. Raises `ValueError` as `graft` does.
+    """
+    check_unmerged(unet)
+    _check_name(name, lora_weights(unet), "a LoRA")
+    check_base(lora.base, unet, f"LoRA {name!r}")
+    for path, block in transformer_blocks(unet).items():
+        _install(block.attn1, JointAttention, path)
+        if block.attn2 is not None:
+            _install(block.attn2, TextAttention, path)
+        for attn, kind in ((block.attn1, "attn1"), (block.attn2, "attn2")):
+            if attn is not None and (part := lora.part(f"{path}.{kind}")) is not None:
+                grafted_on(attn).loras[name] = part
+    bare(unet).__dict__[_LORAS] = {**_loras(unet), name: (lora, float(weight))}
+
+
+def ungraft_lora(unet: nn.Module, *names: str) -> None:
+    """Take the named LoRAs off a UNet, or all of them. Raises `ValueError` as `ungraft` does."""
+    check_unmerged(unet)
+    left = _without(_loras(unet), names, "LoRA")
+    for attn in _grafted_attentions(unet):
+        processor = grafted_on(attn)
+        for name in set(processor.loras) - set(left):
+            del processor.loras[name]
+    bare(unet).__dict__[_LORAS] = left
+    _restore_unused(unet)
+
+
+def set_lora_weight(unet: nn.Module, name: str, weight: float) -> None:
+    """How much of a LoRA image branches get: 0 nothing, 1 all of it. Raises `ValueError` while merged."""
+    check_unmerged(unet)
+    _without(_loras(unet), [name], "LoRA")  # raises for an unknown name
+    bare(unet).__dict__[_LORAS][name] = (grafted_loras(unet)[name], float(weight))
+
+
+def grafted_loras(unet: nn.Module) -> Mapping[str, ImageLora]:
+    """The LoRAs on a UNet, by name, in the order they came."""
+    return {name: lora for name, (lora, _) in _loras(unet).items()}
+
+
+def lora_weights(unet: nn.Module) -> Mapping[str, float]:
+    """How much of each LoRA image branches get."""
+    return {name: weight for name, (_, weight) in _loras(unet).items()}
+
+
+def _loras(unet: nn.Module) -> dict[str, tuple[ImageLora, float]]:
+    return bare(unet).__dict__.get(_LORAS, {})
+
+
+# --- processors -------------------------------------------------------------------------------------------
 
 
 def joint_attentions(unet: nn.Module) -> Iterator[tuple[str, JointAttention]]:
@@ -91,11 +145,29 @@ def _grafted_attentions(unet: nn.Module) -> list[Attention]:
 def _check_graftable(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> None:
     check_unmerged(unet)
     for name, adapter in adapters.items():
-        if not name or "." in name:
-            raise ValueError(f"adapter name {name!r}: must be a non-empty name without dots")
-        if name in grafted(unet):
-            raise ValueError(f"an adapter {name!r} is already there: choose another name or ungraft it first")
+        _check_name(name, grafted(unet), "an adapter")
         check_base(adapter.base, unet, f"adapter {name!r}")
+
+
+def _check_name(name: str, taken: Mapping[str, Any], what: str) -> None:
+    if not name or "." in name:
+        raise ValueError(f"{what.split()[-1]} name {name!r}: must be a non-empty name without dots")
+    if name in taken:
+        raise ValueError(f"{what} {name!r} is already there: choose another name or ungraft it first")
+
+
+def _without(present: Mapping[str, Any], names: Sequence[str], what: str) -> dict[str, Any]:
+    """What is left of `present` without these names, or without all."""
+    for name in names:
+        if name not in present:
+            raise ValueError(f"no {what} {name!r} to take off; grafted: {sorted(present) or 'none'}")
+    return {name: value for name, value in present.items() if names and name not in names}
+
+
+def _restore_unused(unet: nn.Module) -> None:
+    if not grafted(unet) and not _loras(unet):
+        for attn in _grafted_attentions(unet):
+            attn.set_processor(grafted_on(attn).original)
 
 
 def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> None:

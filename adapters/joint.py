@@ -1,9 +1,9 @@
 """What does an attention compute when its block has adapters?
 
 With h the normalised input, each branch receives: its own attention (frozen; on condition branches with the
-adapter's update) + the sum over its pairs of weight * projection(its read of the other branch). In a read,
-queries, keys, values and output are the frozen matrices plus the update of the branch *the token is from*;
-adapters with locality add positions to queries and keys.
+adapter's update, on image branches with those of LoRAs) + the sum over its pairs of weight * projection(its
+read of the other branch). In a read, queries, keys, values and output are the frozen matrices plus the update
+of the branch *the token is from*; adapters with locality add positions to queries and keys.
 
 Two processors: for `attn1` (own attention and reads) and for `attn2` (text). Frozen layers are called, on all
 branches at once, and never unpacked: their weights may be offloaded or sharded. Without a layout the original
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+from adapters.image_lora import ImageUpdate
 from adapters.layout import Layout, Member
 from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
 
@@ -60,10 +61,17 @@ class GraftedProcessor(nn.Module):
         super().__init__()
         self.original = original
         self.adapters = nn.ModuleDict()
+        self.loras = nn.ModuleDict()
         self.register_load_state_dict_post_hook(_expect_no_keys)
 
     def state_dict(self, *args: Any, destination: Any = None, **_: Any) -> Any:
         return {} if destination is None else destination
+
+    def image_updates(self, joint: Layout) -> dict[int, Any]:
+        """The update of each image branch that gets LoRAs."""
+        parts = [(self.loras[name], weight) for name, weight in joint.loras.items() if name in self.loras]
+        update = ImageUpdate(cast(Any, parts)) if parts else None
+        return {} if update is None else dict.fromkeys(joint.lora_branches, update)
 
 
 def _expect_no_keys(module: nn.Module, keys: Any) -> None:
@@ -88,8 +96,9 @@ class TextAttention(GraftedProcessor):
         return self.attend_text(attn, hidden_states, context, joint)
 
     def updates(self, joint: Layout) -> dict[int, Any]:
-        """Each running condition branch's part in this attention."""
-        return {b: self.adapters[name] for b, name in joint.conditions.items() if name in self.adapters}
+        """Each branch's update of this attention, where it has one."""
+        own = {b: self.adapters[name] for b, name in joint.conditions.items() if name in self.adapters}
+        return {**own, **self.image_updates(joint)}
 
     def attend_text(self, attn: Attention, hidden: Tensor, context: Tensor, joint: Layout) -> Tensor:
         """Every branch's attention to its text, (item, tokens, width)."""
@@ -129,9 +138,9 @@ class JointAttention(GraftedProcessor):
         return cast(SelfAttentionAdapter, self.adapters[name])
 
     def updates(self, joint: Layout) -> dict[int, Any]:
-        """The update of each running condition branch's own attention."""
+        """The update of each branch's own attention, where it has one."""
         parts = {b: self.part(name).own for b, name in joint.conditions.items()}
-        return {b: own for b, own in parts.items() if own is not None}
+        return {b: own for b, own in parts.items() if own is not None} | self.image_updates(joint)
 
     def members(self, joint: Layout) -> list[Member]:
         """Those whose adapter reads in this block."""
@@ -201,7 +210,7 @@ def updated_attention(
     hidden: Tensor,
     context: Tensor,
     tokens: Tokens,
-    updates: Mapping[int, AttentionUpdate],
+    updates: Mapping[int, AttentionUpdate | ImageUpdate],
     joint: Layout,
 ) -> Tensor:
     """The frozen attention on the whole batch, with an update on some branches, (item, tokens, width)."""

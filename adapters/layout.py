@@ -8,7 +8,7 @@ once per call, in Python, so that no layer searches, masks or synchronises.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -69,6 +69,10 @@ class Layout:
     latent_size: tuple[int, int]
     """Height and width; the blocks of the top resolution have one token per latent pixel."""
     recording: bool = False
+    loras: dict[str, float] = field(default_factory=dict)
+    """LoRAs of the image branches, with their weights."""
+    lora_branches: tuple[int, ...] = ()
+    """The running branches that get them."""
 
     def branch(self, batch: Tensor, index: int) -> Tensor:
         """One running branch, (guidance, sample, ...), of a (guidance * branch * sample, ...) batch."""
@@ -102,6 +106,8 @@ def make_layout(
     configs: Mapping[str, AdapterConfig],
     num_guidance: int,
     like: Tensor,
+    loras: Mapping[str, float],
+    lora_branches: Collection[int],
 ) -> Layout:
     """Settle one call: `like` is the latent batch, (guidance * running * sample, channels, height, width)."""
     num_samples = like.shape[0] // (num_guidance * len(running))
@@ -115,6 +121,8 @@ def make_layout(
         routes=tuple(r for r in routes if r.image_reads or r.condition_reads),
         members=_members(routes, running),
         latent_size=(like.shape[-2], like.shape[-1]),
+        loras={name: weight for name, weight in loras.items() if weight != 0},
+        lora_branches=tuple(b for b in running if b in lora_branches),
     )
 
 

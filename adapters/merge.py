@@ -1,7 +1,7 @@
 """How do adapters run without low-rank arithmetic?
 
 Merging gives every branch dense matrices of its own: queries, keys and values of the reads stacked in one,
-the output composed with the projection, and the condition branch's own attentions. The base and the
+the output composed with the projection, and its own attentions where they are updated. The base and the
 adapters stay as they are, and `unmerge` drops the copies; training an adapter afterwards does not change
 what was merged.
 """
@@ -9,7 +9,7 @@ what was merged.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -19,7 +19,8 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from adapters.base import transformer_blocks
-from adapters.grafting import check_unmerged, grafted
+from adapters.grafting import check_unmerged, grafted, lora_weights
+from adapters.image_lora import ImageUpdate, WeightedSum
 from adapters.joint import Answer, GraftedProcessor, JointAttention, Reading, TextAttention, attend
 from adapters.layout import Layout
 from adapters.lowrank import (
@@ -33,22 +34,24 @@ from adapters.lowrank import (
 
 
 def merge_for_inference(unet: nn.Module) -> int:
-    """Merge all adapters on a UNet; returns the bytes this adds.
+    """Merge all adapters on a UNet, and its LoRAs with their weights; returns the bytes this adds.
 
     Raises `ValueError` if none is grafted, the UNet is merged already, or frozen weights cannot be read: on
     `meta` (offloaded), sharded, quantised or wrapped by another adapter library.
     """
     check_unmerged(unet)
-    if not grafted(unet):
+    weights = lora_weights(unet)
+    if not grafted(unet) and not weights:
         raise ValueError("no adapters to merge: graft them first")
-    merged: list[tuple[Attention, GraftedProcessor]] = []
+    merged: list[tuple[Attention, MergedJoint | MergedText]] = []
     for path, block in transformer_blocks(unet).items():
-        merged.append((block.attn1, MergedJoint(block.attn1, f"{path}.attn1")))
+        merged.append((block.attn1, MergedJoint(block.attn1, f"{path}.attn1", weights)))
         if block.attn2 is not None:
-            merged.append((block.attn2, MergedText(block.attn2, f"{path}.attn2")))
+            merged.append((block.attn2, MergedText(block.attn2, f"{path}.attn2", weights)))
     for attn, processor in merged:  # only now, so that an error leaves nothing half merged
         attn.set_processor(cast(Any, processor))
-    added = (t for _, p in merged for t in chain(p.adapters.buffers(), p.adapters.parameters()))
+    own = (part for _, p in merged for part in (p.adapters, p.image) if part is not None)
+    added = (t for part in own for t in chain(part.buffers(), part.parameters()))
     return sum(tensor.nbytes for tensor in added)
 
 
@@ -76,9 +79,9 @@ class Dense(nn.Module):
 
 
 class MergedAttention(nn.Module):
-    """A condition branch's own attention, to itself or to its text."""
+    """A branch's own attention, to itself or to its text."""
 
-    def __init__(self, attn: Attention, update: AttentionUpdate, path: str):
+    def __init__(self, attn: Attention, update: AttentionUpdate | ImageUpdate, path: str):
         super().__init__()
         self.heads = attn.heads
         self.q = _stacked([(attn.to_q, update.q)], path)
@@ -131,12 +134,16 @@ class MergedText(TextAttention):
 
     is_merged = True
 
-    def __init__(self, attn: Attention, path: str):
+    def __init__(self, attn: Attention, path: str, weights: Mapping[str, float]):
         unmerged = cast(TextAttention, attn.processor)
         super().__init__(unmerged.original)
         self.unmerged = unmerged
+        self.image = _merged_loras(attn, unmerged, path, weights)
         for name, update in unmerged.adapters.items():
             self.adapters[name] = MergedAttention(attn, cast(AttentionUpdate, update), path)
+
+    def image_updates(self, joint: Layout) -> dict[int, Any]:
+        return {} if self.image is None else dict.fromkeys(joint.lora_branches, self.image)
 
     def attend_text(self, attn: Attention, hidden: Tensor, context: Tensor, joint: Layout) -> Tensor:
         updates, own = self.updates(joint), {}
@@ -151,15 +158,19 @@ class MergedJoint(JointAttention):
 
     is_merged = True
 
-    def __init__(self, attn: Attention, path: str):
+    def __init__(self, attn: Attention, path: str, weights: Mapping[str, float]):
         unmerged = cast(JointAttention, attn.processor)
         super().__init__(unmerged.original)
         self.unmerged = unmerged
+        self.image = _merged_loras(attn, unmerged, path, weights)
         for name in unmerged.adapters:
             self.adapters[name] = MergedReads(attn, unmerged.part(name), path)
 
     def part(self, name: str) -> MergedReads:
         return cast(MergedReads, self.adapters[name])
+
+    def image_updates(self, joint: Layout) -> dict[int, Any]:
+        return {} if self.image is None else dict.fromkeys(joint.lora_branches, self.image)
 
     def prepare(self, attn: Attention, hidden: Tensor, joint: Layout) -> Reading:
         updates = self.updates(joint)
@@ -176,6 +187,14 @@ class MergedJoint(JointAttention):
                 key, value = tokens[-2:]
                 answers[m.key] = self.pool(m, Answer(self.placed(m, key, joint), value), joint)
         return Reading(own, questions, answers)
+
+
+def _merged_loras(
+    attn: Attention, unmerged: GraftedProcessor, path: str, weights: Mapping[str, float]
+) -> MergedAttention | None:
+    """What image branches get in this attention; None where no LoRA changes it."""
+    parts = [(unmerged.loras[name], w) for name, w in weights.items() if w != 0 and name in unmerged.loras]
+    return MergedAttention(attn, ImageUpdate(cast(Any, parts)), path) if parts else None
 
 
 def _frozen(processor: GraftedProcessor, attn: Attention, hidden: Tensor, context: Tensor | None) -> Tensor:
@@ -209,7 +228,7 @@ def _composed(projection: Tensor, out: Dense) -> Dense:
 
 
 @torch.no_grad()
-def _stacked(layers: Sequence[tuple[nn.Module | None, LowRank]], path: str) -> Dense:
+def _stacked(layers: Sequence[tuple[nn.Module | None, LowRank | WeightedSum]], path: str) -> Dense:
     """Frozen layers with their updates, summed in float32, one below the other."""
     linears = [_readable(linear, path) for linear, _ in layers]
     weights = [

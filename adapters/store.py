@@ -6,9 +6,7 @@ Reading is strict: whatever is unknown, missing or misshapen is an error that na
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,11 @@ from torch import Tensor, nn
 from adapters.adapter import JointAdapter
 from adapters.base import check_base
 from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
+from adapters.files import existing, write_whole
 
 CONFIG_NAME = "config.json"
 TENSORS_NAME = "adapter.safetensors"
+_FOLDER = f"an adapter folder holds {CONFIG_NAME} and {TENSORS_NAME}"
 
 
 def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -32,8 +32,8 @@ def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtyp
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in adapter.tensors()}
     text = json.dumps(asdict(adapter.config), indent=2) + "\n"
-    _write(folder / TENSORS_NAME, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    _write(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(folder / TENSORS_NAME, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_whole(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> JointAdapter:
@@ -46,7 +46,7 @@ def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     adapter = JointAdapter(read_config(folder), device=torch.device("meta"))
     check_base(adapter.base, unet, str(folder))
     try:
-        tensors = load_file(_existing(folder / TENSORS_NAME))
+        tensors = load_file(existing(folder / TENSORS_NAME, _FOLDER))
     except SafetensorError as error:
         raise ValueError(f"{folder / TENSORS_NAME} is damaged ({error}): fetch or save it again") from error
     return fill(adapter, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
@@ -54,7 +54,7 @@ def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
 
 def read_config(folder: str | Path) -> AdapterConfig:
     """The config of a stored adapter. Raises `ValueError` for unknown, missing or wrong entries."""
-    path = _existing(Path(folder) / CONFIG_NAME)
+    path = existing(Path(folder) / CONFIG_NAME, _FOLDER)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -116,21 +116,3 @@ def _read_base(entry: Any, path: Path) -> BaseGeometry:
         raise ValueError(
             f"{path}: 'base' is no base geometry ({error}): fetch or save the adapter again"
         ) from error
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist: an adapter folder holds {CONFIG_NAME} and {TENSORS_NAME}")
-    return path
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and move into place, so that no reader ever sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)  # mkstemp's files are private
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)

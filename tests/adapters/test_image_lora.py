@@ -1,0 +1,218 @@
+"""Does a LoRA reach the image branch and nothing else, and do other tools read what is written?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from adapters import (
+    ImageLora,
+    Pair,
+    graft,
+    graft_lora,
+    grafted_loras,
+    joint_forward,
+    load_lora,
+    lora_weights,
+    merge_for_inference,
+    save_lora,
+    set_lora_weight,
+    ungraft,
+    ungraft_lora,
+    unmerge,
+)
+from tests.adapters.tiny import PAIR, batch, sdxl_like_unet, tiny_unet, trained, two_way
+
+
+def learnt(unet, rank: int = 3, seed: int = 5) -> ImageLora:
+    """A LoRA none of whose tensors is zero."""
+    lora = ImageLora.for_unet(unet, rank, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _, update in lora.items():
+        update.up.data.copy_(0.3 * torch.randn(update.up.shape, generator=generator))
+    return lora.requires_grad_(False)
+
+
+def alone(unet, **changes) -> torch.Tensor:
+    """One image branch of two samples, without any condition."""
+    with torch.no_grad():
+        return joint_forward(unet, *batch(2), pairs=[], num_branches=1, **changes)
+
+
+def both(unet, *, reads: float) -> torch.Tensor:
+    """(image, map)."""
+    pair = Pair(image=0, condition=1, adapter="depth", image_weight=1.0, condition_weight=reads)
+    with torch.no_grad():
+        return joint_forward(unet, *batch(2), pairs=[pair], num_branches=2)
+
+
+def test_it_is_the_sum_of_matrices_on_the_image_branch():
+    unet, lora = tiny_unet(), learnt(tiny_unet())
+    before = alone(unet)
+    graft_lora(unet, "ink", lora, weight=0.5)
+    found = alone(unet)
+    assert not torch.allclose(found, before, atol=1e-3)
+    changed = tiny_unet()
+    modules = dict(changed.named_modules())
+    for name, update in lora.items():
+        modules[name].weight.data.add_(0.5 * update.matrix())
+    torch.testing.assert_close(found, alone(changed), rtol=1e-5, atol=1e-6)
+    set_lora_weight(unet, "ink", 0.0)
+    assert torch.equal(alone(unet), before)
+
+
+def test_the_map_does_not_change_by_a_bit_while_it_does_not_read():
+    unet = tiny_unet()
+    graft(unet, {"depth": trained(unet)})
+    before = {reads: both(unet, reads=reads) for reads in (0.0, 1.0)}
+    graft_lora(unet, "ink", learnt(unet))
+    for reads, same in ((0.0, True), (1.0, False)):
+        image, drawn = both(unet, reads=reads)
+        assert not torch.equal(image, before[reads][0])
+        assert torch.equal(drawn, before[reads][1]) is same
+
+
+def test_a_fresh_one_changes_nothing_and_the_plain_forward_stays_the_bases():
+    unet = tiny_unet()
+    original = [block.processor for block in unet.modules() if hasattr(block, "processor")]
+    sample, timestep, text = batch(2)
+    plain, before = unet(sample, timestep, text).sample, alone(unet)
+    graft_lora(unet, "fresh", ImageLora.for_unet(unet, 4))
+    assert torch.equal(alone(unet), before)
+    graft_lora(unet, "ink", learnt(unet))
+    assert torch.equal(unet(sample, timestep, text).sample, plain)
+    graft(unet, {"depth": trained(unet)})
+    ungraft(unet)
+    assert not torch.equal(alone(unet), before)  # adapters go, LoRAs stay
+    ungraft_lora(unet)
+    assert torch.equal(alone(unet), before)
+    assert [block.processor for block in unet.modules() if hasattr(block, "processor")] == original
+
+
+@pytest.mark.parametrize("make", [tiny_unet, sdxl_like_unet])
+def test_merged_is_unmerged(make):
+    unet = make()
+    graft(unet, {"depth": trained(unet)})
+    graft_lora(unet, "ink", learnt(unet), weight=0.7)
+    graft_lora(unet, "wash", learnt(unet, rank=2, seed=6))
+    found = two_way(unet)
+    bare = two_way(unet, lora_branches=())
+    assert not torch.allclose(found, bare, atol=1e-3)
+    assert merge_for_inference(unet) > 0
+    torch.testing.assert_close(two_way(unet), found, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(two_way(unet, lora_branches=()), bare, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="call unmerge"):
+        set_lora_weight(unet, "ink", 0.1)
+    unmerge(unet)
+    assert torch.equal(two_way(unet), found)
+
+
+def test_loras_alone_can_be_merged():
+    unet = tiny_unet()
+    graft_lora(unet, "ink", learnt(unet))
+    found = alone(unet)
+    merge_for_inference(unet)
+    torch.testing.assert_close(alone(unet), found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_without_graph_breaks():
+    unet = tiny_unet()
+    graft(unet, {"depth": trained(unet)})
+    graft_lora(unet, "ink", learnt(unet), weight=0.7)
+    found = two_way(unet)
+    with torch.no_grad():
+        unet.compile_repeated_blocks(fullgraph=True, backend="eager")
+        torch.testing.assert_close(two_way(unet), found, rtol=1e-4, atol=1e-5)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_gives_the_same_lora_and_says_its_alpha(tmp_path):
+    unet, path = tiny_unet(), tmp_path / "ink.safetensors"
+    lora = learnt(unet)
+    save_lora(lora, path, metadata={"modelspec.author": "me"})
+    tensors = load_file(path)
+    assert all(name.startswith("lora_unet_") for name in tensors)
+    assert {float(t) for name, t in tensors.items() if name.endswith(".alpha")} == {3.0}
+    again = load_lora(path, unet)
+    for (name, update), (other, same) in zip(lora.items(), again.items(), strict=True):
+        assert name == other
+        assert torch.equal(update.down, same.down)
+        assert torch.equal(update.up, same.up)
+
+
+def test_alphas_of_other_writers_count(tmp_path):
+    unet = tiny_unet()
+    lora = learnt(unet)
+    layouts = {
+        "diffusers": ("unet.{}.lora.down.weight", "unet.{}.lora.up.weight"),
+        "peft": ("base_model.model.{}.lora_A.weight", "base_model.model.{}.lora_B.weight"),
+        "model": ("{}.lora_A.weight", "{}.lora_B.weight"),
+    }
+    for layout, (down, up) in layouts.items():
+        path = tmp_path / f"{layout}.safetensors"
+        tensors = {down.format(name): update.down.contiguous() for name, update in lora.items()}
+        tensors |= {up.format(name): update.up.contiguous() for name, update in lora.items()}
+        save_file(
+            tensors, path, metadata={"lora_adapter_metadata": json.dumps({"unet.lora_alpha": 6, "r": 3})}
+        )
+        for (_, update), (_, read) in zip(lora.items(), load_lora(path, unet).items(), strict=True):
+            torch.testing.assert_close(read.matrix(), 2 * update.matrix())
+
+
+def test_diffusers_draws_the_same_with_the_file(tmp_path):
+    pytest.importorskip("peft")
+    unet = tiny_unet()
+    save_lora(learnt(unet), tmp_path / "ink.safetensors")
+    graft_lora(unet, "ink", load_lora(tmp_path / "ink.safetensors", unet))
+    other = tiny_unet()
+    state, alphas = StableDiffusionPipeline.lora_state_dict(str(tmp_path / "ink.safetensors"))[:2]
+    StableDiffusionPipeline.load_lora_into_unet(state, alphas, other)
+    with torch.no_grad():
+        found = other(*batch(2)).sample
+    torch.testing.assert_close(found, alone(unet), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {k: v for k, v in t.items() if "lora_up" not in k}, "only one of its two matrices"),
+        (lambda t: {**t, "lora_te_x.lora_up.weight": torch.ones(1)}, "changes the text encoder, too"),
+        (lambda t: {**t, "lora_unet_conv_in.lora_up.weight": torch.ones(1)}, "changes other layers, too"),
+        (lambda t: {"weight": torch.ones(1)}, "holds no LoRA of this base's attentions"),
+        (
+            lambda t: {k: v[:, :1].contiguous() if "lora_down" in k else v for k, v in t.items()},
+            "another base",
+        ),
+    ],
+)
+def test_files_that_are_no_lora_of_this_base(change, message, tmp_path):
+    unet, path = tiny_unet(), tmp_path / "ink.safetensors"
+    save_lora(learnt(unet), path)
+    save_file(change(load_file(path)), path)
+    with pytest.raises(ValueError, match=message):
+        load_lora(path, unet)
+
+
+def test_names_weights_and_missing_files(tmp_path):
+    unet = tiny_unet()
+    graft_lora(unet, "ink", learnt(unet), weight=0.25)
+    assert lora_weights(unet) == {"ink": 0.25}
+    assert list(grafted_loras(unet)) == ["ink"]
+    with pytest.raises(ValueError, match="a LoRA 'ink' is already there"):
+        graft_lora(unet, "ink", learnt(unet))
+    with pytest.raises(ValueError, match="no LoRA 'wash' to take off; grafted: \\['ink'\\]"):
+        ungraft_lora(unet, "wash")
+    with pytest.raises(ValueError, match="was built for another base"):
+        graft_lora(sdxl_like_unet(), "ink", learnt(unet))
+    with pytest.raises(ValueError, match="does not exist: a LoRA is one .safetensors file"):
+        load_lora(tmp_path / "none.safetensors", unet)
+    graft(unet, {"depth": trained(unet)})
+    with pytest.raises(ValueError, match="is a condition in a pair: LoRAs are for image branches"):
+        joint_forward(unet, *batch(2), pairs=PAIR, num_branches=2, lora_branches=(1,))

@@ -65,13 +65,20 @@ class ImageUpdate:
 class ImageLora(nn.Module):
     """One LoRA for one base. Its parameters are exactly the trained tensors; alpha is the rank."""
 
-    def __init__(self, base: BaseGeometry, ranks: Mapping[str, int], device: torch.device | None = None):
-        """`ranks` names the matrices it updates: "<block path>.attn1.to_q" and so on.
+    def __init__(
+        self,
+        base: BaseGeometry,
+        ranks: Mapping[str, int],
+        device: torch.device | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ):
+        """`ranks` names the matrices it updates: "<block path>.attn1.to_q" and so on. `metadata` is what its
+        file says about it.
 
         Raises ValueError for a name that is no matrix of an attention of this base.
         """
         super().__init__()
-        self.base = base
+        self.base, self.metadata = base, dict(metadata or {})
         # Module names may not hold dots.
         self.parts = nn.ModuleDict()
         for name, rank in ranks.items():

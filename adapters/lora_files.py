@@ -38,8 +38,8 @@ _PREFIXES = ("", "unet.", "base_model.model.", "base_model.model.unet.")
 _OF_TEXT = ("lora_te", "text_encoder")
 
 
-def save_lora(lora: ImageLora, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a LoRA with kohya's names, alpha equal to the rank. The file appears whole or not at all."""
+def save_lora(lora: ImageLora, path: str | Path) -> None:
+    """Write a LoRA with its metadata and kohya's names, alpha equal to the rank; whole or not at all."""
     tensors: dict[str, Tensor] = {}
     for name, update in lora.items():
         key = _kohya(name)
@@ -48,12 +48,13 @@ def save_lora(lora: ImageLora, path: str | Path, *, metadata: Mapping[str, str] 
         tensors[f"{key}.alpha"] = torch.tensor(float(len(update.down)))
     ranks = {len(update.down) for _, update in lora.items()}
     about = {
+        **lora.metadata,
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(max(ranks)),
         "ss_network_alpha": str(float(max(ranks))),
-        **(metadata or {}),
     }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(path), lambda target: save_file(tensors, target, metadata=about))
 
 
@@ -67,13 +68,14 @@ def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = 
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            alphas = _stated_alphas(file.metadata() or {})
+            metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): fetch or save it again") from error
     base = geometry(unet)
     parts = _sorted_out(tensors, base, path)
     device = next(unet.parameters()).device
-    lora = ImageLora(base, {name: len(part["down"]) for name, part in parts.items()}, device)
+    ranks = {name: len(part["down"]) for name, part in parts.items()}
+    lora, alphas = ImageLora(base, ranks, device, metadata), _stated_alphas(metadata)
     with torch.no_grad():
         for name, update in lora.items():
             down, up = (_as_matrix(parts[name][side]) for side in ("down", "up"))

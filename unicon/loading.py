@@ -24,16 +24,24 @@ from transformers.image_processing_utils import BaseImageProcessor
 from adapters import (
     JointAdapter,
     graft,
+    graft_lora,
     grafted,
+    grafted_loras,
     load_adapter,
+    load_lora,
+    lora_weights,
     merge_for_inference,
     save_adapter,
+    save_lora,
+    set_lora_weight,
     ungraft,
+    ungraft_lora,
     unmerge,
 )
 from unicon.bases import check_base
 from unicon.latents import Autoencoder, downscale
-from unicon.sources import ADAPTERS_FOLDER, find_adapter, find_adapters, find_base
+from unicon.sources import ADAPTERS_FOLDER, STYLES_FOLDER, find_adapter, find_base, saved_with
+from unicon.styles import StyleCard
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -83,30 +91,39 @@ class AdaptedPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a base: "mini" (ships with the package), a diffusers folder, or a hub id.
 
-        Adapters saved with it (`adapters/NAME`) are loaded too. Keywords are those of
-        `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. A single-file checkpoint goes
-        through `UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(path))`.
+        Adapters and styles saved with it (`adapters/NAME`, `styles/NAME.safetensors`) are loaded too.
+        Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. A
+        single-file checkpoint goes through
+        `UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(path))`.
         """
         base = find_base(pretrained_model_name_or_path)
         pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
-        for name, folder in find_adapters(base, **hub).items():
+        saved = saved_with(base, **hub)
+        for name, folder in saved.adapters.items():
             pipe.load_adapter(folder, name)
+        for name, file in saved.styles.items():
+            pipe.load_style(file, name)
         return pipe
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Write the base in diffusers' layout and every loaded adapter below `adapters/`, as they are.
+        """Write the base in diffusers' layout, every loaded adapter below `adapters/` and every style below
+        `styles/`, as they are.
 
-        Raises ValueError if the folder holds an adapter that is not loaded: it would come back with the base.
+        Raises ValueError if the folder holds one that is not loaded: it would come back with the base.
         """
         folder = Path(save_directory)
-        if folder.is_dir() and (stale := sorted(set(find_adapters(str(folder))) - set(self.adapters))):
-            raise ValueError(
-                f"{folder / ADAPTERS_FOLDER} holds {', '.join(stale)}, not loaded here; remove it, or save "
-                "elsewhere"
-            )
+        if folder.is_dir():
+            there = saved_with(str(folder))
+            stale = sorted(there.adapters.keys() - self.adapters) + sorted(there.styles.keys() - self.styles)
+            if stale:
+                raise ValueError(
+                    f"{folder} holds {', '.join(stale)}, not loaded here; remove it, or save elsewhere"
+                )
         for name, adapter in self.adapters.items():
             save_adapter(adapter, folder / ADAPTERS_FOLDER / name)
+        for name, lora in grafted_loras(self.unet).items():
+            save_lora(lora, folder / STYLES_FOLDER / f"{name}.safetensors")
         super().save_pretrained(str(folder), **kwargs)
 
     @property
@@ -140,8 +157,38 @@ class AdaptedPipeline(DiffusionPipeline):
         """Take one adapter (or all) out again; the UNet is bitwise what it was."""
         ungraft(self.unet, *([] if name is None else [name]))
 
+    @property
+    def styles(self) -> dict[str, StyleCard]:
+        """What the loaded styles say about themselves, by name: phrase, author, licence, allowed use."""
+        return {n: StyleCard.from_metadata(lora.metadata) for n, lora in grafted_loras(self.unet).items()}
+
+    def load_style(self, file: str | Path, name: str | None = None, *, weight: float = 1.0) -> None:
+        """Load a style, a LoRA file, for the image alone; several add up, each `weight` times.
+
+        `name` is the file's stem by default. Its phrase follows the image's prompt in every call. Raises
+        ValueError for a file that is no LoRA of this base's attentions.
+        """
+        self._check_not_offloaded()
+        path = Path(file)
+        name = path.stem.replace(".", "_") if name is None else name
+        lora = load_lora(path, self.unet, dtype=self.unet.dtype).requires_grad_(False)
+        graft_lora(self.unet, name, lora, weight)
+
+    def set_style(self, name: str, weight: float) -> None:
+        """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""
+        set_lora_weight(self.unet, name, weight)
+
+    def unload_style(self, name: str | None = None) -> None:
+        """Take one style (or all) out again."""
+        ungraft_lora(self.unet, *([] if name is None else [name]))
+
+    def credits(self) -> list[str]:
+        """Whose styles pictures are made with now: a line each, with author, licence and allowed use."""
+        weights = lora_weights(self.unet)
+        return [card.credit(name) for name, card in self.styles.items() if weights[name] != 0]
+
     def merge_for_inference(self) -> int:
-        """Fold every adapter's low-rank updates into weights of its own; returns the bytes this adds."""
+        """Fold adapters' and styles' low-rank updates into weights of their own; returns the bytes added."""
         return merge_for_inference(self.unet)
 
     def unmerge(self) -> None:
@@ -149,15 +196,19 @@ class AdaptedPipeline(DiffusionPipeline):
         unmerge(self.unet)
 
     def enable_sequential_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
-        """As in diffusers. Adapters are no part of the UNet's state dict, so each is offloaded by itself."""
+        """As in diffusers. Adapters and styles are no part of the UNet's state dict: offloaded one by one."""
         from accelerate import cpu_offload
 
-        loaded = self.adapters
+        loaded, loras, weights = self.adapters, grafted_loras(self.unet), lora_weights(self.unet)
         self.unload_adapter()
+        self.unload_style()
         super().enable_sequential_cpu_offload(gpu_id, device)
         for name, adapter in loaded.items():
             cpu_offload(adapter, self._offload_device)
             graft(self.unet, {name: adapter})
+        for name, lora in loras.items():
+            cpu_offload(lora, self._offload_device)
+            graft_lora(self.unet, name, lora, weights[name])
 
     @classmethod
     def call_parameters(cls) -> frozenset[str]:

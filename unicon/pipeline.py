@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapters import Pair, joint_forward
+from adapters import Pair, joint_forward, lora_weights
 from unicon import latents as autoencoder
 from unicon.bases import base_size
+from unicon.branch import IMAGE
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
 from unicon.call.network import BranchNetwork, HeldClean, branch_network
@@ -246,9 +247,15 @@ class UniConPipeline(AdaptedPipeline):
             tokenizer=self.tokenizer,
             text_encoder=self.text_encoder,
             device=self._execution_device,
+            phrases=[] if request.plans[IMAGE].is_given_clean else self._phrases(),
         )
         prediction = Schedule.from_scheduler(self.scheduler).prediction
         return branch_network(self.unet, prediction, request, configs, prompts, held_clean)
+
+    def _phrases(self) -> list[str]:
+        """Of the styles that pictures get."""
+        weights = lora_weights(self.unet)
+        return [card.phrase for name, card in self.styles.items() if weights[name] != 0 and card.phrase]
 
     def _encode(self, pictures: Tensor, given: Given) -> Tensor:
         return autoencoder.encode(self.vae, given.frame.enter(pictures.to(self._execution_device)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS_FOLDER = "adapters"
-"""Where a saved pipeline keeps its adapters, one folder each, by name."""
+ADAPTERS_FOLDER, STYLES_FOLDER = "adapters", "styles"
+"""Where a saved pipeline keeps its adapters, one folder each, and its styles, one file each, by name."""
 
 MINI = "mini"
 
@@ -26,26 +27,38 @@ def find_base(source: str | Path) -> str:
     return str(source)
 
 
-def find_adapters(
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was saved with a base, by name."""
+
+    adapters: dict[str, Path]
+    """Folders."""
+    styles: dict[str, Path]
+    """Files."""
+
+
+def saved_with(
     base: str,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | None = None,
     local_files_only: bool = False,
-) -> dict[str, Path]:
-    """Adapters saved with a base, by name; from the hub, they are downloaded."""
+) -> Saved:
+    """Adapters and styles saved with a base; from the hub, they are downloaded."""
     folder = Path(base)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
         folder = Path(
             snapshot_download(
-                base, allow_patterns=f"{ADAPTERS_FOLDER}/*", revision=revision, token=token,
-                cache_dir=cache_dir, local_files_only=local_files_only,
+                base, allow_patterns=[f"{ADAPTERS_FOLDER}/*", f"{STYLES_FOLDER}/*"], revision=revision,
+                token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             )
         )  # fmt: skip
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))}
+    configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
+    files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
+    return Saved({path.parent.name: path.parent for path in configs}, {path.stem: path for path in files})
 
 
 def find_adapter(source: str | Path) -> Path:

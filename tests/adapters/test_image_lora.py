@@ -136,11 +136,13 @@ def test_compiled_without_graph_breaks():
 def test_a_file_gives_the_same_lora_and_says_its_alpha(tmp_path):
     unet, path = tiny_unet(), tmp_path / "ink.safetensors"
     lora = learnt(unet)
-    save_lora(lora, path, metadata={"modelspec.author": "me"})
+    lora.metadata = {"modelspec.author": "me"}
+    save_lora(lora, path)
     tensors = load_file(path)
     assert all(name.startswith("lora_unet_") for name in tensors)
     assert {float(t) for name, t in tensors.items() if name.endswith(".alpha")} == {3.0}
     again = load_lora(path, unet)
+    assert again.metadata["modelspec.author"] == "me"
     for (name, update), (other, same) in zip(lora.items(), again.items(), strict=True):
         assert name == other
         assert torch.equal(update.down, same.down)

@@ -46,7 +46,7 @@ def test_round_trip_with_adapters_under_their_names(pipe, folder, depth):
 
 def test_a_stale_adapter_is_not_saved_over(pipe, folder):
     with pytest.raises(
-        ValueError, match="adapters holds depth_two, not loaded here; remove it, or save elsewhere"
+        ValueError, match="base holds depth_two, not loaded here; remove it, or save elsewhere"
     ):
         pipe.save_pretrained(folder)
 
@@ -128,7 +128,7 @@ def test_where_bases_and_adapters_are_looked_for(pipe, tmp_path, monkeypatch):
         pipe.load_adapter("nowhere")
     with pytest.raises(ValueError, match=r"config.json does not exist: an adapter folder holds"):
         pipe.load_adapter(tmp_path)
-    asked = []
+    asked, both = [], ["adapters/*", "styles/*"]
 
     def download(repository, **options):
         asked.append((repository, options["allow_patterns"]))
@@ -138,8 +138,8 @@ def test_where_bases_and_adapters_are_looked_for(pipe, tmp_path, monkeypatch):
     save_adapter(trained(pipe.unet, config()), tmp_path / "adapters" / "depth")
     assert unicon.sources.find_adapter("owner/name/adapters/depth") == tmp_path / "adapters" / "depth"
     assert unicon.sources.find_adapter("owner/name") == tmp_path
-    assert set(unicon.sources.find_adapters("owner/name")) == {"depth"}
-    assert asked == [("owner/name", "adapters/depth/*"), ("owner/name", None), ("owner/name", "adapters/*")]
+    assert set(unicon.sources.saved_with("owner/name").adapters) == {"depth"}
+    assert asked == [("owner/name", "adapters/depth/*"), ("owner/name", None), ("owner/name", both)]
 
 
 def test_mini_is_the_packaged_folder(folder, monkeypatch):

@@ -56,6 +56,7 @@ class BranchNetwork:
             num_branches=len(x),
             num_guidance=len(variants),
             cache=self._cache(x, levels, cached, variants),
+            lora_branches=() if 0 in clean else (0,),  # styles are for an image that is being drawn
         ).unflatten(0, (len(variants), len(running), -1))
         answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
         estimates = x.expand(len(variants), *x.shape).clone()

@@ -13,6 +13,7 @@ from torch import Tensor
 from unicon.branch import IMAGE
 from unicon.call.batch import Batch
 from unicon.call.request import Request
+from unicon.styles import with_phrases
 
 logger = logging.get_logger(__name__)
 
@@ -66,13 +67,14 @@ def branch_embeddings(
     tokenizer: Any,
     text_encoder: Any,
     device: torch.device,
+    phrases: Sequence[str] = (),
 ) -> Tensor:
     """Text embeddings (2, branch, sample, tokens, width), unprompted first.
 
-    Where a branch is unguided, its unprompted half has its prompt: the image's unprompted half reads it as
-    it is.
+    `phrases` of styles follow the image's prompt. Where a branch is unguided, its unprompted half has its
+    prompt: the image's unprompted half reads it as it is.
     """
-    texts = [batch.texts(words) for words in _words(request, triggers)]
+    texts = [batch.texts(words) for words in _words(request, triggers, phrases)]
     rows = encode_prompts(tokenizer, text_encoder, texts, device)
     rows = rows.unflatten(0, (len(request.branches), 2, batch.num_samples)).transpose(0, 1).contiguous()
     embeddings.check(*rows.shape[-2:])
@@ -105,14 +107,16 @@ def encode_prompts(
     return states[torch.tensor([unique[text] for text in flat], device=states.device)]
 
 
-def _words(request: Request, triggers: Mapping[str, str]) -> list[Words]:
-    """The negative prompt and the prompt of every branch, those of conditions with their trigger words."""
+def _words(request: Request, triggers: Mapping[str, str], phrases: Sequence[str]) -> list[Words]:
+    """The negative prompt and the prompt of every branch: the image's with the phrases of styles behind it,
+    those of conditions with their trigger words in front."""
     words: list[Words] = []
     for name, branch in request.branches.items():
         prompt = request.branches[IMAGE].prompt if branch.prompt is None else branch.prompt
-        for own in (branch.negative_prompt, prompt):
-            # A condition's empty prompt keeps its trigger: it says which kind of map it is.
-            words.append(own if name == IMAGE else _after(triggers[name], own))
+        if name == IMAGE:
+            words += [branch.negative_prompt, with_phrases(prompt, phrases)]
+        else:  # an empty prompt keeps its trigger: it says which kind of map it is
+            words += [_after(triggers[name], own) for own in (branch.negative_prompt, prompt)]
     return words
 
 

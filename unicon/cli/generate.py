@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import slug, write_picture
 from unicon.cli.given import GivenMap, add_map_options, fit, fraction, read_map
-from unicon.cli.models import add_run_options, generators, load_pipeline, output_of, own_size_px, positive
+from unicon.cli.models import (
+    add_run_options,
+    add_style_option,
+    generators,
+    load_pipeline,
+    output_of,
+    own_size_px,
+    positive,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_text_options(parser)
     add_size_options(parser)
+    add_style_option(parser)
     add_run_options(parser, out="out/generate")
 
 

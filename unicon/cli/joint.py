@@ -10,6 +10,7 @@ from unicon.cli.files import slug, write_picture
 from unicon.cli.generate import add_text_options, chunks, guidance_scale
 from unicon.cli.models import (
     add_run_options,
+    add_style_option,
     condition_names,
     generators,
     load_pipeline,
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_text_options(parser)
     parser.add_argument("--height", type=positive, metavar="PX", help="default: the base's own")
     parser.add_argument("--width", type=positive, metavar="PX", help="default: the base's own")
+    add_style_option(parser)
     add_run_options(parser, out="out/joint")
 
 

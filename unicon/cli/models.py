@@ -31,6 +31,14 @@ def add_run_options(parser: argparse.ArgumentParser, *, out: str, steps: int = 2
     )  # fmt: skip
 
 
+def add_style_option(parser: argparse.ArgumentParser) -> None:
+    """`--style`, for commands that draw images."""
+    parser.add_argument(
+        "--style", action="append", default=[], metavar="FILE[,weight=N]",
+        help="draw in a style (a LoRA file), all of it or N times; may be repeated",
+    )  # fmt: skip
+
+
 def positive(text: str) -> int:
     """A whole number from 1 of the command line."""
     if not text.isdecimal() or int(text) < 1:
@@ -47,7 +55,8 @@ def condition_names(values: Sequence[str]) -> list[str]:
 
 
 def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> UniConPipeline:
-    """The base of `--base` with its adapters and those of `--adapter`, on the device, in the number format.
+    """The base of `--base` with its adapters, those of `--adapter` and the styles of `--style`, on the device,
+    in the number format.
 
     Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`.
     """
@@ -57,7 +66,26 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
         name, equals, folder = text.rpartition("=")
         pipe.load_adapter(folder, name if equals else None)
     check_loaded(pipe, needs, base=args.base)
+    for text in getattr(args, "style", ()):
+        file, weight = _styled(text)
+        pipe.load_style(file, weight=weight)
+    for line in pipe.credits():
+        print(f"style: {line}")
     return pipe.to(device)
+
+
+def _styled(text: str) -> tuple[str, float]:
+    """File and weight of a `--style`."""
+    file, comma, option = text.rpartition(",")
+    if not comma:
+        return text, 1.0
+    key, _, value = option.partition("=")
+    try:
+        if key != "weight":
+            raise ValueError
+        return file, float(value)
+    except ValueError:
+        raise ValueError(f"--style {text}: expected FILE, or FILE,weight=N with a number N") from None
 
 
 def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:

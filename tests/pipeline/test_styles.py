@@ -1,0 +1,102 @@
+"""Does a style change the image and nothing else, bring its words, and keep its credits?"""
+
+from __future__ import annotations
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+
+from adapters import ImageLora, save_lora
+from tests.pipeline.conftest import call
+from tests.tiny_base import tiny_pipeline
+from unicon import UniConPipeline
+from unicon.styles import StyleCard, with_phrases
+
+CARD = StyleCard(title="Ink", phrase="in ink", author="Ada", licence="CC-BY-4.0", allowed_use="anything")
+
+
+@pytest.fixture
+def own(tmp_path) -> UniConPipeline:
+    return tiny_pipeline(tmp_path / "words")
+
+
+def style(pipe: UniConPipeline, path, card: StyleCard = CARD, seed: int = 0):
+    """A style file whose LoRA changes something."""
+    lora = ImageLora.for_unet(pipe.unet, 2, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _, update in lora.items():
+        update.up.data.copy_(torch.randn(update.up.shape, generator=generator))
+    lora.metadata = card.metadata()
+    save_lora(lora, path)
+    return path
+
+
+def test_images_change_and_estimates_do_not(own, tmp_path, photo, depth):
+    drawn, read = call(own, "a dog", depth=depth), call(own, image=photo, outputs=["depth"])
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    assert not np.array_equal(call(own, "a dog", depth=depth).images, drawn.images)
+    assert np.array_equal(call(own, image=photo, outputs=["depth"]).maps["depth"], read.maps["depth"])
+    own.set_style("ink", 0)
+    assert np.array_equal(call(own, "a dog", depth=depth).images, drawn.images)
+    own.unload_style()
+    assert own.styles == {}
+    assert np.array_equal(call(own, "a dog", depth=depth).images, drawn.images)
+
+
+def test_its_phrase_follows_the_images_prompt_alone(own, tmp_path):
+    def joint(prompt, map_prompt):
+        from unicon import Branch
+
+        out = call(own, prompt, conditions={"depth": Branch(prompt=map_prompt)}, outputs=["image", "depth"])
+        return out.images, out.maps["depth"]
+
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    found = joint("a dog", "a dog")
+    same = joint("a dog, in ink", "a dog")  # said already: not twice
+    assert all(np.array_equal(a, b) for a, b in zip(found, same, strict=True))
+    other = joint("a dog", "a dog, in ink")
+    assert not np.array_equal(found[1], other[1])
+    assert with_phrases(None, ["in ink"]) == "in ink"
+    assert with_phrases(["a", "b, in ink"], ["in ink", "on paper"]) == [
+        "a, in ink, on paper",
+        "b, in ink, on paper",
+    ]
+    assert with_phrases(None, []) is None
+
+
+def test_styles_stack_and_keep_their_credits(own, tmp_path):
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    own.load_style(style(own, tmp_path / "wash.v2.safetensors", StyleCard(), seed=1), weight=0.5)
+    assert own.credits() == [
+        "Ink (author: Ada; licence: CC-BY-4.0; allowed use: anything)",
+        "wash_v2 (says nothing about itself)",
+    ]
+    own.set_style("wash_v2", 0)
+    assert len(own.credits()) == 1
+    assert own.styles["ink"] == CARD
+
+
+def test_styles_are_saved_with_the_pipeline_and_come_back(own, tmp_path, depth):
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    before = call(own, "a dog", depth=depth).images
+    own.save_pretrained(tmp_path / "saved")
+    again = UniConPipeline.from_pretrained(tmp_path / "saved")
+    again.set_progress_bar_config(disable=True)
+    assert again.styles == {"ink": CARD}
+    assert np.array_equal(call(again, "a dog", depth=depth).images, before)
+    own.unload_style("ink")
+    with pytest.raises(ValueError, match="holds ink, not loaded here"):
+        own.save_pretrained(tmp_path / "saved")
+
+
+def test_merged_and_offloaded_styles_draw_the_same(own, tmp_path, depth, monkeypatch):
+    own.load_style(style(own, tmp_path / "ink.safetensors"), weight=0.5)
+    before = call(own, "a dog", depth=depth).images
+    own.merge_for_inference()
+    np.testing.assert_allclose(call(own, "a dog", depth=depth).images, before, atol=1e-4)
+    own.unmerge()
+    offload, plain = accelerate.cpu_offload, torch.device("cpu")  # diffusers' "cpu:0" is another to torch
+    monkeypatch.setattr("accelerate.cpu_offload", lambda m, device, **options: offload(m, plain, **options))
+    own.enable_sequential_cpu_offload(device="cpu")
+    np.testing.assert_allclose(call(own, "a dog", depth=depth).images, before, atol=1e-5)

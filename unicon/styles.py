@@ -1,0 +1,66 @@
+"""What is a style that people can share?
+
+One LoRA file for the image branch. Its header says in ModelSpec's fields, which other tools show, what it is,
+who made it, under which licence it may be used and for what, and the words that call it. They stay with it
+wherever it goes, and a picture made under several styles has the credits of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+_FIELDS = {
+    "title": "modelspec.title",
+    "phrase": "modelspec.trigger_phrase",
+    "author": "modelspec.author",
+    "licence": "modelspec.license",
+    "allowed_use": "modelspec.usage_hint",
+    "description": "modelspec.description",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StyleCard:
+    """What a style's file says about it. Empty where it says nothing."""
+
+    title: str = ""
+    phrase: str = ""
+    """Words that follow the image's prompt, "in the style of a woodcut"."""
+    author: str = ""
+    licence: str = ""
+    """Of the file and of the pictures it was learnt from, such as "CC-BY-4.0"."""
+    allowed_use: str = ""
+    description: str = ""
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> StyleCard:
+        return cls(**{name: metadata.get(key, "") for name, key in _FIELDS.items()})
+
+    def metadata(self) -> dict[str, str]:
+        """As the header of a file holds it."""
+        stated = {key: getattr(self, name) for name, key in _FIELDS.items()}
+        return {"modelspec.sai_model_spec": "1.0.1", **{key: text for key, text in stated.items() if text}}
+
+    def credit(self, name: str) -> str:
+        """One line for people."""
+        stated = [
+            f"{f.name.replace('_', ' ')}: {text}" for f in fields(self)[2:] if (text := getattr(self, f.name))
+        ]
+        return f"{self.title or name}" + (
+            f" ({'; '.join(stated)})" if stated else " (says nothing about itself)"
+        )
+
+
+def with_phrases(prompt: str | Sequence[str] | None, phrases: Sequence[str]) -> str | list[str] | None:
+    """An image's prompt, or each of several, with the styles' phrases behind it that it does not have yet."""
+    if not phrases:
+        return prompt if prompt is None or isinstance(prompt, str) else list(prompt)
+    if prompt is not None and not isinstance(prompt, str):
+        return [_with_phrases(each, phrases) for each in prompt]
+    return _with_phrases(prompt or "", phrases)
+
+
+def _with_phrases(prompt: str, phrases: Sequence[str]) -> str:
+    missing = [phrase for phrase in phrases if phrase and phrase not in prompt]
+    return ", ".join([prompt, *missing] if prompt else missing)

@@ -55,7 +55,7 @@ def condition_names(values: Sequence[str]) -> list[str]:
 
 
 def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> UniConPipeline:
-    """The base of `--base` with its adapters, those of `--adapter` and the styles of `--style`, on the device,
+    """The base of `--base`, its adapters, those of `--adapter` and the styles of `--style`, on the device,
     in the number format.
 
     Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`.

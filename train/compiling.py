@@ -13,12 +13,12 @@ _MOST_SHAPES = 64
 """Compiled versions of one kind of block: one for every width and picture size. torch gives up at 8."""
 
 
-def compile_blocks(model: nn.Module) -> int:
+def compile_blocks(model: nn.Module, backend: str = "inductor") -> int:
     """Compile every block of `model` in place; names of parameters stay. Returns how many there are."""
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
     blocks = [module for module in model.modules() if type(module).__name__ in BLOCKS]
     for block in blocks:
-        block.compile()
+        block.compile(backend=backend)
     return len(blocks)

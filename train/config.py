@@ -16,6 +16,8 @@ from typing import Any
 
 from train.names import closest
 
+OPTIMIZERS = ("adamw", "muon", "adamw8bit", "prodigy")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopConfig:
@@ -28,7 +30,8 @@ class LoopConfig:
     micro_batch: int = 0
     """Items per forward pass of one process; 0: the process's whole share at once."""
     optimizer: str = "adamw"
-    """adamw, or muon: Muon on matrices and AdamW on the rest, for networks that start from random weights."""
+    """adamw; muon: Muon on matrices and AdamW on the rest, for networks that start from random weights;
+    adamw8bit (bitsandbytes); or prodigy (prodigyopt), which finds its own rate: learning_rate 1."""
     learning_rate: float = 1e-4
     matrix_learning_rate: float = 0.02
     """Muon's; `learning_rate` is AdamW's."""
@@ -44,6 +47,8 @@ class LoopConfig:
     seed: int = 0
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where a short probe finds it faster than float32."""
+    gradient_checkpointing: bool = False
+    """Compute the network's blocks again in the backward pass: slower, in much less memory."""
     compile: bool = False
     """Compile the network's repeated blocks (`torch.compile`): minutes at the start, then faster steps."""
     checkpoint_every: int = 500
@@ -65,8 +70,8 @@ class LoopConfig:
         for name in ("learning_rate", "matrix_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        if self.optimizer not in ("adamw", "muon"):
-            raise ValueError(f"optimizer is {self.optimizer!r}; choose adamw or muon")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {self.optimizer!r}; {closest(self.optimizer, OPTIMIZERS)}")
         if self.optimizer == "muon" and self.mixed_precision == "fp16":
             raise ValueError(
                 "mixed_precision is fp16 with optimizer muon: "

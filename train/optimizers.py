@@ -1,12 +1,15 @@
 """Which optimizer steps which parameter?
 
-`adamw` steps all of them. `muon` (Jordan et al. 2024) orthogonalises the steps of the matrices, and AdamW
-steps the rest: convolutions, norms, biases. What it was worth on the mini UNet is in `docs/log.md`.
+`adamw`, `adamw8bit` and `prodigy` step all of them. `muon` (Jordan et al. 2024) orthogonalises the steps of
+the matrices, and AdamW steps the rest: convolutions, norms, biases. What it was worth on the mini UNet is in
+`docs/log.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ _SMALLEST_SIDE = 16
 def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[torch.optim.Optimizer]:
     """The optimizers of one run, each with its full learning rate as `initial_lr` of its groups.
 
-    Raises ValueError where `muon` is asked of a torch without it.
+    Raises ValueError where one is asked for that is not installed.
     """
     matrices = [p for p in trained.values() if loop.optimizer == "muon" and _is_matrix(p)]
     mine = {id(p) for p in matrices}
@@ -34,15 +37,34 @@ def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[tor
             )
         optimizers.append(torch.optim.Muon(matrices, lr=loop.matrix_learning_rate, weight_decay=0.0))
     if rest:
-        optimizers.append(
-            torch.optim.AdamW(
-                rest, lr=loop.learning_rate, betas=loop.betas, weight_decay=loop.weight_decay, fused=True
-            )
-        )
+        optimizers.append(_of_all(rest, loop))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def _of_all(parameters: list[Tensor], loop: LoopConfig) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {
+        "lr": loop.learning_rate,
+        "betas": loop.betas,
+        "weight_decay": loop.weight_decay,
+    }
+    if loop.optimizer == "adamw8bit":
+        return _installed("bitsandbytes", loop.optimizer).optim.AdamW8bit(parameters, **settings)
+    if loop.optimizer == "prodigy":
+        return _installed("prodigyopt", loop.optimizer).Prodigy(parameters, **settings)
+    return torch.optim.AdamW(parameters, **settings, fused=True)
+
+
+def _installed(package: str, optimizer: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"--optimizer {optimizer} needs {package}, which is not installed here ({error}): "
+            f"pip install {package}, or choose --optimizer adamw"
+        ) from error
 
 
 def set_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:

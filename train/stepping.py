@@ -39,6 +39,8 @@ class Stepper:
             mixed_precision=_precision(loop), log_with=list(log_with) or None, project_dir=folder
         )
         self.share = _share_per_process(loop, self.accelerator.num_processes)
+        if loop.gradient_checkpointing:
+            _checkpoint(objective)
         if loop.compile:
             compile_blocks(objective)
         self.trained = objective.trained()
@@ -69,6 +71,17 @@ class Stepper:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return {**sums, "grad_norm": torch.as_tensor(norm)}
+
+
+def _checkpoint(objective: Objective) -> None:
+    """Raises ValueError where no network of the objective can."""
+    able = [m for m in objective.children() if getattr(m, "_supports_gradient_checkpointing", False)]
+    if not able:
+        raise ValueError(
+            f"--gradient_checkpointing true, but no network of a {type(objective).__name__} can; leave it out"
+        )
+    for network in able:
+        network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]
 
 
 def _share_per_process(loop: LoopConfig, num_processes: int) -> int:

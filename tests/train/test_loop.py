@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,28 @@ def test_a_torch_without_muon_says_what_to_do(monkeypatch):
         make_optimizers(Wide(LineConfig()).trained(), config(optimizer="muon").loop)
 
 
+def test_prodigy_resumes_bitwise(tmp_path):
+    pytest.importorskip("prodigyopt")
+    run = config(optimizer="prodigy", learning_rate=1.0)
+    straight = train(tmp_path / "straight", run)
+    for _ in range(12):
+        train(tmp_path / "paused", run, seconds=0.0)
+    paused = train(tmp_path / "paused", run)
+    assert all(torch.equal(straight[k], paused[k]) for k in straight)
+
+
+@pytest.mark.parametrize(("optimizer", "package"), [("adamw8bit", "bitsandbytes"), ("prodigy", "prodigyopt")])
+def test_optimizers_that_are_not_installed_say_what_to_do(optimizer, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=f"pip install {package}, or choose --optimizer adamw"):
+        make_optimizers(Line(LineConfig()).trained(), config(optimizer=optimizer).loop)
+
+
+def test_objectives_without_a_network_have_nothing_to_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="no network of a Line can; leave it out"):
+        train(tmp_path, config(gradient_checkpointing=True))
+
+
 def test_a_lost_newest_checkpoint_does_not_change_the_run(tmp_path):
     straight = train(tmp_path / "straight")
     train(tmp_path / "cut", config(keep_checkpoints=3))
@@ -230,7 +253,7 @@ def test_overrides_reach_both_sections():
         ({"stepz": "3"}, "did you mean --steps"),
         ({"steps": "many"}, "--steps got 'many'; expected int"),
         ({"optimizer": "muon", "mixed_precision": "fp16"}, "unscaled twice; choose bf16 or no"),
-        ({"optimizer": "sgd"}, "optimizer is 'sgd'; choose adamw or muon"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; known: adamw, muon, adamw8bit, prodigy"),
         ({"steps": "0"}, "steps is 0; it must be at least 1"),
         ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),
         ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),

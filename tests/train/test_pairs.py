@@ -10,9 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.tiny_base import SIDE_PX, save_tiny_base
 from train.command import main
+from train.compiling import compile_blocks
 from train.objectives.pairs import PairsConfig
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
 from unicon import UniConPipeline
@@ -306,3 +308,29 @@ def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
     assert [e.value for e in seen.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
     assert run(data, base, tmp_path / "other", "--trackers", "tensorbord") == 2
     assert "--trackers tensorbord: not installed here" in capsys.readouterr().err
+
+
+def test_recomputed_blocks_learn_the_same(data, base, tmp_path):
+    plain, other = (tmp_path / name for name in ("plain", "other"))
+    fast = ["--learning_rate", "0.1", "--warmup_steps", "1"]
+    assert run(data, base, plain, *fast) == 0
+    assert run(data, base, other, *fast, "--gradient_checkpointing", "true") == 0
+    one, two = (load_file(out / "adapter/export/adapter.safetensors") for out in (plain, other))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_learn_the_same(data, base, tmp_path):
+    import torch._dynamo
+
+    plain, other = (settings(data, base).build(tmp_path / name) for name in ("plain", "other"))
+    torch._dynamo.reset()
+    assert compile_blocks(other, backend="eager") > 0
+    items = torch.tensor([0, 1])
+    draws = plain.draw(torch.Generator().manual_seed(0), items)
+    for objective in (plain, other):
+        objective(items, draws)[0].sum().backward()
+    torch._dynamo.reset()
+    for (name, one), two in zip(plain.trained().items(), other.trained().values(), strict=True):
+        torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)

@@ -7,6 +7,7 @@ micro-batch. So resuming, accumulating or changing the number of processes canno
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ def seed_of(*parts: int | str) -> int:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """The generator of everything random in one step (levels, noise, dropout, augmentation)."""
     return torch.Generator().manual_seed(seed_of(seed, "step", step))
+
+
+def which(shares: Sequence[float], uniform: torch.Tensor) -> torch.Tensor:
+    """Numbers in [0, 1) as indices of shares that sum to 1, int64 on the CPU."""
+    bounds = torch.tensor(shares, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(bounds, uniform.cpu().double(), right=True).clamp(max=len(shares) - 1)
 
 
 class DataOrder:

@@ -25,6 +25,7 @@ from torch import nn
 
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective
+from train.randomness import which
 from train.shards import open_shards
 from unicon.sampling.levels import Schedule, add_noise, network_target
 
@@ -168,8 +169,7 @@ class BaseUnetObjective(Objective):
 
     def _kinds(self, draws: Draws) -> np.ndarray:
         """Which of `KINDS` each example is, (n,)."""
-        bounds = np.cumsum(self.config.shares)
-        return np.minimum(np.searchsorted(bounds, draws["kind"].cpu().numpy(), side="right"), len(KINDS) - 1)
+        return which(self.config.shares, draws["kind"]).numpy()
 
     def _maps(self, items: np.ndarray, kinds: np.ndarray) -> torch.Tensor:
         """The maps of the scenes' pictures (n, C * maps, h, w); zero for other kinds."""

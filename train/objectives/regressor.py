@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective
-from train.objectives.base_unet import new_unet
+from train.objectives.base_unet import MAPS, new_unet
 from train.shards import open_shards
-
-MAPS = ("depth", "edge", "pose")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +39,6 @@ class RegressorObjective(Objective):
 
     def __init__(self, config: RegressorConfig, folder: Path):
         super().__init__()
-        import numpy as np
-
         self.scenes = open_shards(folder / config.latents, config.num_scenes)
         empty = torch.from_numpy(np.load(folder / config.latents / "empty_text.npy")).float()
         self.register_buffer(

@@ -23,6 +23,7 @@ from diffusers.models.autoencoders.autoencoder_dc import DCDownBlock2d, DCUpBloc
 from torch import Tensor, nn
 
 from train.objectives.base import Draws, Objective
+from train.randomness import which
 from train.shards import open_shards
 
 
@@ -118,8 +119,7 @@ class VaeObjective(Objective):
 
     def _kinds(self, draws: Draws) -> Tensor:
         """Which of `KINDS` each picture is, (n,)."""
-        bounds = torch.tensor(list(_SHARES.values())).cumsum(0)
-        return torch.searchsorted(bounds, draws["kind"].cpu(), right=True).clamp(max=len(KINDS) - 1)
+        return which(list(_SHARES.values()), draws["kind"])
 
     def _pictures(self, items: Tensor, draws: Draws) -> Tensor:
         rows = [

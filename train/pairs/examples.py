@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from adapters.files import write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.pairs.cache import PairCache
@@ -160,14 +161,19 @@ class PairReader:
 
 
 def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path: Path) -> None:
-    """Name what was skipped on the screen and in `path`; ValueError where it is more than `bad_share`."""
+    """Name what was skipped on the screen and in `path`, which says nothing of earlier runs.
+
+    Raises ValueError where it is more than `bad_share` of the pairs, or all.
+    """
     if not skipped:
+        path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps({"key": s.key, "reason": s.reason}) + "\n" for s in skipped))
+    text = "".join(json.dumps({"key": s.key, "reason": s.reason}) + "\n" for s in skipped)
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
     shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
     text = f"{len(skipped)} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
-    if len(skipped) > bad_share * num:
+    if len(skipped) > bad_share * num or len(skipped) == num:
         raise ValueError(
             f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
             "every problem), or raise --bad_share"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,16 +42,28 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All entries of a source in a fixed order, and the conditions that occur in it."""
+    """All entries of a source in a fixed order, and the conditions that occur in it.
 
-    entries: Sequence[Entry]
+    An entry is made when it is asked for: a source may be larger than memory.
+    """
+
+    num: int
+    entry: Callable[[int], Entry]
+    """The entry of a number below `num`."""
     conditions: tuple[str, ...]
 
+    @classmethod
+    def of(cls, entries: Sequence[Entry], conditions: Iterable[str]) -> Pairs:
+        """Entries that are all there."""
+        return cls(len(entries), entries.__getitem__, tuple(conditions))
+
     def __len__(self) -> int:
-        return len(self.entries)
+        return self.num
 
     def __getitem__(self, index: int) -> Entry:
-        return self.entries[index]
+        if not 0 <= index < self.num:
+            raise IndexError(f"there is no pair {index}, only 0 to {self.num - 1}")
+        return self.entry(index)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
+        return map(self.entry, range(self.num))

@@ -42,7 +42,7 @@ def from_folders(root: Path) -> Pairs:
         )
         for stem in stems
     ]
-    return Pairs(entries, tuple(maps))
+    return Pairs.of(entries, maps)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -99,7 +99,7 @@ def from_jsonl(path: Path) -> Pairs:
                 captions=names.as_captions(texts[0] if texts else None, place),
             )
         )
-    return Pairs(entries, tuple(conditions))
+    return Pairs.of(entries, conditions)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ Which form it is, is seen from what is there; nothing is decoded here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from unicon.data.pairs.entries import Pairs
@@ -40,7 +41,7 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
             f"{source}: there is no {missing[0]!r}; found {', '.join(pairs.conditions) or 'pictures alone'}"
         )
     chosen = tuple(name for name in pairs.conditions if name in conditions or not conditions)
-    return Pairs(pairs.entries, chosen)
+    return replace(pairs, conditions=chosen)
 
 
 def _reader(source: str | Path) -> Callable[[], Pairs]:

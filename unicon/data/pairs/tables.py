@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry, Pairs, Picture
@@ -54,38 +53,19 @@ def _pairs(table: Any, place: str) -> Pairs:
         table = table.cast_column(name, datasets.Image(decode=False))
     texts = [name for name in table.column_names if names.is_caption(name)]
     maps = tuple(name for name in pictures if name != images[0])
-    return Pairs(_Rows(table, place, images[0], maps, texts[0] if texts else None), maps)
+    caption = texts[0] if texts else None
 
-
-@dataclass(frozen=True, slots=True)
-class _Rows(Sequence[Entry]):
-    """Entries made when they are asked for: a table may be larger than memory."""
-
-    table: Any
-    place: str
-    image: str
-    maps: tuple[str, ...]
-    caption: str | None
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row, place = self.table[index], f"{self.place} row {index}"
-        pictures = {name: _picture(row[name], f"{place}, {name}") for name in (self.image, *self.maps)}
-        image = pictures.pop(self.image)
+    def entry(index: int) -> Entry:
+        row, where = table[index], f"{place} row {index}"
+        found = {name: _picture(row[name], f"{where}, {name}") for name in pictures}
         return Entry(
             key=f"row {index}",
-            image=image,
-            maps={name: picture for name, picture in pictures.items() if picture is not None},
-            captions=names.as_captions(row[self.caption] if self.caption else None, place),
+            image=found[images[0]],
+            maps={name: picture for name in maps if (picture := found[name]) is not None},
+            captions=names.as_captions(row[caption] if caption else None, where),
         )
+
+    return Pairs(len(table), entry, maps)
 
 
 def _picture(value: dict[str, Any] | None, place: str) -> Picture | None:

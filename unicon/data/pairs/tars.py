@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import overload
 
 from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry, Pairs, Picture
@@ -61,7 +60,14 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
                 sample.json = member
     conditions = dict.fromkeys(n for s in samples.values() for n in s.pictures if n != "image")
     with_pictures = {key: sample for key, sample in samples.items() if sample.pictures}
-    return Pairs(_Samples(list(with_pictures.items())), tuple(conditions))
+    found = list(with_pictures.items())
+    return Pairs(len(found), lambda index: _entry(*found[index]), tuple(conditions))
+
+
+def _entry(key: str, sample: _Sample) -> Entry:
+    pictures = {name: Picture(member.place, member.read()) for name, member in sample.pictures.items()}
+    image = pictures.pop("image", None)
+    return Entry(key=key, image=image, maps=pictures, captions=_captions(sample))
 
 
 def _members(shard: Path) -> list[_Member]:
@@ -80,26 +86,6 @@ def _parts(name: str) -> tuple[str, str, str]:
     stem, _, extension = path.name.partition(".")
     kind, _, suffix = extension.rpartition(".")
     return str(path.parent / stem), kind, f".{suffix.lower()}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Samples(Sequence[Entry]):
-    samples: list[tuple[str, _Sample]]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        key, sample = self.samples[index]
-        pictures = {name: Picture(member.place, member.read()) for name, member in sample.pictures.items()}
-        image = pictures.pop("image", None)
-        return Entry(key=key, image=image, maps=pictures, captions=_captions(sample))
 
 
 def _captions(sample: _Sample) -> tuple[str, ...]:

@@ -58,3 +58,36 @@ def test_the_loop_is_timed_around_the_network(tmp_path):
     records = measured("loop.py", tmp_path / "loop.jsonl", "--base", str(base), "--steps", "4")
     assert len(records) == 5
     assert all(record.numbers["around_ms"] > 0 for record in records.values())
+
+
+def test_training_steps_are_timed_beside_plain_lora(tmp_path):
+    pytest.importorskip("peft")
+    options = ["--geometry", "tiny", "--latents", "8", "--dtype", "float32", "--rounds", "2"]
+    records = measured("training.py", tmp_path / "training.jsonl", *options)
+    assert records["training/plain LoRA"].numbers["to_lora"] == 1
+    assert {"to_floor", "to_lora", "seconds"} <= records["training/joint"].numbers.keys()
+
+
+def test_sources_and_the_cache_are_timed(tmp_path, capsys):
+    base = save_tiny_base(tmp_path / "base")
+    options = [
+        "--base",
+        str(base),
+        "--num",
+        "4",
+        "--size",
+        "64",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--rank",
+        "2",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        patch.setattr(sys, "argv", ["pairs.py", "--threads", "1", "--rank", "2", *options])
+        runpy.run_path(str(FOLDER / "pairs.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert all(f"| {name} | " in said for name in ("metadata.jsonl", "folders", "parquet", "tar"))
+    assert "Without to with: " in said

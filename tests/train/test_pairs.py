@@ -98,7 +98,8 @@ def test_an_adapter_is_trained_from_own_pairs_and_used(data, base, tmp_path, cap
     assert {path: path.stat().st_mtime_ns for path in files} == files  # encoded once
 
 
-def test_losses_from_the_cache_are_those_without(data, base, tmp_path):
+@pytest.mark.parametrize("mixed", [False, True])
+def test_losses_from_the_cache_are_those_without(data, base, tmp_path, mixed):
     items = torch.tensor([2, 5])
     losses = []
     for cache in ("cache", ""):
@@ -106,7 +107,8 @@ def test_losses_from_the_cache_are_those_without(data, base, tmp_path):
         config.prepare(tmp_path)
         objective = config.build(tmp_path)
         draws = objective.draw(torch.Generator().manual_seed(0), items)
-        losses.append(objective(items, draws)[0])
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            losses.append(objective(items, draws)[0])
     assert torch.equal(*losses)
 
 

@@ -171,7 +171,8 @@ class JointObjective(Objective):
 
     def forward(self, items: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         device = draws["mode"].device
-        read = self.examples.read(items, draws)
+        with torch.autocast(device.type, enabled=False):  # what is encoded now is what a cache would hold
+            read = self.examples.read(items, draws)
         clean, present = read.latents.to(device), read.present.to(device)
         noise = draws["noise"].transpose(0, 1)
         held = self._held(draws["mode"], present)

@@ -102,7 +102,9 @@ class PairEncoder:
     def texts(self, captions: Sequence[str]) -> Tensor:
         """Embeddings float16 (captions, tokens, width)."""
         device = next(self.text_encoder.parameters()).device
-        return encode_prompts(self.tokenizer, self.text_encoder, [captions], device).half().cpu()
+        # Of thousands of captions many are too long; a warning for each would hide all else.
+        found = encode_prompts(self.tokenizer, self.text_encoder, [captions], device, warn=False)
+        return found.half().cpu()
 
     def _latents(self, pictures: list[np.ndarray]) -> Tensor:
         stacked = torch.from_numpy(np.stack(pictures)).to(next(self.vae.parameters()).device)

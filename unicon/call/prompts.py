@@ -88,7 +88,12 @@ def branch_embeddings(
 
 
 def encode_prompts(
-    tokenizer: Any, text_encoder: Any, texts: Sequence[Sequence[str]], device: torch.device
+    tokenizer: Any,
+    text_encoder: Any,
+    texts: Sequence[Sequence[str]],
+    device: torch.device,
+    *,
+    warn: bool = True,
 ) -> Tensor:
     """Last hidden states (number of all texts, tokens, width), row after row.
 
@@ -98,7 +103,7 @@ def encode_prompts(
     unique = {text: index for index, text in enumerate(dict.fromkeys(flat))}
     most = tokenizer.model_max_length
     for text, ids in zip(unique, tokenizer(list(unique), verbose=False).input_ids, strict=True):
-        if len(ids) > most:
+        if warn and len(ids) > most:
             logger.warning(f"the prompt {text!r} has {len(ids)} tokens; those after the {most}th are ignored")
     tokens = tokenizer(
         list(unique), padding="max_length", max_length=most, truncation=True, return_tensors="pt"

@@ -1,0 +1,126 @@
+"""How fast are pairs read from each kind of source, and what is a cache of encoded pairs worth?
+
+    python benchmarks/pairs.py [--base mini] [--num 64] [--steps 12]
+
+The same rendered scenes in every form that `unicon.data.pairs` reads: pairs decoded per second, median over
+rounds. Then training steps of an adapter on the base, from the cache and without one, alternating.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import processor_name
+
+from train.config import LoopConfig
+from train.objectives.pairs import PairsConfig
+from train.stepping import Stepper
+from unicon.data.pairs import open_pairs
+from unicon.data.scenes import SceneConfig, write_scenes
+
+ROUNDS = 3
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base", default="mini")
+    parser.add_argument("--num", type=int, default=64, help="pairs (default 64)")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels (default 128)")
+    parser.add_argument("--steps", type=int, default=12, help="steps with and without cache (default 12)")
+    parser.add_argument("--batch", type=int, default=8, help="pairs per step (default 8)")
+    parser.add_argument("--rank", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    print(f"{processor_name()}, {args.threads} threads, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = write_scenes(Path(folder) / "scenes", range(args.num), SceneConfig(size=args.size))
+        print("\n| source | pairs decoded per second |\n|---|---|")
+        for name, source in sources(scenes, Path(folder)).items():
+            print(f"| {name} | {np.median([decoded_per_second(source) for _ in range(ROUNDS)]):.0f} |")
+        times = step_seconds(args, scenes, Path(folder))
+    with_s, without_s = (float(np.median(times[name])) for name in ("cache", "none"))
+    ratios = np.quantile(np.array(times["none"]) / np.array(times["cache"]), (0.25, 0.5, 0.75))
+    print(
+        f"\nSteps of {args.batch} pairs: {1e3 * with_s:.0f} ms from the cache, {1e3 * without_s:.0f} without."
+    )
+    print(f"Without to with: {ratios[1]:.2f} ({ratios[0]:.2f} to {ratios[2]:.2f})")
+
+
+def sources(scenes: Path, folder: Path) -> dict[str, Path]:
+    """The same pairs as rows of metadata.jsonl, as folders, as parquet and as a tar file."""
+    import datasets
+
+    pairs = list(open_pairs(scenes, ["depth"]))
+    rows = {"image": [], "depth": [], "caption": []}
+    with tarfile.open(folder / "pairs.tar", "w") as tar:
+        for number, entry in enumerate(pairs):
+            assert entry.image is not None
+            for name, side in (("image", entry.image), ("depth", entry.maps["depth"])):
+                content = side.read()
+                target = folder / "folders" / name / f"{number:05d}.png"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+                member = tarfile.TarInfo(f"{number:05d}.{name}.png")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+                rows[name].append({"bytes": content, "path": None})
+            rows["caption"].append(entry.captions[0])
+    kinds = {"image": datasets.Image(), "depth": datasets.Image(), "caption": datasets.Value("string")}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).to_parquet(folder / "pairs.parquet")
+    return {
+        "metadata.jsonl": scenes,
+        "folders": folder / "folders",
+        "parquet": folder / "pairs.parquet",
+        "tar": folder / "pairs.tar",
+    }
+
+
+def decoded_per_second(source: Path) -> float:
+    """Both sides of every pair, opening the source included."""
+    started = time.perf_counter()
+    pairs = open_pairs(source, ["depth"])
+    for entry in pairs:
+        assert entry.image is not None
+        np.asarray(entry.image.load())
+        np.asarray(entry.maps["depth"].load())
+    return len(pairs) / (time.perf_counter() - started)
+
+
+def step_seconds(args: argparse.Namespace, scenes: Path, folder: Path) -> dict[str, list[float]]:
+    """Seconds of every step after the first, from the cache and without it, in turn."""
+    loop = LoopConfig(steps=args.steps + 1, batch_size=args.batch, ema_decay=0.0)
+    steppers = {}
+    for name, cache in (("cache", "cache"), ("none", "")):
+        config = PairsConfig(
+            condition="depth",
+            data=str(scenes),
+            base=args.base,
+            rank=args.rank,
+            cache=cache,
+            validation_pairs=0,
+        )
+        steppers[name] = Stepper(config.build(folder), loop)
+    taken: dict[str, list[float]] = {name: [] for name in steppers}
+    for step in range(args.steps + 1):
+        for name, stepper in steppers.items():
+            started = time.perf_counter()
+            stepper(step)
+            taken[name].append(time.perf_counter() - started)
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    return {name: values[1:] for name, values in taken.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ class BlockAdapter(nn.Module):
             projection=None if config.skips(path) else config.projection,
             own=config.condition_lora,
             pool_keys=config.pool_keys,
-            locality=config.locality,
+            places=config.locality > 0,
             device=device,
         )
         self.attn2 = None

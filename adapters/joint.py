@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from adapters.image_lora import ImageUpdate
 from adapters.layout import Layout, Member
 from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
+from adapters.positions import sinusoids
 
 Key = tuple[int, str]
 """A branch, as its adapter's update makes it look: (branch index, adapter name)."""
@@ -150,21 +151,27 @@ class JointAttention(GraftedProcessor):
         """Own attention, and the tokens of the reads."""
         tokens = frozen_tokens(attn, hidden, hidden)
         own = updated_attention(attn, hidden, hidden, tokens, self.updates(joint), joint)
-        questions, answers = {}, {}
+        questions, answers, positions = {}, {}, self.positions(attn, hidden, joint)
         for m in self.members(joint):
             h, q, k, v = (joint.branch(t, m.branch) for t in (hidden, *tokens))
             update = self.part(m.adapter).side(m.is_image)
             if m.asks:
-                questions[m.key] = self.placed(m, q + update.q(h), joint)
+                questions[m.key] = self.placed(m, q + update.q(h), positions)
             if m.answers:
-                key = self.placed(m, k + update.k(h), joint)
+                key = self.placed(m, k + update.k(h), positions)
                 answers[m.key] = self.pool(m, Answer(key, v + update.v(h)), joint)
         return Reading(joint.branches(own), questions, answers)
 
-    def placed(self, member: Member, tokens: Tensor, joint: Layout) -> Tensor:
+    def positions(self, attn: Attention, hidden: Tensor, joint: Layout) -> Tensor | None:
+        """Positions of this block's tokens (tokens, inner / heads), if an adapter reading here needs them."""
+        if all(self.part(m.adapter).places is None for m in self.members(joint)):
+            return None
+        return sinusoids(hidden.shape[-2], joint.latent_size, attn.inner_dim // attn.heads, like=hidden)
+
+    def placed(self, member: Member, tokens: Tensor, positions: Tensor | None) -> Tensor:
         """Queries or keys (..., tokens, inner), with positions if the adapter has locality."""
         places = self.part(member.adapter).places
-        return tokens if places is None else places(tokens, joint.latent_size)
+        return tokens if places is None or positions is None else places(tokens, positions)
 
     def pool(self, member: Member, answer: Answer, joint: Layout) -> Answer:
         """Keys and values averaged over windows, at the top resolution only."""

@@ -117,7 +117,7 @@ class SelfAttentionAdapter(nn.Module):
         projection: str | None,
         own: bool,
         pool_keys: int,
-        locality: float = 0.0,
+        places: bool = False,
         device: torch.device | None = None,
     ):
         super().__init__()
@@ -128,7 +128,7 @@ class SelfAttentionAdapter(nn.Module):
         self.condition = AttentionUpdate(*sizes) if projection else None
         self.own = AttentionUpdate(*sizes) if own else None
         self.projection = _projection(projection, width, rank, device)
-        self.places = Places(block.heads, locality, device) if projection and locality else None
+        self.places = Places(block.heads, device) if projection and places else None
         """Positions in queries and keys of reads."""
 
     @property

@@ -176,16 +176,16 @@ class MergedJoint(JointAttention):
         updates = self.updates(joint)
         h = {b: joint.branch(hidden, b) for b in joint.running}
         own = {b: updates[b](h[b], h[b]) if b in updates else _frozen(self, attn, h[b], None) for b in h}
-        questions, answers = {}, {}
+        questions, answers, positions = {}, {}, self.positions(attn, hidden, joint)
         for m in self.members(joint):
             tokens = self.part(m.adapter).tokens(
                 h[m.branch], is_image=m.is_image, asks=m.asks, answers=m.answers
             )
             if m.asks:
-                questions[m.key] = self.placed(m, tokens[0], joint)
+                questions[m.key] = self.placed(m, tokens[0], positions)
             if m.answers:
                 key, value = tokens[-2:]
-                answers[m.key] = self.pool(m, Answer(self.placed(m, key, joint), value), joint)
+                answers[m.key] = self.pool(m, Answer(self.placed(m, key, positions), value), joint)
         return Reading(own, questions, answers)
 
 

@@ -19,14 +19,14 @@ _SLOWEST = 64
 class Places(nn.Module):
     """Adds positions to queries or keys (..., tokens, inner), with one learnt weight per head."""
 
-    def __init__(self, heads: int, locality: float, device: torch.device | None = None):
+    def __init__(self, heads: int, device: torch.device | None = None):
         super().__init__()
-        self.weight = nn.Parameter(torch.full((heads,), starting_weight(locality), device=device))
+        self.weight = nn.Parameter(torch.zeros(heads, device=device))
 
-    def forward(self, tokens: Tensor, latent_size: tuple[int, int]) -> Tensor:
-        heads = len(self.weight)
-        positions = sinusoids(tokens.shape[-2], latent_size, tokens.shape[-1] // heads, like=tokens)
-        return tokens + (self.weight.to(tokens.dtype)[:, None] * positions[:, None]).flatten(1)
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """`positions` (tokens, inner / heads) are those of `sinusoids`."""
+        weighted = self.weight.to(tokens.dtype)[:, None] * positions.to(tokens.dtype)[:, None]
+        return tokens + weighted.flatten(1)
 
 
 def starting_weight(locality: float) -> float:

@@ -20,14 +20,17 @@ _SMALLEST_SIDE = 16
 """Matrices with a shorter side, such as low-rank updates, are left to AdamW."""
 
 
-def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    trained: Mapping[str, Tensor], loop: LoopConfig, hurry: Mapping[str, float] | None = None
+) -> list[torch.optim.Optimizer]:
     """The optimizers of one run, each with its full learning rate as `initial_lr` of its groups.
 
+    `hurry` says how many times faster than the rest some of the tensors learn, where AdamW steps them.
     Raises ValueError where one is asked for that is not installed.
     """
     matrices = [p for p in trained.values() if loop.optimizer == "muon" and _is_matrix(p)]
     mine = {id(p) for p in matrices}
-    rest = [p for p in trained.values() if id(p) not in mine]
+    rest = {name: p for name, p in trained.items() if id(p) not in mine}
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
         if not hasattr(torch.optim, "Muon"):
@@ -37,14 +40,24 @@ def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[tor
             )
         optimizers.append(torch.optim.Muon(matrices, lr=loop.matrix_learning_rate, weight_decay=0.0))
     if rest:
-        optimizers.append(_of_all(rest, loop))
+        optimizers.append(_of_all(_grouped(rest, loop, hurry or {}), loop))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
 
 
-def _of_all(parameters: list[Tensor], loop: LoopConfig) -> torch.optim.Optimizer:
+def _grouped(
+    tensors: Mapping[str, Tensor], loop: LoopConfig, hurry: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """One group for each rate, in the order in which they come."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        groups.setdefault(hurry.get(name, 1.0), []).append(tensor)
+    return [{"params": members, "lr": loop.learning_rate * times} for times, members in groups.items()]
+
+
+def _of_all(parameters: list[dict[str, Any]], loop: LoopConfig) -> torch.optim.Optimizer:
     settings: dict[str, Any] = {
         "lr": loop.learning_rate,
         "betas": loop.betas,

@@ -45,7 +45,7 @@ class Stepper:
             compile_blocks(objective)
         self.trained = objective.trained()
         self.model, *self.optimizers = self.accelerator.prepare(
-            objective, *make_optimizers(self.trained, loop)
+            objective, *make_optimizers(self.trained, loop, objective.hurry())
         )
         self.order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
 

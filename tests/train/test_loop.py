@@ -15,7 +15,7 @@ from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, wri
 from train.config import LoopConfig, RunConfig, override
 from train.loop import fit
 from train.objectives.base import Draws, Objective
-from train.optimizers import make_optimizers
+from train.optimizers import make_optimizers, set_rates
 from train.randomness import DataOrder, seed_of, step_generator
 from train.schedules import rate_share
 
@@ -115,6 +115,15 @@ def test_muon_steps_the_matrices_and_resumes_bitwise(tmp_path):
     assert all(torch.equal(straight.trained[k], paused.trained[k]) for k in straight.trained)
     logged = [json.loads(line) for line in (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()]
     assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+def test_some_tensors_learn_faster():
+    line = Line(LineConfig())
+    (adamw,) = make_optimizers(line.trained(), config(learning_rate=0.1).loop, {"layer.bias": 5.0})
+    rates = {id(p): group["initial_lr"] for group in adamw.param_groups for p in group["params"]}
+    assert rates == {id(line.layer.weight): 0.1, id(line.layer.bias): 0.5}
+    set_rates([adamw], 0.5)
+    assert [group["lr"] for group in adamw.param_groups] == [0.05, 0.25]
 
 
 def test_a_torch_without_muon_says_what_to_do(monkeypatch):

@@ -337,3 +337,13 @@ def test_compiled_blocks_learn_the_same(data, base, tmp_path):
     torch._dynamo.reset()
     for (name, one), two in zip(plain.trained().items(), other.trained().values(), strict=True):
         torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_gains_and_positions_may_learn_faster(data, base, tmp_path):
+    objective = settings(data, base, locality=4.0, gain_rate=5.0).build(tmp_path)
+    hurry = objective.hurry()
+    assert set(hurry.values()) == {5.0}
+    kinds = {name.rpartition(".attn1.")[2] for name in hurry}
+    assert kinds == {"projection.image.gain", "projection.condition.gain", "places.weight"}
+    with pytest.raises(ValueError, match="gain_rate is 0; it must be positive"):
+        settings(data, base, gain_rate=0)

@@ -44,6 +44,10 @@ class Objective(nn.Module, abc.ABC):
     def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss per item (n,) and parts of it to log, each (n,)."""
 
+    def hurry(self) -> dict[str, float]:
+        """How many times faster than the rest some of the trained tensors learn, by name."""
+        return {}
+
     def validate(self) -> tuple[dict[str, float], Image.Image] | None:
         """Numbers by name and a picture of what is learnt so far; None where there is nothing to look at."""
         return None

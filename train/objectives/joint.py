@@ -64,12 +64,16 @@ class JointConfig:
     bare_photos: float = 0.6
     """Share of pairs with a CLEAN image that lose both captions: a photo to estimate mostly has none."""
 
+    gain_rate: float = 1.0
+    """How many times faster than the rest gains and weights of positions learn: they start at nothing."""
     validation_pairs: int = 6
     """Pairs that are held out to look at (`LoopConfig.validate_every`); at most a tenth of your own."""
     validation_steps: int = 10
     """Steps of every picture drawn of them."""
 
     def __post_init__(self):
+        if self.gain_rate <= 0:
+            raise ValueError(f"gain_rate is {self.gain_rate}; it must be positive")
         if not 0 <= self.clean_image + self.clean_condition <= 1:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
@@ -98,6 +102,7 @@ class SceneJointConfig(JointConfig):
     rank: int = 12
     locality: float = 11.0
     clean_timestep: int = 150
+    gain_rate: float = 5.0
     base: str = "unet/export"
     latents: str = "latents"
     num_scenes: int = 16384
@@ -144,13 +149,18 @@ class JointObjective(Objective):
             for law, table in zip(laws, self.tables, strict=True)
         ]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
-        self.unet = pipe.unet.requires_grad_(False)
-        self.adapter = JointAdapter.for_unet(self.unet, adapter)
-        graft(self.unet, {adapter.condition: self.adapter})
+        unet = pipe.unet.requires_grad_(False)
+        self.adapter = JointAdapter.for_unet(unet, adapter)
+        graft(unet, {adapter.condition: self.adapter})
+        self.unet = unet  # after the adapter, by whose names its tensors are known
 
     @property
     def num_items(self) -> int:
         return len(self.examples)
+
+    def hurry(self) -> dict[str, float]:
+        slow = (".gain", ".places.weight")
+        return {name: self.config.gain_rate for name in self.trained() if name.endswith(slow)}
 
     @property
     def groups(self) -> np.ndarray | None:

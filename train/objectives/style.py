@@ -143,11 +143,12 @@ class StyleObjective(Objective):
         self.table = parse_law(config.levels)(self.schedule)
         self.weigh = Weighting.on(self.schedule, config.loss_weight, config.levels, self.table)
         self._encode()
-        self.unet = pipe.unet.requires_grad_(False)
+        unet = pipe.unet.requires_grad_(False)
         pipe.unload_style()
-        self.lora = ImageLora.for_unet(self.unet, config.rank)
+        self.lora = ImageLora.for_unet(unet, config.rank)
         self.lora.metadata = config.card.metadata()
-        graft_lora(self.unet, STYLE, self.lora)
+        graft_lora(unet, STYLE, self.lora)
+        self.unet = unet  # after the LoRA, by whose names its tensors are known
 
     @torch.no_grad()
     def _encode(self) -> None:

@@ -152,6 +152,8 @@ def _check_graftable(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> N
 def _check_name(name: str, taken: Mapping[str, Any], what: str) -> None:
     if not name or "." in name:
         raise ValueError(f"{what.split()[-1]} name {name!r}: must be a non-empty name without dots")
+    if hasattr(nn.ModuleDict, name):
+        raise ValueError(f"{what.split()[-1]} name {name!r}: torch has a method of that name; choose another")
     if name in taken:
         raise ValueError(f"{what} {name!r} is already there: choose another name or ungraft it first")
 

@@ -39,10 +39,8 @@ class WeightedSum:
         self.updates = [(update, weight) for update, weight in updates if update is not None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        total = x.new_zeros(())
-        for update, weight in self.updates:
-            total = total + (update(x) if weight == 1.0 else weight * update(x))
-        return total
+        changes = [update(x) if weight == 1.0 else weight * update(x) for update, weight in self.updates]
+        return sum(changes[1:], changes[0]) if changes else x.new_zeros(())
 
     def matrix(self) -> Tensor:
         """The whole update as one matrix in float32."""

@@ -8,7 +8,9 @@ and peft's names.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,6 +32,8 @@ _PAIRS = {
     ".lora_B.weight": "up",
     ".lora_A.default.weight": "down",
     ".lora_B.default.weight": "up",
+    ".down.weight": "down",
+    ".up.weight": "up",
     ".alpha": "alpha",
 }
 """How a tensor's name ends, and which of a matrix's three tensors it is."""
@@ -75,7 +79,7 @@ def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = 
     parts = _sorted_out(tensors, base, path)
     device = next(unet.parameters()).device
     ranks = {name: len(part["down"]) for name, part in parts.items()}
-    lora, alphas = ImageLora(base, ranks, device, metadata), _stated_alphas(metadata)
+    lora, scale = ImageLora(base, ranks, device, _card(metadata)), _Scale.stated(metadata, path)
     with torch.no_grad():
         for name, update in lora.items():
             down, up = (_as_matrix(parts[name][side]) for side in ("down", "up"))
@@ -84,9 +88,9 @@ def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = 
                     f"{path}: {name} is {tuple(up.shape)} x {tuple(down.shape)}, this base needs "
                     f"{tuple(update.up.shape)} x {tuple(update.down.shape)}: it was made for another base"
                 )
-            alpha = float(parts[name].get("alpha", alphas.get(name, alphas.get("", len(down)))))
+            own = parts[name].get("alpha")
             update.down.copy_(down)
-            update.up.copy_(up.float() * (alpha / len(down)))
+            update.up.copy_(up.float() * (scale(name, len(down)) if own is None else float(own) / len(down)))
     return lora if dtype is None else lora.to(dtype)
 
 
@@ -129,16 +133,45 @@ def _written(name: str) -> list[str]:
     return [_kohya(name), *(prefix + name for prefix in _PREFIXES), old]
 
 
-def _stated_alphas(metadata: Mapping[str, str]) -> dict[str, float]:
-    """Alphas by matrix that diffusers keeps in the header; "" is all others'."""
-    try:
-        config = json.loads(metadata["lora_adapter_metadata"])
-    except (KeyError, ValueError):
-        return {}
-    # In a pipeline's file every part of the pipeline has its own, "unet.lora_alpha".
-    own = {key.removeprefix("unet."): value for key, value in config.items()}
-    patterns = {key: float(value) for key, value in (own.get("alpha_pattern") or {}).items()}
-    return patterns | ({"": float(own["lora_alpha"])} if own.get("lora_alpha") is not None else {})
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What a matrix's update is multiplied by, where the file's tensors do not say: alpha / rank."""
+
+    alpha: float | None = None
+    patterns: Mapping[str, float] = field(default_factory=dict)
+    """Alphas of the matrices whose names end so, as peft matches them."""
+    rslora: bool = False
+    """alpha / sqrt(rank) instead (Kalajdzievski 2023)."""
+
+    @classmethod
+    def stated(cls, metadata: Mapping[str, str], path: Path) -> _Scale:
+        """As diffusers writes it into the header, or peft into `adapter_config.json` beside the file."""
+        beside = path.with_name("adapter_config.json")
+        try:
+            if "lora_adapter_metadata" in metadata:
+                config = json.loads(metadata["lora_adapter_metadata"])
+            else:
+                config = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        except ValueError as error:
+            raise ValueError(f"{path}: what it says about its alpha is no JSON ({error})") from error
+        # In a pipeline's file every part of the pipeline has its own, "unet.lora_alpha".
+        own = {key.removeprefix("unet."): value for key, value in config.items()}
+        patterns = own.get("alpha_pattern") or {}
+        return cls(own.get("lora_alpha"), patterns, bool(own.get("use_rslora")))
+
+    def __call__(self, name: str, rank: int) -> float:
+        for pattern, alpha in self.patterns.items():
+            if re.match(rf"(.*\.)?({pattern})$", name):
+                return self._of(alpha, rank)
+        return 1.0 if self.alpha is None else self._of(self.alpha, rank)
+
+    def _of(self, alpha: float, rank: int) -> float:
+        return float(alpha) / (rank**0.5 if self.rslora else rank)
+
+
+def _card(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What still holds of the header of a file when it is written again: not its alphas and hashes."""
+    return {k: v for k, v in metadata.items() if k.startswith("modelspec.") and "hash" not in k}
 
 
 def _as_matrix(tensor: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from train.checkpoint import whole_checkpoints
 from unicon.data.scenes import SceneConfig, write_scenes
@@ -41,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def killed_runs(folder: Path, base: str, kills: int, seed: int, size_px: int = 64) -> tuple[int, int]:
     """How many comparisons were bitwise equal, of how many."""
     write_scenes(folder / "scenes", range(6), SceneConfig(size=size_px))
-    steps = 3 * kills + 6
+    steps = 6 * kills + 6
     start = Launcher(folder, base, steps)
-    began = time.monotonic()
     assert start("straight", "--keep_checkpoints", str(steps)).wait() == 0, "the straight run failed"
-    per_step = (time.monotonic() - began) / steps
-    moments, same, kept = random.Random(seed), 0, 0
-    for _ in range(kills):
+    written = [p.stat().st_mtime for _, p in whole_checkpoints(folder / "straight/adapter/checkpoints")]
+    per_step = (written[-1] - written[0]) / (len(written) - 1)
+    moments, killed, same, kept = random.Random(seed), 0, 0, 0
+    while killed < kills:
         before = newest(folder / "killed")
         process = start("killed")
         # Mostly in the midst of steps; one time in five anywhere, while it starts too.
@@ -55,8 +58,11 @@ def killed_runs(folder: Path, base: str, kills: int, seed: int, size_px: int = 6
             while newest(folder / "killed") == before and process.poll() is None:
                 time.sleep(0.01)
         time.sleep(moments.random() * 2 * per_step)
+        if process.poll() is not None:
+            raise RuntimeError(f"the run ended after {killed} kills: give it more steps")
         process.kill()
         process.wait()
+        killed += 1
         if path := newest(folder / "killed"):
             kept, same = kept + 1, same + equal(path, folder / "straight/adapter/checkpoints" / path.name)
     assert start("killed").wait() == 0, "the killed run failed to continue"
@@ -88,9 +94,23 @@ def newest(run: Path) -> Path | None:
 
 
 def equal(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same tensors, bit for bit."""
+    """Whether two folders hold the same tensors, bit for bit, those of optimizers too."""
     files = sorted(path.name for path in other.glob("*.safetensors"))
-    return bool(files) and all((one / name).read_bytes() == (other / name).read_bytes() for name in files)
+    if not files or any((one / name).read_bytes() != (other / name).read_bytes() for name in files):
+        return False
+    states = [folder / "optimizers.pt" for folder in (one, other)]
+    return not states[1].exists() or same_values(*(torch.load(s, weights_only=True) for s in states))
+
+
+def same_values(one: Any, other: Any) -> bool:
+    """Whether two nested states are equal."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_values(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same_values, one, other))
+    return one == other
 
 
 if __name__ == "__main__":

@@ -93,14 +93,8 @@ def steps(networks: Networks, args: Setting) -> dict[str, Callable[[], None]]:
     target, gates = torch.randn_like(x), torch.ones(args.pairs, device=args.device)
     pair = Pair(image=0, condition=1, adapter="depth", image_weight=gates, condition_weight=gates)
 
-    def plain(processors: str) -> Callable[[], None]:
-        def call() -> None:
-            networks.plain.set_attn_processor(dict(networks.processors[processors]))
-            _learn(
-                lambda: networks.plain(x, timestep, text).sample, target, networks.optimizers["plain"], args
-            )
-
-        return call
+    def plain() -> None:
+        _learn(lambda: networks.plain(x, timestep, text).sample, target, networks.optimizers["plain"], args)
 
     def joint() -> None:
         _learn(
@@ -110,7 +104,7 @@ def steps(networks: Networks, args: Setting) -> dict[str, Callable[[], None]]:
             args,
         )
 
-    return {"plain LoRA": plain("plain LoRA"), FLOOR: plain(FLOOR), "joint": joint}
+    return {"plain LoRA": plain, FLOOR: plain, "joint": joint}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,14 +144,21 @@ def measure(networks: Networks, args: Setting, rounds: int) -> dict[str, Result]
     ways = steps(networks, args)
     working, taken = {}, {name: [] for name in ways}
     for name, way in ways.items():
+        _prepare(networks, name)
         way()
         working[name] = working_bytes(way, args.device)
     order = list(ways)
     for number in range(rounds):
         random.Random(number).shuffle(order)
         for name in order:
+            _prepare(networks, name)
             taken[name].append(seconds(ways[name], args.device, args.clock))
     return {n: Result(seconds=np.array(taken[n]), working_bytes=working[n]) for n in ways}
+
+
+def _prepare(networks: Networks, name: str) -> None:
+    if name in networks.processors:
+        networks.plain.set_attn_processor(dict(networks.processors[name]))
 
 
 def ratio(results: Mapping[str, Result], name: str, other: str) -> tuple[float, float, float]:

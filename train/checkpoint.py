@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,12 +23,15 @@ _NAME = re.compile(r"step_(\d{8})$")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State after `step` optimizer steps: trained tensors, their moving average, the optimizers' states."""
+    """State after `step` optimizer steps: trained tensors, their moving average, the optimizers' states, and
+    what a run may not change on the way."""
 
     step: int
     trained: Mapping[str, torch.Tensor]
     average: Mapping[str, torch.Tensor]
     optimizers: list[dict]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """The optimizer and the number format, by the names of their fields."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -40,7 +44,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     if checkpoint.average:
         save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
     torch.save(checkpoint.optimizers, partial / "optimizers.pt")
-    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step}))
+    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
     if target.exists():
         shutil.rmtree(target)
     os.replace(partial, target)
@@ -61,12 +65,19 @@ def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True)."""
     average = path / "average.safetensors"
+    state = read_state(path)
     return Checkpoint(
-        step=json.loads((path / "state.json").read_text())["step"],
+        step=state.pop("step"),
+        fixed=state,
         trained=load_file(path / "trained.safetensors"),
         average=load_file(average) if average.exists() else {},
         optimizers=torch.load(path / "optimizers.pt", weights_only=True, map_location="cpu"),
     )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Step and fixed settings of one checkpoint folder, without its tensors."""
+    return json.loads((path / "state.json").read_text())
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -63,6 +63,14 @@ class LoopConfig:
         for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("micro_batch", "warmup_steps", "validate_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.optimizer == "prodigy" and self.learning_rate < 0.1:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate:g} with optimizer prodigy, which finds its own: "
+                "give --learning_rate 1"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
         if not 0 <= self.decay_share <= 1:
@@ -101,19 +109,25 @@ def read_assignments(path: Path) -> dict[str, str]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content, plain = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path}: cannot be read ({error}); give a YAML or JSON file") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"--config {path}: holds no fields; write one per line, such as rank: 32")
-    fields: dict[str, Any] = {}
+    fields: dict[str, str] = {}
     for name, value in content.items():
         if name in ("loop", "objective") and isinstance(value, dict):
-            fields |= {f"{name}.{each}": v for each, v in value.items()}
+            fields |= {f"{name}.{each}": _as_text(v, plain[name][each]) for each, v in value.items()}
         elif name not in ("name", "needs"):
-            fields[name] = value
+            fields[name] = _as_text(value, plain[name])
     fields.pop("objective.type", None)
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return fields
+
+
+def _as_text(value: Any, plain: Any) -> str:
+    """A field as on the command line: a scalar as it is written (`no` is a word here), a list as JSON."""
+    return plain if isinstance(plain, str) else json.dumps(value, default=str)
 
 
 def override(config: RunConfig, assignments: dict[str, str]) -> RunConfig:

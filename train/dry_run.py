@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import resource
+import statistics
 import sys
 import time
 from datetime import timedelta
@@ -30,7 +30,7 @@ def dry_run(config: RunConfig, objective: Objective) -> None:
         seconds.append(time.monotonic() - started)
     if not stepper.accelerator.is_main_process:
         return
-    per_step = sum(seconds[WARM_UP:]) / STEPS
+    per_step = statistics.median(seconds[WARM_UP:])
     trained = sum(p.numel() for p in objective.trained().values())
     total = sum(p.numel() for p in objective.parameters())
     whole = timedelta(seconds=round(per_step * config.loop.steps))
@@ -38,7 +38,7 @@ def dry_run(config: RunConfig, objective: Objective) -> None:
     print(f"trained: {trained:,} parameters, {trained / total:.1%} of {total:,}")
     print(f"items: {objective.num_items:,}, {config.loop.batch_size} a step: {_epochs(config, objective)}")
     print(f"loss of {len(losses)} steps: {losses[0]:.4f} to {losses[-1]:.4f}")
-    print(f"peak memory: {_peak_memory(stepper.accelerator)}")
+    print(f"peak memory: {_peak_memory(stepper.accelerator)}, without looking at pictures")
     print(f"speed: {1 / per_step:.2f} steps a second, {config.loop.batch_size / per_step:.1f} items a second")
     print(f"time: {whole} for {config.loop.steps:,} steps, without looking at pictures and checkpoints")
     if not all(math.isfinite(loss) for loss in losses):
@@ -53,5 +53,9 @@ def _epochs(config: RunConfig, objective: Objective) -> str:
 def _peak_memory(accelerator: Accelerator) -> str:
     if accelerator.device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the GPU"
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "not told by this platform"
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"{most / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB of main memory"

@@ -50,7 +50,7 @@ class Examples(abc.ABC):
         """What is random in reading `num` pairs."""
 
     @abc.abstractmethod
-    def read(self, items: Tensor, draws: Draws) -> Encoded:
+    def read(self, items: np.ndarray, draws: Draws) -> Encoded:
         """Pairs of one size, float32, on the CPU."""
 
 
@@ -72,10 +72,10 @@ class SceneExamples(Examples):
     def draw(self, generator: torch.Generator, num: int) -> Draws:
         return Draws(posed=torch.rand(num, generator=generator))
 
-    def read(self, items: Tensor, draws: Draws) -> Encoded:
-        rows = items.numpy()
+    def read(self, items: np.ndarray, draws: Draws) -> Encoded:
+        rows = np.asarray(items)
         if self.maps == "pose":
-            rows = self.scenes.mostly_posed(rows, draws["posed"].cpu().numpy())
+            rows = self.scenes.mostly_posed(rows, draws["posed"].numpy())
         return Encoded(
             latents=self._stacked(rows, ""),
             texts=self._stacked(rows, "_text"),

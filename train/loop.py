@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import RunConfig
 from train.objectives.base import Objective
+from train.optimizers import restore
 from train.run_log import RunLog, trackers
 from train.stepping import Stepper
 
@@ -35,7 +36,8 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     stepper = Stepper(objective, loop, log_with=trackers(loop.trackers), folder=folder)
     accelerator, trained, optimizers = stepper.accelerator, stepper.trained, stepper.optimizers
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
-    start = _resume(folder, trained, average, optimizers)
+    fixed = {"optimizer": loop.optimizer, "mixed_precision": accelerator.mixed_precision}
+    start = _resume(folder, trained, average, optimizers, fixed)
     log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
     started = time.monotonic()
@@ -45,14 +47,16 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
         _update_average(average, trained, loop.ema_decay, step)
         log.step(step, losses)
         done = step + 1
-        if loop.validate_every and done % loop.validate_every == 0:
-            _validate(accelerator, objective, average, log, done, compiled=loop.compile)
         pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
         if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
             log.flush()
             if accelerator.is_main_process:
-                state = Checkpoint(done, dict(trained), average, [o.state_dict() for o in optimizers])
+                states = [o.state_dict() for o in optimizers]
+                state = Checkpoint(done, dict(trained), average, states, fixed)
                 write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
+        # After the checkpoint: it may fail.
+        if loop.validate_every and done % loop.validate_every == 0 and not pause:
+            _validate(accelerator, objective, average, log, done, compiled=loop.compile)
         if pause and done < loop.steps:
             log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
             accelerator.wait_for_everyone()
@@ -104,15 +108,22 @@ def _update_average(average, trained, decay: float, step: int) -> None:
         torch._foreach_lerp_(list(average.values()), [p.detach() for p in trained.values()], weight)
 
 
-def _resume(folder: Path, trained, average, optimizers) -> int:
+def _resume(folder: Path, trained, average, optimizers, fixed: Mapping[str, str]) -> int:
+    """Put the newest whole checkpoint in place; the step to go on from. ValueError for one of another run."""
     found = whole_checkpoints(folder / "checkpoints")
     if not found:
         return 0
     checkpoint = read_checkpoint(found[-1][1])
+    for name, value in checkpoint.fixed.items():
+        if fixed.get(name) != value:
+            raise ValueError(
+                f"{found[-1][1]} was trained with --{name} {value}, this run has {fixed.get(name)}: continue "
+                "with the same, or choose another --out"
+            )
     _load(trained, checkpoint.trained)
     _load(average, checkpoint.average)
     for optimizer, state in zip(optimizers, checkpoint.optimizers, strict=True):
-        optimizer.load_state_dict(state)
+        restore(optimizer, state)
     return checkpoint.step
 
 

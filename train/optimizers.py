@@ -20,17 +20,14 @@ _SMALLEST_SIDE = 16
 """Matrices with a shorter side, such as low-rank updates, are left to AdamW."""
 
 
-def make_optimizers(
-    trained: Mapping[str, Tensor], loop: LoopConfig, hurry: Mapping[str, float] | None = None
-) -> list[torch.optim.Optimizer]:
+def make_optimizers(trained: Mapping[str, Tensor], loop: LoopConfig) -> list[torch.optim.Optimizer]:
     """The optimizers of one run, each with its full learning rate as `initial_lr` of its groups.
 
-    `hurry` says how many times faster than the rest some of the tensors learn, where AdamW steps them.
     Raises ValueError where one is asked for that is not installed.
     """
     matrices = [p for p in trained.values() if loop.optimizer == "muon" and _is_matrix(p)]
     mine = {id(p) for p in matrices}
-    rest = {name: p for name, p in trained.items() if id(p) not in mine}
+    rest = [p for p in trained.values() if id(p) not in mine]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
         if not hasattr(torch.optim, "Muon"):
@@ -40,24 +37,14 @@ def make_optimizers(
             )
         optimizers.append(torch.optim.Muon(matrices, lr=loop.matrix_learning_rate, weight_decay=0.0))
     if rest:
-        optimizers.append(_of_all(_grouped(rest, loop, hurry or {}), loop))
+        optimizers.append(_of_all(rest, loop))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
 
 
-def _grouped(
-    tensors: Mapping[str, Tensor], loop: LoopConfig, hurry: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """One group for each rate, in the order in which they come."""
-    groups: dict[float, list[Tensor]] = {}
-    for name, tensor in tensors.items():
-        groups.setdefault(hurry.get(name, 1.0), []).append(tensor)
-    return [{"params": members, "lr": loop.learning_rate * times} for times, members in groups.items()]
-
-
-def _of_all(parameters: list[dict[str, Any]], loop: LoopConfig) -> torch.optim.Optimizer:
+def _of_all(parameters: list[Tensor], loop: LoopConfig) -> torch.optim.Optimizer:
     settings: dict[str, Any] = {
         "lr": loop.learning_rate,
         "betas": loop.betas,
@@ -66,7 +53,8 @@ def _of_all(parameters: list[dict[str, Any]], loop: LoopConfig) -> torch.optim.O
     if loop.optimizer == "adamw8bit":
         return _installed("bitsandbytes", loop.optimizer).optim.AdamW8bit(parameters, **settings)
     if loop.optimizer == "prodigy":
-        return _installed("prodigyopt", loop.optimizer).Prodigy(parameters, **settings)
+        prodigy = _installed("prodigyopt", loop.optimizer).Prodigy
+        return prodigy(parameters, **settings, safeguard_warmup=loop.warmup_steps > 0)
     return torch.optim.AdamW(parameters, **settings, fused=True)
 
 
@@ -78,6 +66,17 @@ def _installed(package: str, optimizer: str) -> Any:
             f"--optimizer {optimizer} needs {package}, which is not installed here ({error}): "
             f"pip install {package}, or choose --optimizer adamw"
         ) from error
+
+
+_SETTINGS = ("lr", "initial_lr", "betas", "weight_decay", "momentum")
+
+
+def restore(optimizer: Any, state: dict[str, Any]) -> None:
+    """Continue from a stored state with the rates and decays of this run, not those it was stored with."""
+    own = [{key: group[key] for key in _SETTINGS if key in group} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
 
 
 def set_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:

@@ -20,9 +20,12 @@ from accelerate.tracking import get_available_trackers
 from PIL import Image
 from tqdm import tqdm
 
+from adapters.files import write_whole
 from eval.records import commit, versions
 from train.config import RunConfig, as_json
 from train.schedules import rate_share
+
+METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 
 
 class RunLog:
@@ -43,6 +46,8 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(as_json(config))
             (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
+            for name in (METRICS, VALIDATION):
+                _keep_until(folder / name, start)
         if config.loop.trackers:
             accelerator.init_trackers(config.name, config=_flat(config))
 
@@ -70,7 +75,7 @@ class RunLog:
                 "continue from it with a lower --learning_rate or --mixed_precision no"
             )
         if self.is_main:
-            with (self.folder / "metrics.jsonl").open("a") as file:
+            with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps(record) + "\n")
             self.accelerator.log({k: v for k, v in record.items() if k != "step"}, step=record["step"])
             self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
@@ -88,10 +93,12 @@ class RunLog:
         folder = self.folder / "validation"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"step_{step:08d}.png")
-        with (self.folder / "validation.jsonl").open("a") as file:
+        with (self.folder / VALIDATION).open("a") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
         self.accelerator.log({f"validation/{name}": value for name, value in numbers.items()}, step=step)
         for tracker in self.accelerator.trackers:
+            if not hasattr(tracker, "log_images"):  # not every one knows pictures
+                continue
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({"validation": np.asarray(sheet)[None]}, step=step, **layout)
         self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
@@ -107,6 +114,16 @@ class RunLog:
             tracker.finish()
         if self.is_main:
             print(message)
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop what a run wrote after the checkpoint it is continued from: it is about to be written again."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if kept != lines:
+        write_whole(path, lambda target: target.write_text("".join(kept)))
 
 
 def trackers(names: str) -> list[str]:

@@ -12,5 +12,5 @@ def rate_share(loop: LoopConfig, step: int) -> float:
     """
     warm = min(1.0, (step + 1) / max(1, loop.warmup_steps))
     decay_steps = loop.decay_share * loop.steps
-    left = (loop.steps - step) / decay_steps if decay_steps else 1.0
+    left = max(0.0, (loop.steps - step) / decay_steps) if decay_steps else 1.0
     return min(warm, left, 1.0)

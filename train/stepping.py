@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch import Tensor
 
+from train.checkpoint import read_state, whole_checkpoints
 from train.compiling import compile_blocks
 from train.config import LoopConfig
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
 from train.randomness import DataOrder, step_generator
 from train.schedules import rate_share
+from unicon.devices import pick_dtype
 
 
 class Stepper:
@@ -36,7 +39,7 @@ class Stepper:
         """Raises ValueError for a batch that does not divide over the processes."""
         self.objective, self.loop = objective, loop
         self.accelerator = Accelerator(
-            mixed_precision=_precision(loop), log_with=list(log_with) or None, project_dir=folder
+            mixed_precision=precision(loop, folder), log_with=list(log_with) or None, project_dir=folder
         )
         self.share = _share_per_process(loop, self.accelerator.num_processes)
         if loop.gradient_checkpointing:
@@ -45,7 +48,7 @@ class Stepper:
             compile_blocks(objective)
         self.trained = objective.trained()
         self.model, *self.optimizers = self.accelerator.prepare(
-            objective, *make_optimizers(self.trained, loop, objective.hurry())
+            objective, *make_optimizers(self.trained, loop)
         )
         self.order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
 
@@ -53,15 +56,15 @@ class Stepper:
         """Take optimizer step number `step`; this process's means of the loss and its parts."""
         accelerator, loop = self.accelerator, self.loop
         set_rates(self.optimizers, rate_share(loop, step))
-        items = torch.from_numpy(self.order.items(step))
-        draws = self.objective.draw(step_generator(loop.seed, step), items)
+        items = self.order.items(step)
+        draws = self.objective.draw(step_generator(loop.seed, step), torch.from_numpy(items))
         first = accelerator.process_index * self.share
         end, micro = first + self.share, loop.micro_batch or self.share
         sums: dict[str, Tensor] = {}
         for start in range(first, end, micro):
             stop = min(start + micro, end)
             with contextlib.nullcontext() if stop == end else accelerator.no_sync(self.model):
-                losses, parts = self.model(items[start:stop], draws.part(start, stop, accelerator.device))
+                losses, parts = self.model(items[start:stop], draws.part(start, stop))
                 # DDP averages over processes, so each divides by its own share.
                 accelerator.backward(losses.sum() / self.share)
             for name, value in {"loss": losses, **parts}.items():
@@ -92,11 +95,22 @@ def _share_per_process(loop: LoopConfig, num_processes: int) -> int:
     return loop.batch_size // num_processes
 
 
-def _precision(loop: LoopConfig) -> str:
+def precision(loop: LoopConfig, folder: Path | None) -> str:
+    """The number format of a run, the same in all its processes and as long as it is continued.
+
+    A short probe chooses it, once: asked again, a busy machine might answer otherwise.
+    """
     if loop.mixed_precision != "auto":
         return loop.mixed_precision
-    from unicon.devices import pick_dtype
+    found = whole_checkpoints(folder / "checkpoints") if folder is not None else []
+    if found and (chosen := read_state(found[-1][1]).get("mixed_precision")):
+        return chosen
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    answer = [_probed(loop) if state.is_main_process else ""]
+    return broadcast_object_list(answer)[0]
 
+
+def _probed(loop: LoopConfig) -> str:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
     return "no" if found == "fp16" and loop.optimizer == "muon" else found  # see LoopConfig

@@ -35,6 +35,21 @@ Denoise = Callable[[Tensor, Tensor, Levels, Tensor], Tensor]
 """Clean latents, noise, levels and texts of (image, map) x pairs to mean squared errors (2, pairs)."""
 
 
+@contextlib.contextmanager
+def encoders_on(pipe: UniConPipeline, device: torch.device) -> Iterator[None]:
+    """Autoencoder and text encoder on a device for a while; training leaves them where they cost nothing."""
+    parts = [pipe.vae, pipe.text_encoder]
+    homes = [part.device for part in parts]
+    for part in parts:
+        torch.nn.Module.to(part, device)
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        yield
+    finally:
+        for part, home in zip(parts, homes, strict=True):
+            torch.nn.Module.to(part, home)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HeldOut:
     """Pairs of one size that are not trained on."""
@@ -62,23 +77,9 @@ class Validator:
     @torch.no_grad()
     def __call__(self, denoise: Denoise) -> tuple[dict[str, float], Image.Image]:
         """Numbers by name, and a sheet with every direction."""
-        with self._in_place():
+        with encoders_on(self.pipe, self.pipe.unet.device):
             drawn = self._drawn()
             return {**self._denoised(denoise), **self._scored(drawn)}, self._sheet(drawn)
-
-    @contextlib.contextmanager
-    def _in_place(self) -> Iterator[None]:
-        """Encoders beside the UNet for a while: training from a cache leaves them where they cost nothing."""
-        parts = [self.pipe.vae, self.pipe.text_encoder]
-        homes = [part.device for part in parts]
-        for part in parts:
-            torch.nn.Module.to(part, self.pipe.unet.device)
-        self.pipe.set_progress_bar_config(disable=True)
-        try:
-            yield
-        finally:
-            for part, home in zip(parts, homes, strict=True):
-                torch.nn.Module.to(part, home)
 
     # --- numbers ------------------------------------------------------------------------------------------
 

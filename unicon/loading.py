@@ -6,6 +6,7 @@ What the pipeline does with them is `unicon.pipeline`.
 from __future__ import annotations
 
 import inspect
+import json
 import keyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,17 @@ from adapters import (
     ungraft_lora,
     unmerge,
 )
+from adapters.files import write_whole
 from unicon.bases import check_base
 from unicon.latents import Autoencoder, downscale
-from unicon.sources import ADAPTERS_FOLDER, STYLES_FOLDER, find_adapter, find_base, saved_with
+from unicon.sources import (
+    ADAPTERS_FOLDER,
+    STYLE_WEIGHTS,
+    STYLES_FOLDER,
+    find_adapter,
+    find_base,
+    saved_with,
+)
 from unicon.styles import StyleCard
 
 if TYPE_CHECKING:
@@ -103,7 +112,7 @@ class AdaptedPipeline(DiffusionPipeline):
         for name, folder in saved.adapters.items():
             pipe.load_adapter(folder, name)
         for name, file in saved.styles.items():
-            pipe.load_style(file, name)
+            pipe.load_style(file, name, weight=saved.weights.get(name, 1.0))
         return pipe
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
@@ -124,6 +133,9 @@ class AdaptedPipeline(DiffusionPipeline):
             save_adapter(adapter, folder / ADAPTERS_FOLDER / name)
         for name, lora in grafted_loras(self.unet).items():
             save_lora(lora, folder / STYLES_FOLDER / f"{name}.safetensors")
+        if weights := dict(lora_weights(self.unet)):
+            text = json.dumps(weights, indent=2)
+            write_whole(folder / STYLES_FOLDER / STYLE_WEIGHTS, lambda path: path.write_text(text))
         super().save_pretrained(str(folder), **kwargs)
 
     @property

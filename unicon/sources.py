@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTERS_FOLDER, STYLES_FOLDER = "adapters", "styles"
 """Where a saved pipeline keeps its adapters, one folder each, and its styles, one file each, by name."""
+STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
 
@@ -35,6 +37,8 @@ class Saved:
     """Folders."""
     styles: dict[str, Path]
     """Files."""
+    weights: dict[str, float]
+    """How much of each style pictures get."""
 
 
 def saved_with(
@@ -58,7 +62,12 @@ def saved_with(
         )  # fmt: skip
     configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
     files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
-    return Saved({path.parent.name: path.parent for path in configs}, {path.stem: path for path in files})
+    weights = folder / STYLES_FOLDER / STYLE_WEIGHTS
+    return Saved(
+        adapters={path.parent.name: path.parent for path in configs},
+        styles={path.stem: path for path in files},
+        weights=json.loads(weights.read_text()) if weights.is_file() else {},
+    )
 
 
 def find_adapter(source: str | Path) -> Path:

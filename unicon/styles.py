@@ -1,12 +1,13 @@
 """What is a style that people can share?
 
-One LoRA file for the image branch. Its header says in ModelSpec's fields, which other tools show, what it is,
-who made it, under which licence it may be used and for what, and the words that call it. They stay with it
-wherever it goes, and a picture made under several styles has the credits of all of them.
+One LoRA file for the image branch. Its header says in ModelSpec's fields what it is, who made it, under which
+licence it may be used and for what, and the words that call it. They stay with it wherever it goes; a picture
+that the command line draws under several styles names all of them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -62,5 +63,5 @@ def with_phrases(prompt: str | Sequence[str] | None, phrases: Sequence[str]) -> 
 
 
 def _with_phrases(prompt: str, phrases: Sequence[str]) -> str:
-    missing = [phrase for phrase in phrases if phrase and phrase not in prompt]
+    missing = [p for p in phrases if p and not re.search(rf"(?<!\w){re.escape(p)}(?!\w)", prompt)]
     return ", ".join([prompt, *missing] if prompt else missing)

@@ -181,6 +181,47 @@ def test_diffusers_draws_the_same_with_the_file(tmp_path):
     torch.testing.assert_close(found, alone(unet), rtol=1e-5, atol=1e-6)
 
 
+def test_older_layouts_and_what_peft_says_beside_its_file(tmp_path):
+    unet = tiny_unet()
+    lora = learnt(unet)
+    tensors = {}
+    for name, update in lora.items():
+        attention, _, matrix = name.removesuffix(".0").rpartition(".")
+        key = f"unet.{attention}.processor.{matrix}_lora"
+        tensors |= {f"{key}.down.weight": update.down, f"{key}.up.weight": update.up}
+    save_file(tensors, tmp_path / "old.safetensors")
+    for (_, update), (_, read) in zip(
+        lora.items(), load_lora(tmp_path / "old.safetensors", unet).items(), strict=True
+    ):
+        torch.testing.assert_close(read.matrix(), update.matrix())
+
+    path = tmp_path / "peft" / "adapter_model.safetensors"
+    path.parent.mkdir()
+    sides = (("lora_A", "down"), ("lora_B", "up"))
+    tensors = {
+        f"base_model.model.{n}.{theirs}.weight": getattr(u, ours).contiguous()
+        for n, u in lora.items()
+        for theirs, ours in sides
+    }
+    save_file(tensors, path)
+    config = {"lora_alpha": 12, "use_rslora": True, "alpha_pattern": {"attn2.to_k": 3}}
+    (path.parent / "adapter_config.json").write_text(json.dumps(config))
+    for (name, update), (_, read) in zip(lora.items(), load_lora(path, unet).items(), strict=True):
+        alpha = 3 if name.endswith("attn2.to_k") else 12
+        torch.testing.assert_close(read.matrix(), alpha / 3**0.5 * update.matrix())
+
+
+def test_what_is_read_from_diffusers_and_written_again_is_whole(tmp_path):
+    unet = tiny_unet()
+    lora = learnt(unet)
+    lora.metadata = {"modelspec.title": "Ink"}
+    save_lora(lora, tmp_path / "one.safetensors")
+    tensors, about = load_file(tmp_path / "one.safetensors"), {"modelspec.title": "Ink"}
+    about |= {"modelspec.hash_sha256": "0", "lora_adapter_metadata": "{}", "ss_steps": "3"}
+    save_file(tensors, tmp_path / "two.safetensors", metadata=about)
+    assert load_lora(tmp_path / "two.safetensors", unet).metadata == {"modelspec.title": "Ink"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -211,6 +252,8 @@ def test_names_weights_and_missing_files(tmp_path):
         graft_lora(unet, "ink", learnt(unet))
     with pytest.raises(ValueError, match="no LoRA 'wash' to take off; grafted: \\['ink'\\]"):
         ungraft_lora(unet, "wash")
+    with pytest.raises(ValueError, match="LoRA name 'pop': torch has a method of that name; choose another"):
+        graft_lora(unet, "pop", learnt(unet))
     with pytest.raises(ValueError, match="was built for another base"):
         graft_lora(sdxl_like_unet(), "ink", learnt(unet))
     with pytest.raises(ValueError, match="does not exist: a LoRA is one .safetensors file"):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from adapters import ImageLora, save_lora
+from tests.adapters.tiny import tiny_unet
 from tests.cli.bases import command, names, opened
+from unicon.styles import StyleCard
 
 
 def test_a_picture_and_every_map_are_written(tmp_path, capsys):
@@ -18,6 +21,24 @@ def test_sizes_are_free(tmp_path):
     size = ("--height", 24, "--width", 40)
     assert command("joint", "x", "--condition", "depth", *size, "--out", tmp_path / "out") == 0
     assert {opened(tmp_path / "out" / name).size for name in names(tmp_path / "out")} == {(40, 24)}
+
+
+def test_styles_change_the_picture_and_are_named_in_it(tmp_path, capsys):
+    lora = ImageLora.for_unet(tiny_unet(), 2)
+    for _, update in lora.items():
+        update.up.data.fill_(1.0)
+    lora.metadata = StyleCard(title="Ink", author="Ada").metadata()
+    save_lora(lora, tmp_path / "style.safetensors")
+    styles = [f"--style={tmp_path}/style.safetensors,weight=0.5", f"--style=two={tmp_path}/style.safetensors"]
+    for out, more in (("plain", []), ("styled", styles)):
+        where = ("--out", tmp_path / out)
+        assert command("joint", "a man", "--condition", "depth", *more, *where) == 0
+    plain, styled = (opened(tmp_path / out / "a-man_seed0_image.png") for out in ("plain", "styled"))
+    assert plain.tobytes() != styled.tobytes()
+    assert styled.info["styles"].splitlines() == ["Ink (author: Ada)"] * 2
+    assert "styles" not in plain.info
+    assert command("joint", "x", "--condition", "depth", f"{styles[0]}x", "--out", tmp_path / "out") == 2
+    assert "weight '0.5x' is no number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_its_phrase_follows_the_images_prompt_alone(own, tmp_path):
         "b, in ink, on paper",
     ]
     assert with_phrases(None, []) is None
+    assert with_phrases("a pink chair", ["ink"]) == "a pink chair, ink"
 
 
 def test_styles_stack_and_keep_their_credits(own, tmp_path):
@@ -78,7 +79,7 @@ def test_styles_stack_and_keep_their_credits(own, tmp_path):
 
 
 def test_styles_are_saved_with_the_pipeline_and_come_back(own, tmp_path, depth):
-    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    own.load_style(style(own, tmp_path / "ink.safetensors"), weight=0.25)
     before = call(own, "a dog", depth=depth).images
     own.save_pretrained(tmp_path / "saved")
     again = UniConPipeline.from_pretrained(tmp_path / "saved")

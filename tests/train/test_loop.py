@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
-from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
+from train.checkpoint import Checkpoint, read_checkpoint, read_state, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
 from train.loop import fit
 from train.objectives.base import Draws, Objective
-from train.optimizers import make_optimizers, set_rates
+from train.optimizers import make_optimizers
 from train.randomness import DataOrder, seed_of, step_generator
 from train.schedules import rate_share
 
@@ -117,15 +119,6 @@ def test_muon_steps_the_matrices_and_resumes_bitwise(tmp_path):
     assert logged[-1]["loss"] < logged[0]["loss"]
 
 
-def test_some_tensors_learn_faster():
-    line = Line(LineConfig())
-    (adamw,) = make_optimizers(line.trained(), config(learning_rate=0.1).loop, {"layer.bias": 5.0})
-    rates = {id(p): group["initial_lr"] for group in adamw.param_groups for p in group["params"]}
-    assert rates == {id(line.layer.weight): 0.1, id(line.layer.bias): 0.5}
-    set_rates([adamw], 0.5)
-    assert [group["lr"] for group in adamw.param_groups] == [0.05, 0.25]
-
-
 def test_a_torch_without_muon_says_what_to_do(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(ValueError, match="upgrade torch to 2.9 or later, or choose --optimizer adamw"):
@@ -146,7 +139,47 @@ def test_prodigy_resumes_bitwise(tmp_path):
 def test_optimizers_that_are_not_installed_say_what_to_do(optimizer, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=f"pip install {package}, or choose --optimizer adamw"):
-        make_optimizers(Line(LineConfig()).trained(), config(optimizer=optimizer).loop)
+        make_optimizers(Line(LineConfig()).trained(), config(optimizer=optimizer, learning_rate=1.0).loop)
+
+
+def test_a_run_is_continued_with_its_new_rate_and_only_its_own_optimizer(tmp_path):
+    train(tmp_path / "cut", config(learning_rate=1e-2), seconds=0.0)
+    fit(Line(LineConfig()), config(learning_rate=1e-9, steps=4, warmup_steps=0), tmp_path / "cut")
+    first, last = (read_checkpoint(path) for _, path in whole_checkpoints(tmp_path / "cut" / "checkpoints"))
+    for name in first.trained:  # weight decay and momentum move them as little as the rate says
+        torch.testing.assert_close(last.trained[name], first.trained[name], atol=1e-7, rtol=0)
+    assert last.optimizers[0]["param_groups"][0]["initial_lr"] == 1e-9
+    with pytest.raises(ValueError, match="was trained with --optimizer adamw, this run has muon"):
+        fit(Line(LineConfig()), config(optimizer="muon"), tmp_path / "cut")
+
+
+def test_the_number_format_is_chosen_once(tmp_path, monkeypatch):
+    asked = []
+
+    def probe(device):
+        asked.append(device)
+        return torch.bfloat16 if len(asked) == 1 else torch.float32
+
+    monkeypatch.setattr("train.stepping.pick_dtype", probe)
+    AcceleratorState._reset_state()  # other tests have chosen for this process
+    try:
+        for _ in range(3):
+            train(tmp_path, config(mixed_precision="auto"), seconds=0.0)
+    finally:
+        AcceleratorState._reset_state()
+    assert len(asked) == 1
+    assert read_state(whole_checkpoints(tmp_path / "checkpoints")[-1][1])["mixed_precision"] == "bf16"
+
+
+def test_records_of_steps_that_are_taken_again_are_dropped(tmp_path):
+    train(tmp_path, config(keep_checkpoints=3, log_every=1))
+    for _, path in whole_checkpoints(tmp_path / "checkpoints")[1:]:
+        shutil.rmtree(path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "lo')  # cut in the middle of a line
+    train(tmp_path, config(keep_checkpoints=3, log_every=1))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 13))
 
 
 def test_objectives_without_a_network_have_nothing_to_checkpoint(tmp_path):
@@ -260,6 +293,8 @@ def test_overrides_reach_both_sections():
     "assignments, message",
     [
         ({"stepz": "3"}, "did you mean --steps"),
+        ({"validate_every": "-1"}, "validate_every is -1; it must not be negative"),
+        ({"optimizer": "prodigy"}, "which finds its own: give --learning_rate 1"),
         ({"steps": "many"}, "--steps got 'many'; expected int"),
         ({"optimizer": "muon", "mixed_precision": "fp16"}, "unscaled twice; choose bf16 or no"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; known: adamw, muon, adamw8bit, prodigy"),

@@ -11,10 +11,12 @@ import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.tiny_base import SIDE_PX, save_tiny_base
 from train.command import main
 from train.compiling import compile_blocks
+from train.config import read_assignments
 from train.objectives.pairs import PairsConfig
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
 from unicon import UniConPipeline
@@ -233,7 +235,10 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
             picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
     looked, blind = tmp_path / "looked", tmp_path / "blind"
     fast = ["--learning_rate", "0.1", "--warmup_steps", "1", "--ema_decay", "0.5", "--validation_steps", "1"]
-    assert run(tmp_path / "data", base, looked, *fast, "--validate_every", "1") == 0
+    tracked = ["--trackers", "tensorboard"]
+    assert run(tmp_path / "data", base, looked, *fast, *tracked, "--validate_every", "1") == 0
+    (events,) = (looked / "adapter" / "adapter").glob("events*")
+    assert [e.step for e in EventAccumulator(str(events)).Reload().Images("validation")] == [1, 2]
     assert run(tmp_path / "data", base, blind, *fast, "--validate_every", "0") == 0
     rows = [json.loads(line) for line in (looked / "adapter" / "validation.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
@@ -274,12 +279,10 @@ def test_a_dry_run_says_what_a_run_costs_and_keeps_nothing(data, base, tmp_path,
 
 def test_fields_from_a_file_and_the_command_line_wins(data, base, tmp_path, capsys):
     out = tmp_path / "runs"
-    (tmp_path / "mine.yaml").write_text(
-        "rank: 3\nloop:\n  steps: 50\n  betas: [0.8, 0.9]\ntrigger: a map of \n"
-    )
-    assert (
-        run(data, base, out, "--config", str(tmp_path / "mine.yaml")) == 0
-    )  # steps and rank are given there
+    fields = "rank: 3\nmixed_precision: no\nloop:\n  steps: 50\n  betas: [0.8, 0.9]\ntrigger: a map of \n"
+    (tmp_path / "mine.yaml").write_text(fields)
+    assert read_assignments(tmp_path / "mine.yaml")["mixed_precision"] == "no"  # to YAML it is false
+    assert run(data, base, out, "--config", str(tmp_path / "mine.yaml")) == 0  # with steps and rank, too
     config = json.loads((out / "adapter" / "config.json").read_text())
     assert config["objective"]["trigger"] == "a map of"
     assert config["loop"]["betas"] == [0.8, 0.9]
@@ -299,8 +302,6 @@ def test_fields_from_a_file_and_the_command_line_wins(data, base, tmp_path, caps
 
 
 def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     out = tmp_path / "runs"
     assert run(data, base, out, "--trackers", "tensorboard", "--log_every", "1") == 0
     (events,) = (out / "adapter" / "adapter").glob("events*")
@@ -337,13 +338,3 @@ def test_compiled_blocks_learn_the_same(data, base, tmp_path):
     torch._dynamo.reset()
     for (name, one), two in zip(plain.trained().items(), other.trained().values(), strict=True):
         torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
-
-
-def test_gains_and_positions_may_learn_faster(data, base, tmp_path):
-    objective = settings(data, base, locality=4.0, gain_rate=5.0).build(tmp_path)
-    hurry = objective.hurry()
-    assert set(hurry.values()) == {5.0}
-    kinds = {name.rpartition(".attn1.")[2] for name in hurry}
-    assert kinds == {"projection.image.gain", "projection.condition.gain", "places.weight"}
-    with pytest.raises(ValueError, match="gain_rate is 0; it must be positive"):
-        settings(data, base, gain_rate=0)

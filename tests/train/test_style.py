@@ -55,7 +55,7 @@ def test_a_style_is_trained_and_stacked_with_a_condition(data, base, tmp_path):
         ).images  # fmt: skip
 
     before = draw()
-    pipe.load_style(out / "style" / "export" / "style.safetensors", "ink")
+    pipe.load_style(out / "style" / "export" / "ink.safetensors")
     assert pipe.credits() == ["Ink (author: Ada; licence: CC0)"]
     assert not np.array_equal(draw(), before)
 

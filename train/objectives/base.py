@@ -7,6 +7,7 @@ may split a batch over processes and micro-batches without changing the sum.
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,31 @@ from PIL import Image
 from torch import nn
 
 
-class Draws(dict[str, torch.Tensor]):
-    """Random numbers of a batch by name, each with the item as its first dimension."""
+class Draws(Mapping[str, torch.Tensor]):
+    """Random numbers of a batch by name, each with the item as its first dimension, on the CPU.
 
-    def part(self, start: int, stop: int, device: torch.device) -> Draws:
-        """The draws of items start..stop, on `device`."""
-        return Draws({name: value[start:stop].to(device) for name, value in self.items()})
+    What is decided by them is decided there, and only what a network takes is moved: a decision on the
+    device would make the host wait for all the work that is queued. (No dict, which DDP would move.)
+    """
+
+    def __init__(self, **drawn: torch.Tensor):
+        self._drawn = drawn
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._drawn[name]
+
+    def __setitem__(self, name: str, drawn: torch.Tensor) -> None:
+        self._drawn[name] = drawn
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._drawn)
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def part(self, start: int, stop: int) -> Draws:
+        """The draws of items start..stop."""
+        return Draws(**{name: value[start:stop] for name, value in self.items()})
 
 
 class Objective(nn.Module, abc.ABC):
@@ -32,6 +52,11 @@ class Objective(nn.Module, abc.ABC):
         """Size of the training set."""
 
     @property
+    def device(self) -> torch.device:
+        """Where its networks are."""
+        return next(self.parameters()).device
+
+    @property
     def groups(self) -> np.ndarray | None:
         """Which items may share a batch, int (num_items,): those of one group. None: all."""
         return None
@@ -41,12 +66,8 @@ class Objective(nn.Module, abc.ABC):
         """Everything random in a batch of these items; of their number and size alone."""
 
     @abc.abstractmethod
-    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss per item (n,) and parts of it to log, each (n,)."""
-
-    def hurry(self) -> dict[str, float]:
-        """How many times faster than the rest some of the trained tensors learn, by name."""
-        return {}
 
     def validate(self) -> tuple[dict[str, float], Image.Image] | None:
         """Numbers by name and a picture of what is learnt so far; None where there is nothing to look at."""

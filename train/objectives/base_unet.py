@@ -140,17 +140,17 @@ class BaseUnetObjective(Objective):
             noise=torch.randn(num, *self.latent_shape, generator=generator),
         )
 
-    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        noise, kinds = draws["noise"], self._kinds(draws)
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        items, kinds, noise = np.asarray(items), self._kinds(draws), draws["noise"].to(self.device)
         mapped = torch.from_numpy(kinds == KINDS.index("image")) & (self.maps is not None)
-        clean = mapped & (draws["clean"].cpu() < self.config.clean_share)
-        dropped = draws["uncaptioned"].cpu() < torch.where(
+        clean = mapped & (draws["clean"] < self.config.clean_share)
+        dropped = draws["uncaptioned"] < torch.where(
             clean, self.config.bare_clean, self.config.caption_dropout
         )
-        found = self._examples(items.numpy(), kinds, draws, dropped.tolist())
-        latents, text, mapped, clean = (part.to(noise.device) for part in (*found, mapped, clean))
-        levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep).to(noise.device)
-        levels = levels.clean_where(clean)
+        levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep)
+        levels = levels.clean_where(clean).to(self.device)
+        found = self._examples(items, kinds, draws, dropped.tolist())
+        latents, text, mapped, clean = (part.to(self.device) for part in (*found, mapped, clean))
         told = levels.told(self.config.clean_timestep).float()
         out = self.unet(add_noise(latents, noise, levels), told, text).sample.float()
         target = network_target(latents, noise, levels, self.schedule.prediction)
@@ -158,7 +158,7 @@ class BaseUnetObjective(Objective):
         velocity = (out - target).square().mean(dim=(1, 2, 3)) * noisy
         if self.maps is None:
             return velocity, {}
-        maps = self._maps(items.numpy(), kinds).to(noise.device)
+        maps = self._maps(items, kinds).to(self.device)
         read = (self.maps().float() - maps).square().mean(dim=(1, 2, 3)) * mapped
         shares = {
             "velocity": _over(velocity, noisy),
@@ -181,7 +181,7 @@ class BaseUnetObjective(Objective):
     def _examples(
         self, items: np.ndarray, kinds: np.ndarray, draws: Draws, dropped: list[bool]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        posed = self.scenes.mostly_posed(items, draws["photo"].cpu().numpy())
+        posed = self.scenes.mostly_posed(items, draws["photo"].numpy())
         latents, texts = [], []
         for item, with_figure, kind, photo, bare in zip(
             items, posed, kinds, draws["photo"].tolist(), dropped, strict=True

@@ -73,9 +73,9 @@ class ClipObjective(Objective):
             second=torch.rand(num, generator=generator),
         )
 
-    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        pictures, captions = self._pairs(items.numpy(), draws)
-        device = draws["photo"].device
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        pictures, captions = self._pairs(np.asarray(items), draws)
+        device = self.device
         tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(
             device
         )

@@ -64,16 +64,12 @@ class JointConfig:
     bare_photos: float = 0.6
     """Share of pairs with a CLEAN image that lose both captions: a photo to estimate mostly has none."""
 
-    gain_rate: float = 1.0
-    """How many times faster than the rest gains and weights of positions learn: they start at nothing."""
     validation_pairs: int = 6
-    """Pairs that are held out to look at (`LoopConfig.validate_every`); at most a tenth of your own."""
+    """Pairs held out to look at (`LoopConfig.validate_every`): at most a tenth of your own, two or none."""
     validation_steps: int = 10
     """Steps of every picture drawn of them."""
 
     def __post_init__(self):
-        if self.gain_rate <= 0:
-            raise ValueError(f"gain_rate is {self.gain_rate}; it must be positive")
         if not 0 <= self.clean_image + self.clean_condition <= 1:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
@@ -102,7 +98,6 @@ class SceneJointConfig(JointConfig):
     rank: int = 12
     locality: float = 11.0
     clean_timestep: int = 150
-    gain_rate: float = 5.0
     base: str = "unet/export"
     latents: str = "latents"
     num_scenes: int = 16384
@@ -114,8 +109,10 @@ class SceneJointConfig(JointConfig):
         examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
         return JointObjective(self, self.adapter(TRIGGERS[self.maps]), pipe, examples, self._held_out)
 
-    def _held_out(self) -> HeldOut:
+    def _held_out(self) -> HeldOut | None:
         """Scenes that neither training nor evaluation renders."""
+        if not self.validation_pairs:
+            return None
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.validation_pairs)
         scenes = [render(seed, SceneConfig()) for seed in seeds]
         condition = "appearance" if self.maps == "second" else self.maps
@@ -158,10 +155,6 @@ class JointObjective(Objective):
     def num_items(self) -> int:
         return len(self.examples)
 
-    def hurry(self) -> dict[str, float]:
-        slow = (".gain", ".places.weight")
-        return {name: self.config.gain_rate for name in self.trained() if name.endswith(slow)}
-
     @property
     def groups(self) -> np.ndarray | None:
         return self.examples.groups
@@ -179,18 +172,19 @@ class JointObjective(Objective):
             **self.examples.draw(generator, num),
         )
 
-    def forward(self, items: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        device = draws["mode"].device
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.device
         with torch.autocast(device.type, enabled=False):  # what is encoded now is what a cache would hold
             read = self.examples.read(items, draws)
-        clean, present = read.latents.to(device), read.present.to(device)
-        noise = draws["noise"].transpose(0, 1)
-        held = self._held(draws["mode"], present)
-        levels = self._levels(draws["progress"].T, held, present)
-        text = self._texts(read, draws["uncaptioned"].cpu(), held.cpu()).to(device)
-        active = (present & ~held).float()
-        error = self.errors(clean, noise, levels, text)
+        held = self._held(draws["mode"], read.present)
+        levels = self._levels(draws["progress"].T, held, read.present)
+        text = self._texts(read, draws["uncaptioned"], held)
         counts = torch.stack([weigh(levels[branch]) for branch, weigh in enumerate(self.weightings)])
+        noise = draws["noise"].transpose(0, 1)
+        inputs = (read.latents, noise, text, counts, (read.present & ~held).float())
+        clean, noise, text, counts, active = (part.to(device) for part in inputs)
+        levels = levels.to(device)
+        error = self.errors(clean, noise, levels, text)
         loss = (error * counts * active).sum(0) / active.sum(0)
         return loss, {
             "image": _mean_where(error[0], active[0]),
@@ -226,7 +220,7 @@ class JointObjective(Objective):
         """How pairs that are not trained on come out in every direction; None where there are none."""
         if self._validator is None:
             held_out = self._held_out()
-            if held_out is None:
+            if held_out is None or len(held_out) < 2:  # one pair has no other to be compared with
                 return None
             self._validator = Validator(
                 pipe=self.pipe,
@@ -246,9 +240,9 @@ class JointObjective(Objective):
         if self.config.tied_levels:
             progress = progress[:1].expand(2, -1)
         drawn = torch.stack([table.timesteps(u) for table, u in zip(self.tables, progress, strict=True)])
-        timestep = torch.where(present.cpu(), drawn, self.schedule.last_timestep)
+        timestep = torch.where(present, drawn, self.schedule.last_timestep)
         levels = self.schedule.at_timestep(timestep)
-        return levels.to(progress.device, torch.float32).clean_where(held)
+        return levels.to(dtype=torch.float32).clean_where(held)
 
     def _texts(self, read: Encoded, uncaptioned: Tensor, held: Tensor) -> Tensor:
         """Prompt embeddings (branch, pair, tokens, width)."""

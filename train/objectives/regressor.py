@@ -60,14 +60,15 @@ class RegressorObjective(Objective):
             posed=torch.rand(num, generator=generator),
         )
 
-    def forward(self, items: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        kind = draws["kind"]
-        posed = self.scenes.mostly_posed(items.numpy(), draws["posed"].cpu().numpy())
-        is_pose = (kind == list(MAPS).index("pose")).cpu()
-        items = torch.where(is_pose, torch.from_numpy(posed), items)
-        picture = torch.from_numpy(self.scenes.gather("image", items.numpy())).to(kind.device).float()
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        items, kind = np.asarray(items), draws["kind"]
+        posed = self.scenes.mostly_posed(items, draws["posed"].numpy())
+        is_pose = kind == list(MAPS).index("pose")
+        items = np.where(is_pose.numpy(), posed, items)
+        picture = torch.from_numpy(self.scenes.gather("image", items)).to(self.device).float()
         rows = [self.scenes.row(MAPS[k], int(i)) for i, k in zip(items, kind.tolist(), strict=True)]
-        target = torch.stack([torch.from_numpy(row.copy()) for row in rows]).to(kind.device).float()
+        target = torch.stack([torch.from_numpy(row.copy()) for row in rows]).to(self.device).float()
+        kind = kind.to(self.device)
         out = self.unet(picture, torch.zeros_like(kind), self.triggers[kind]).sample.float()
         return (out - target).square().mean(dim=(1, 2, 3)), {}
 

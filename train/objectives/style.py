@@ -8,12 +8,14 @@ the levels follow the style-friendly law (Choi et al. 2024, arXiv 2411.14793), b
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from train.levels import parse_law
 from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
 from train.pairs.framing import View, buckets, framed, nearest
+from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
 from unicon.call.prompts import encode_prompts
@@ -68,17 +71,21 @@ class StyleConfig:
     """Share of items that are learnt under the phrase alone."""
     prompts: tuple[str, ...] = ("a red chair", "a person", "a house by a tree", "a bottle on a table")
     """What is drawn with and without the style to look at it."""
+    guidance_scale: float = 2.0
+    """Of those pictures; more for Stable Diffusion."""
 
     def __post_init__(self):
         parse_law(self.levels)  # raises where it is none
         parse_weight(self.loss_weight)
+        if not self.prompts:
+            raise ValueError("prompts is empty; name at least one, or leave looking out: --validate_every 0")
         if self.rank < 1:
             raise ValueError(f"rank is {self.rank}; it must be at least 1")
 
     @property
     def card(self) -> StyleCard:
         return StyleCard(
-            title=self.title,
+            title=self.title or self.phrase,
             phrase=self.phrase,
             author=self.author,
             licence=self.licence,
@@ -142,7 +149,8 @@ class StyleObjective(Objective):
         self.schedule = Schedule.from_scheduler(pipe.scheduler)
         self.table = parse_law(config.levels)(self.schedule)
         self.weigh = Weighting.on(self.schedule, config.loss_weight, config.levels, self.table)
-        self._encode()
+        with encoders_on(pipe, PartialState().device):
+            self._encode()
         unet = pipe.unet.requires_grad_(False)
         pipe.unload_style()
         self.lora = ImageLora.for_unet(unet, config.rank)
@@ -161,13 +169,14 @@ class StyleObjective(Objective):
         for reference in self.references:
             bucket = nearest(*reference.image.size, sizes)
             seen = [framed(reference.image, bucket, view) for view in views]
-            self.latents.append(encode(pipe.vae, as_pictures(seen, "references")))
+            seen = as_pictures(seen, "references").to(pipe.vae.device)
+            self.latents.append(encode(pipe.vae, seen).cpu())
         shapes = sorted({tuple(latents.shape) for latents in self.latents})
         self._groups = np.array([shapes.index(tuple(latents.shape)) for latents in self.latents])
         captions = ["", *(reference.caption for reference in self.references)]
         texts = [str(with_phrases(caption, [config.phrase])) for caption in captions]
         encoded = encode_prompts(pipe.tokenizer, pipe.text_encoder, [texts], pipe.text_encoder.device)
-        self.bare, self.texts = encoded[0].float(), encoded[1:].float()
+        self.bare, self.texts = encoded[0].float().cpu(), encoded[1:].float().cpu()
 
     @property
     def num_items(self) -> int:
@@ -187,21 +196,21 @@ class StyleObjective(Objective):
             noise=torch.randn(num, *shape, generator=generator),
         )
 
-    def forward(self, items: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        noise = draws["noise"]
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        noise = draws["noise"].to(self.device)
         views = draws["view"].tolist()
         rows = [self.latents[item] for item in items.tolist()]
         clean = torch.stack([row[int(v * len(row))] for row, v in zip(rows, views, strict=True)])
-        dropped = (draws["uncaptioned"].cpu() < self.config.caption_dropout)[:, None, None]
+        dropped = (draws["uncaptioned"] < self.config.caption_dropout)[:, None, None]
         text = torch.where(dropped, self.bare, self.texts[items])
         levels = self.schedule.at_timestep(self.table.timesteps(draws["progress"]))
-        levels = levels.to(noise.device, torch.float32)
-        clean = clean.to(noise.device)
+        levels = levels.to(self.device, torch.float32)
+        clean = clean.to(self.device)
         out = joint_forward(
             self.unet,
             add_noise(clean, noise, levels),
             levels.timestep.float(),
-            text.to(noise.device),
+            text.to(self.device),
             pairs=[],
             num_branches=1,
         )
@@ -216,13 +225,13 @@ class StyleObjective(Objective):
         rows = {}
         for name, weight in (("without", 0.0), ("with the style", 1.0)):
             set_lora_weight(self.unet, STYLE, weight)
-            self.pipe.set_progress_bar_config(disable=True)
-            drawn = self.pipe(
-                prompts,
-                num_inference_steps=20,
-                guidance_scale=2.0,
-                generator=torch.Generator().manual_seed(0),
-            )
+            with encoders_on(self.pipe, self.pipe.unet.device):
+                drawn = self.pipe(
+                    prompts,
+                    num_inference_steps=20,
+                    guidance_scale=self.config.guidance_scale,
+                    generator=torch.Generator().manual_seed(0),
+                )
             rows[name] = list(drawn.images)  # pyright: ignore[reportAttributeAccessIssue]
         references = [picture(np.asarray(r.image)) for r in self.references[: len(prompts)]]
         shown = [*references, *([None] * (len(prompts) - len(references)))]
@@ -234,5 +243,10 @@ class StyleObjective(Objective):
         return {"changed": float(np.mean(moved))}, sheet
 
     def export(self, folder: Path) -> None:
-        """Write `style.safetensors`, an ordinary LoRA with its card in the header."""
-        save_lora(self.lora, folder / "style.safetensors")
+        """Write one file named by the style's title, an ordinary LoRA with its card in the header."""
+        save_lora(self.lora, folder / f"{_slug(self.config.card.title)}.safetensors")
+
+
+def _slug(title: str) -> str:
+    """A title as a file's stem, which becomes the style's name when it is loaded."""
+    return re.sub(r"\W+", "_", title.lower()).strip("_") or STYLE

@@ -100,11 +100,13 @@ class VaeObjective(Objective):
             noise=torch.randn(num, self.config.latent_channels, cells, cells, generator=generator),
         )
 
-    def forward(self, items: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        target = self._pictures(items, draws).to(draws["kind"].device)
+    def forward(self, items: np.ndarray, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        target = self._pictures(items, draws).to(self.device)
         latents = self.vae.encoder(target)
         deviation = latents.float().std()  # not detached, or latents would grow to drown the noise
-        decoded = self.vae.decoder(latents + self.config.latent_noise * deviation * draws["noise"])
+        decoded = self.vae.decoder(
+            latents + self.config.latent_noise * deviation * draws["noise"].to(self.device)
+        )
         error = multiscale_error(decoded.float(), target, self.config.gradient_weight)
         if self.config.half_weight:
             half = self.vae.decoder(F.avg_pool2d(latents, 2)).float()
@@ -121,7 +123,7 @@ class VaeObjective(Objective):
         """Which of `KINDS` each picture is, (n,)."""
         return which(list(_SHARES.values()), draws["kind"])
 
-    def _pictures(self, items: Tensor, draws: Draws) -> Tensor:
+    def _pictures(self, items: np.ndarray, draws: Draws) -> Tensor:
         rows = [
             self._crop(KINDS[kind], item, photo, corner)
             for kind, item, photo, corner in zip(
@@ -133,7 +135,7 @@ class VaeObjective(Objective):
             )
         ]
         pictures = torch.stack(rows)
-        flip = draws["flip"].cpu()[:, None, None, None] < 0.5
+        flip = draws["flip"][:, None, None, None] < 0.5
         return torch.where(flip, pictures.flip(-1), pictures)
 
     def _crop(self, kind: str, item: int, photo: float, corner: tuple[int, int]) -> Tensor:

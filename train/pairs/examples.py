@@ -42,6 +42,8 @@ class Found:
     """Its place in the cache."""
     shape: tuple[int, ...]
     """(C, h, w) of its latents."""
+    whole: bool
+    """Whether both sides are there."""
 
 
 class PairExamples(Examples):
@@ -70,8 +72,8 @@ class PairExamples(Examples):
             view=torch.rand(num, 2, generator=generator), caption=torch.rand(num, generator=generator)
         )
 
-    def read(self, items: Tensor, draws: Draws) -> Encoded:
-        views, captions = draws["view"].cpu(), draws["caption"].tolist()
+    def read(self, items: np.ndarray, draws: Draws) -> Encoded:
+        views, captions = draws["view"], draws["caption"].tolist()
         pairs = [self.read_one(self.found[item]) for item in items.tolist()]
         sides = [0, 0 if self.aligned else 1]
         latents, texts = ([], []), ([], [])
@@ -112,8 +114,9 @@ class PairReader:
         return found
 
     def _find(self, index: int, entry: Entry) -> Found:
+        whole = entry.image is not None and entry.maps.get(self.condition) is not None
         if self.cache is None:
-            return Found(index, "", self.encoder.shape(entry, self.condition))
+            return Found(index, "", self.encoder.shape(entry, self.condition), whole)
         self.encoder.check(entry, self.condition)  # a cache may hold what this run does not take
         key = content_of(entry, self.condition)
         shape = self.cache.shape(key)
@@ -121,23 +124,21 @@ class PairReader:
             pair = self.encoder(entry, self.condition)
             self.cache.write(key, pair)
             shape = tuple(pair.image.shape[1:])
-        return Found(index, key, shape)
+        return Found(index, key, shape, whole)
 
     def split(self, found: Sequence[Found], num: int) -> tuple[list[Found], list[Found]]:
         """Pairs to train on, and about `num` whole ones of the commonest size to look at.
 
-        Those are spread evenly, at most a tenth of all pairs, and the same in every run.
+        Those are spread evenly, at most a tenth of all pairs, at least two or none, the same in every run.
         """
-        whole = [pair for pair in found if self._is_whole(self.pairs[pair.index])]
+        whole = [pair for pair in found if pair.whole]
         shapes = Counter(pair.shape for pair in whole).most_common(1)
         common = [pair for pair in whole if pair.shape == shapes[0][0]]
         num = min(num, len(found) // 10, len(common))
+        num = num if num > 1 else 0  # each is compared with another
         held_out = [common[(2 * n + 1) * len(common) // (2 * num)] for n in range(num)]
         places = {pair.index for pair in held_out}
         return [pair for pair in found if pair.index not in places], held_out
-
-    def _is_whole(self, entry: Entry) -> bool:
-        return entry.image is not None and entry.maps.get(self.condition) is not None
 
     def show(self, found: Sequence[Found]) -> HeldOut | None:
         """Whole pairs of one size as pictures; None where there are none."""

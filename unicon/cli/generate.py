@@ -12,6 +12,7 @@ from unicon.cli.given import GivenMap, add_map_options, fit, fraction, read_map
 from unicon.cli.models import (
     add_run_options,
     add_style_option,
+    facts,
     generators,
     load_pipeline,
     output_of,
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
         for seed, picture in zip(seeds, draw(pipe, args, given, seeds), strict=True):
             path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
-            print(write_picture(path, picture, {"prompt": args.prompt, "seed": str(seed)}))
+            print(write_picture(path, picture, facts(pipe, args.prompt, seed)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

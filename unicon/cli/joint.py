@@ -12,6 +12,7 @@ from unicon.cli.models import (
     add_run_options,
     add_style_option,
     condition_names,
+    facts,
     generators,
     load_pipeline,
     output_of,
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
         result = draw(pipe, args, names, seeds)
         for place, seed in enumerate(seeds):
-            for path in write(result, args, place, seed):
+            for path in write(pipe, result, args, place, seed):
                 print(path)
 
 
@@ -65,11 +66,13 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, names: list[str], seeds
     return output_of(result)
 
 
-def write(result: UniConOutput, args: argparse.Namespace, place: int, seed: int) -> list[Path]:
+def write(
+    pipe: UniConPipeline, result: UniConOutput, args: argparse.Namespace, place: int, seed: int
+) -> list[Path]:
     """Write sample `place` and return the files."""
     pictures = {"image": result.images[place]} | {n: maps[place] for n, maps in result.conditions.items()}
-    stem, facts = f"{slug(args.prompt)}_seed{seed}", {"prompt": args.prompt, "seed": str(seed)}
+    stem, made = f"{slug(args.prompt)}_seed{seed}", facts(pipe, args.prompt, seed)
     return [
-        write_picture(Path(args.out) / f"{stem}_{name}.png", picture, facts)
+        write_picture(Path(args.out) / f"{stem}_{name}.png", picture, made)
         for name, picture in pictures.items()
     ]

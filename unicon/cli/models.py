@@ -34,7 +34,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, out: str, steps: int = 2
 def add_style_option(parser: argparse.ArgumentParser) -> None:
     """`--style`, for commands that draw images."""
     parser.add_argument(
-        "--style", action="append", default=[], metavar="FILE[,weight=N]",
+        "--style", action="append", default=[], metavar="[NAME=]FILE[,weight=N]",
         help="draw in a style (a LoRA file), all of it or N times; may be repeated",
     )  # fmt: skip
 
@@ -67,25 +67,29 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
         pipe.load_adapter(folder, name if equals else None)
     check_loaded(pipe, needs, base=args.base)
     for text in getattr(args, "style", ()):
-        file, weight = _styled(text)
-        pipe.load_style(file, weight=weight)
+        name, file, weight = _styled(text)
+        pipe.load_style(file, name, weight=weight)
     for line in pipe.credits():
         print(f"style: {line}")
     return pipe.to(device)
 
 
-def _styled(text: str) -> tuple[str, float]:
-    """File and weight of a `--style`."""
-    file, comma, option = text.rpartition(",")
-    if not comma:
-        return text, 1.0
-    key, _, value = option.partition("=")
+def _styled(text: str) -> tuple[str | None, str, float]:
+    """Name, file and weight of a `--style`."""
+    place, _, option = text.partition(",weight=")
+    name, equals, file = place.rpartition("=")
     try:
-        if key != "weight":
-            raise ValueError
-        return file, float(value)
+        return (name if equals else None), file, float(option or 1)
     except ValueError:
-        raise ValueError(f"--style {text}: expected FILE, or FILE,weight=N with a number N") from None
+        raise ValueError(
+            f"--style {text}: weight {option!r} is no number; expected FILE,weight=0.5"
+        ) from None
+
+
+def facts(pipe: UniConPipeline, prompt: str, seed: int) -> dict[str, str]:
+    """What a picture's file says about how it was made, with the credits of its styles."""
+    styles = "\n".join(pipe.credits())
+    return {"prompt": prompt, "seed": str(seed), **({"styles": styles} if styles else {})}
 
 
 def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:

@@ -39,8 +39,11 @@ class WeightedSum:
         self.updates = [(update, weight) for update, weight in updates if update is not None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        changes = [update(x) if weight == 1.0 else weight * update(x) for update, weight in self.updates]
-        return sum(changes[1:], changes[0]) if changes else x.new_zeros(())
+        total: Tensor | None = None
+        for update, weight in self.updates:
+            change = update(x) if weight == 1.0 else weight * update(x)
+            total = change if total is None else total + change
+        return x.new_zeros(()) if total is None else total
 
     def matrix(self) -> Tensor:
         """The whole update as one matrix in float32."""

@@ -83,8 +83,8 @@ class Launcher:
 
     def __call__(self, name: str, *more: str) -> subprocess.Popen:
         out = ["--out", str(self.folder / name), *more]
-        log = (self.folder / f"{name}.log").open("a")
-        return subprocess.Popen([*self.command, *out], cwd=ROOT, stdout=log, stderr=log)
+        with (self.folder / f"{name}.log").open("a") as log:
+            return subprocess.Popen([*self.command, *out], cwd=ROOT, stdout=log, stderr=log)
 
 
 def newest(run: Path) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch import Tensor
 
@@ -38,8 +39,11 @@ class Stepper:
     ):
         """Raises ValueError for a batch that does not divide over the processes."""
         self.objective, self.loop = objective, loop
+        chosen = precision(loop, folder)
+        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != chosen:
+            AcceleratorState._reset_state()  # of an earlier run in this process; it is one per process
         self.accelerator = Accelerator(
-            mixed_precision=precision(loop, folder), log_with=list(log_with) or None, project_dir=folder
+            mixed_precision=chosen, log_with=list(log_with) or None, project_dir=folder
         )
         self.share = _share_per_process(loop, self.accelerator.num_processes)
         if loop.gradient_checkpointing:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 
 from train.checkpoint import Checkpoint, read_checkpoint, read_state, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
@@ -161,12 +160,9 @@ def test_the_number_format_is_chosen_once(tmp_path, monkeypatch):
         return torch.bfloat16 if len(asked) == 1 else torch.float32
 
     monkeypatch.setattr("train.stepping.pick_dtype", probe)
-    AcceleratorState._reset_state()  # other tests have chosen for this process
-    try:
-        for _ in range(3):
-            train(tmp_path, config(mixed_precision="auto"), seconds=0.0)
-    finally:
-        AcceleratorState._reset_state()
+    for number in range(3):
+        train(tmp_path, config(mixed_precision="auto"), seconds=0.0)
+        train(tmp_path / str(number), seconds=0.0)  # another run of this process, in another format
     assert len(asked) == 1
     assert read_state(whole_checkpoints(tmp_path / "checkpoints")[-1][1])["mixed_precision"] == "bf16"
 

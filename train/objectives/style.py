@@ -149,7 +149,7 @@ class StyleObjective(Objective):
         self.schedule = Schedule.from_scheduler(pipe.scheduler)
         self.table = parse_law(config.levels)(self.schedule)
         self.weigh = Weighting.on(self.schedule, config.loss_weight, config.levels, self.table)
-        with encoders_on(pipe, PartialState().device):
+        with encoders_on(pipe, PartialState().device or torch.device("cpu")):
             self._encode()
         unet = pipe.unet.requires_grad_(False)
         pipe.unload_style()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import nn
 
@@ -32,10 +33,7 @@ def graft(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> None:
     attentions has a processor that joint attention would silently replace.
     """
     _check_graftable(unet, adapters)
-    for path, block in transformer_blocks(unet).items():
-        _install(block.attn1, JointAttention, path)
-        if block.attn2 is not None:
-            _install(block.attn2, TextAttention, path)
+    for path, block in _installed(unet):
         for name, adapter in adapters.items():
             part = adapter[path]
             grafted_on(block.attn1).adapters[name] = part.attn1
@@ -51,13 +49,8 @@ def ungraft(unet: nn.Module, *names: str) -> None:
     Raises `ValueError` for a name that is not there, and while the UNet is merged.
     """
     check_unmerged(unet)
-    left = _without(grafted(unet), names, "adapter")
-    for attn in _grafted_attentions(unet):
-        processor = grafted_on(attn)
-        for name in set(processor.adapters) - set(left):
-            del processor.adapters[name]
-    bare(unet).__dict__[_REGISTRY] = left
-    _restore_unused(unet)
+    bare(unet).__dict__[_REGISTRY] = _without(grafted(unet), names, "adapter")
+    _drop_unused(unet)
 
 
 # --- LoRAs of the image branch ----------------------------------------------------------------------------
@@ -71,10 +64,7 @@ def graft_lora(unet: nn.Module, name: str, lora: ImageLora, weight: float = 1.0)
     check_unmerged(unet)
     _check_name(name, lora_weights(unet), "a LoRA")
     check_base(lora.base, unet, f"LoRA {name!r}")
-    for path, block in transformer_blocks(unet).items():
-        _install(block.attn1, JointAttention, path)
-        if block.attn2 is not None:
-            _install(block.attn2, TextAttention, path)
+    for path, block in _installed(unet):
         for attn, kind in ((block.attn1, "attn1"), (block.attn2, "attn2")):
             if attn is not None and (part := lora.part(f"{path}.{kind}")) is not None:
                 grafted_on(attn).loras[name] = part
@@ -84,13 +74,8 @@ def graft_lora(unet: nn.Module, name: str, lora: ImageLora, weight: float = 1.0)
 def ungraft_lora(unet: nn.Module, *names: str) -> None:
     """Take the named LoRAs off a UNet, or all of them. Raises `ValueError` as `ungraft` does."""
     check_unmerged(unet)
-    left = _without(_loras(unet), names, "LoRA")
-    for attn in _grafted_attentions(unet):
-        processor = grafted_on(attn)
-        for name in set(processor.loras) - set(left):
-            del processor.loras[name]
-    bare(unet).__dict__[_LORAS] = left
-    _restore_unused(unet)
+    bare(unet).__dict__[_LORAS] = _without(_loras(unet), names, "LoRA")
+    _drop_unused(unet)
 
 
 def set_lora_weight(unet: nn.Module, name: str, weight: float) -> None:
@@ -166,10 +151,25 @@ def _without(present: Mapping[str, Any], names: Sequence[str], what: str) -> dic
     return {name: value for name, value in present.items() if names and name not in names}
 
 
-def _restore_unused(unet: nn.Module) -> None:
-    if not grafted(unet) and not _loras(unet):
-        for attn in _grafted_attentions(unet):
-            attn.set_processor(grafted_on(attn).original)
+def _drop_unused(unet: nn.Module) -> None:
+    """Take what is no longer registered off every attention, and where nothing is left, our processors."""
+    adapters, loras = grafted(unet), _loras(unet)
+    for attn in _grafted_attentions(unet):
+        processor = grafted_on(attn)
+        for parts, left in ((processor.adapters, adapters), (processor.loras, loras)):
+            for name in set(parts) - set(left):
+                del parts[name]
+        if not adapters and not loras:
+            attn.set_processor(processor.original)
+
+
+def _installed(unet: nn.Module) -> Iterator[tuple[str, BasicTransformerBlock]]:
+    """(path, block) with our processors on its attentions."""
+    for path, block in transformer_blocks(unet).items():
+        _install(block.attn1, JointAttention, path)
+        if block.attn2 is not None:
+            _install(block.attn2, TextAttention, path)
+        yield path, block
 
 
 def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> None:

@@ -129,7 +129,16 @@ class MergedReads(nn.Module):
         )
 
 
-class MergedText(TextAttention):
+class MergedLoras(GraftedProcessor):
+    """What image branches get of LoRAs, merged."""
+
+    image: MergedAttention | None
+
+    def image_updates(self, joint: Layout) -> dict[int, Any]:
+        return {} if self.image is None else dict.fromkeys(joint.lora_branches, self.image)
+
+
+class MergedText(MergedLoras, TextAttention):
     """The processor of `attn2`, merged."""
 
     is_merged = True
@@ -142,9 +151,6 @@ class MergedText(TextAttention):
         for name, update in unmerged.adapters.items():
             self.adapters[name] = MergedAttention(attn, cast(AttentionUpdate, update), path)
 
-    def image_updates(self, joint: Layout) -> dict[int, Any]:
-        return {} if self.image is None else dict.fromkeys(joint.lora_branches, self.image)
-
     def attend_text(self, attn: Attention, hidden: Tensor, context: Tensor, joint: Layout) -> Tensor:
         updates, own = self.updates(joint), {}
         for b in joint.running:
@@ -153,7 +159,7 @@ class MergedText(TextAttention):
         return joint.stack(own, {})
 
 
-class MergedJoint(JointAttention):
+class MergedJoint(MergedLoras, JointAttention):
     """The processor of `attn1`, merged."""
 
     is_merged = True
@@ -168,9 +174,6 @@ class MergedJoint(JointAttention):
 
     def part(self, name: str) -> MergedReads:
         return cast(MergedReads, self.adapters[name])
-
-    def image_updates(self, joint: Layout) -> dict[int, Any]:
-        return {} if self.image is None else dict.fromkeys(joint.lora_branches, self.image)
 
     def prepare(self, attn: Attention, hidden: Tensor, joint: Layout) -> Reading:
         updates = self.updates(joint)

@@ -1,7 +1,7 @@
 """Which parts of a network does `torch.compile` take in training?
 
-The blocks a UNet is made of, one by one: nearly all of its arithmetic, compiled in half of the time that the
-whole network takes, and as fast afterwards.
+The blocks a UNet is made of, one by one: nearly all of its arithmetic. Compiling the whole network took
+longer and made slower steps (`docs/log.md`).
 """
 
 from __future__ import annotations

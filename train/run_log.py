@@ -72,7 +72,7 @@ class RunLog:
         if not math.isfinite(means["loss"]):
             raise ValueError(
                 f"the loss is {means['loss']} at step {record['step']}; the last checkpoint is untouched: "
-                "continue from it with a lower --learning_rate or --mixed_precision no"
+                "continue from it with a lower --learning_rate, or start anew with --mixed_precision no"
             )
         if self.is_main:
             with (self.folder / METRICS).open("a") as file:
@@ -87,7 +87,7 @@ class RunLog:
         return dict(zip(self.pending[0][1], means.tolist(), strict=True))
 
     def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
-        """One line of `validation.jsonl`, and `validation/step_XXXXXXXX.png`."""
+        """One line of `validation.jsonl`, and `validation/step_<number>.png`."""
         if not self.is_main:
             return
         folder = self.folder / "validation"

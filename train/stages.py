@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from train.config import RunConfig, override
+from train.processes import processes
 from train.recipes import (
     SCENE_SEED,
     AssembleStage,
@@ -19,12 +19,7 @@ from train.recipes import (
 )
 
 if TYPE_CHECKING:
-    from accelerate import PartialState
-
     from train.objectives.base import Objective
-
-LONGEST_STAGE = timedelta(days=2)
-"""How long processes wait for the one that renders or encodes."""
 
 
 def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments: dict[str, str]) -> bool:
@@ -45,14 +40,6 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
         _carry_out(stage, folder, args)
     state.wait_for_everyone()
     return True
-
-
-def processes() -> PartialState:
-    """This training's processes, one or several; they may wait for each other as long as a stage takes."""
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
-
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_STAGE)
 
 
 def _carry_out(

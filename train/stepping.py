@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from train.checkpoint import read_state, whole_checkpoints
@@ -21,6 +21,7 @@ from train.compiling import compile_blocks
 from train.config import LoopConfig
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
+from train.processes import processes
 from train.randomness import DataOrder, step_generator
 from train.schedules import rate_share
 from unicon.devices import pick_dtype
@@ -109,8 +110,7 @@ def precision(loop: LoopConfig, folder: Path | None) -> str:
     found = whole_checkpoints(folder / "checkpoints") if folder is not None else []
     if found and (chosen := read_state(found[-1][1]).get("mixed_precision")):
         return chosen
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    answer = [_probed(loop) if state.is_main_process else ""]
+    answer = [_probed(loop) if processes().is_main_process else ""]
     return broadcast_object_list(answer)[0]
 
 

@@ -45,12 +45,9 @@ class StyleCard:
 
     def credit(self, name: str) -> str:
         """One line for people."""
-        stated = [
-            f"{f.name.replace('_', ' ')}: {text}" for f in fields(self)[2:] if (text := getattr(self, f.name))
-        ]
-        return f"{self.title or name}" + (
-            f" ({'; '.join(stated)})" if stated else " (says nothing about itself)"
-        )
+        said = {field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)[2:]}
+        about = "; ".join(f"{what}: {text}" for what, text in said.items() if text)
+        return f"{self.title or name} ({about or 'says nothing about itself'})"
 
 
 def with_phrases(prompt: str | Sequence[str] | None, phrases: Sequence[str]) -> str | list[str] | None:

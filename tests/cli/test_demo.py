@@ -62,7 +62,7 @@ def test_the_report_holds_this_runs_errors_and_circumstances(shown):
 def test_exact_maps_score_perfectly_and_others_do_not():
     from unicon.cli.demo import pick_scenes
     from unicon.cli.demo_errors import against_scenes, agreement
-    from unicon.cli.demo_stages import exact_map
+    from unicon.data.scenes import exact_map
 
     scenes = list(pick_scenes(0, 2, 128))
     for condition, name, best in (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -42,21 +42,13 @@ MOST = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StyleConfig:
+class StyleConfig(StyleCard):
     """A style: its references, its card, and how it is learnt."""
 
     data: str = ""
     """A picture, or a folder of a few; captions in .txt files of the same names."""
     base: str = "mini"
     """The frozen base: mini, a folder, or a hub id."""
-    title: str = ""
-    phrase: str = ""
-    """Words that call the style, behind every prompt: "in the style of a woodcut"."""
-    author: str = ""
-    licence: str = ""
-    """Of the result and of the pictures it is learnt from."""
-    allowed_use: str = ""
-    description: str = ""
     rank: int = 32
     levels: str = "style_friendly"
     """How often noise levels are trained, see `train.levels`: "0.8 style_friendly + 0.2 uniform", ..."""
@@ -84,14 +76,8 @@ class StyleConfig:
 
     @property
     def card(self) -> StyleCard:
-        return StyleCard(
-            title=self.title or self.phrase,
-            phrase=self.phrase,
-            author=self.author,
-            licence=self.licence,
-            allowed_use=self.allowed_use,
-            description=self.description,
-        )
+        stated = {field.name: getattr(self, field.name) for field in fields(StyleCard)}
+        return StyleCard(**{**stated, "title": self.title or self.phrase})
 
     def build(self, folder: Path) -> StyleObjective:
         """The objective. Raises ValueError for references that cannot be read, or without words."""

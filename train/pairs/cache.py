@@ -7,13 +7,13 @@ run that was stopped goes on where it was. Nothing is pruned: delete the folder 
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from adapters.files import write_whole
 from train.pairs.encoding import EncodedPair
 
 
@@ -45,6 +45,5 @@ class PairCache:
     def write(self, key: str, pair: EncodedPair) -> None:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file({name: tensor.contiguous() for name, tensor in asdict(pair).items()}, temporary)
-        os.replace(temporary, path)
+        tensors = {name: tensor.contiguous() for name, tensor in asdict(pair).items()}
+        write_whole(path, lambda target: save_file(tensors, target))

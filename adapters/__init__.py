@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from adapters.adapter import JointAdapter
     from adapters.base import geometry
     from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
+    from adapters.exports import map_lora
     from adapters.forward import CleanCache, joint_forward, record_clean
     from adapters.grafting import (
         graft,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from adapters.layout import Pair
     from adapters.lora_files import load_lora, save_lora
     from adapters.merge import merge_for_inference, unmerge
-    from adapters.published import load_published
+    from adapters.published import is_published, load_published
     from adapters.store import load_adapter, save_adapter
 
 _HOME = {
@@ -47,10 +48,12 @@ _HOME = {
     "set_lora_weight": "grafting",
     "ungraft_lora": "grafting",
     "grafted": "grafting",
+    "is_published": "published",
     "joint_forward": "forward",
     "load_adapter": "store",
     "load_lora": "lora_files",
     "load_published": "published",
+    "map_lora": "exports",
     "merge_for_inference": "merge",
     "record_clean": "forward",
     "save_adapter": "store",

@@ -12,6 +12,8 @@ from torch import nn
 
 from adapters.config import BaseGeometry, BlockGeometry
 
+_FAMILIES = {768: "stable-diffusion-v1", 1024: "stable-diffusion-v2", 2048: "stable-diffusion-xl-v1-base"}
+
 
 def bare(unet: nn.Module) -> nn.Module:
     """The UNet inside what DDP, FSDP or `torch.compile` wrapped around it."""
@@ -51,14 +53,29 @@ def _block_geometry(block: BasicTransformerBlock) -> BlockGeometry:
     return BlockGeometry(width=attn.query_dim, inner=attn.inner_dim, heads=attn.heads, context=context)
 
 
+def family(base: BaseGeometry) -> str:
+    """What ModelSpec calls a base of this geometry; "unknown" for one it has no name for.
+
+    Told by the width of text tokens: 768 Stable Diffusion 1.x, 1024 2.x, 2048 XL.
+    """
+    contexts = {block.context for block in base.blocks.values()}
+    return _FAMILIES.get(contexts.pop(), "unknown") if len(contexts) == 1 else "unknown"
+
+
 def check_base(expected: BaseGeometry, unet: nn.Module, source: str) -> None:
     """Raise `ValueError` saying what differs unless `unet` has the geometry `source` was built for."""
     found = geometry(unet)
     if found != expected:
         raise ValueError(
-            f"{source} was built for another base: {_difference(expected, found)}. "
+            f"{source} was built for another base{_families(expected, found)}: "
+            f"{_difference(expected, found)}. "
             "Load it on the base family it was trained on, or train one for this base"
         )
+
+
+def _families(expected: BaseGeometry, found: BaseGeometry) -> str:
+    there, here = family(expected), family(found)
+    return f" ({there}, this one is {here})" if there != here else ""
 
 
 def _difference(expected: BaseGeometry, found: BaseGeometry) -> str:

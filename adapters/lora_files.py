@@ -15,12 +15,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adapters.base import geometry
 from adapters.config import BaseGeometry
-from adapters.files import existing, write_whole
+from adapters.files import existing, write_tensors
 from adapters.image_lora import ImageLora, matrix_names
 
 _PAIRS = {
@@ -47,8 +46,8 @@ def save_lora(lora: ImageLora, path: str | Path) -> None:
     tensors: dict[str, Tensor] = {}
     for name, update in lora.items():
         key = _kohya(name)
-        tensors[f"{key}.lora_down.weight"] = update.down.detach().cpu().contiguous()
-        tensors[f"{key}.lora_up.weight"] = update.up.detach().cpu().contiguous()
+        tensors[f"{key}.lora_down.weight"] = update.down.detach().cpu()
+        tensors[f"{key}.lora_up.weight"] = update.up.detach().cpu()
         tensors[f"{key}.alpha"] = torch.tensor(float(len(update.down)))
     ranks = {len(update.down) for _, update in lora.items()}
     about = {
@@ -59,7 +58,7 @@ def save_lora(lora: ImageLora, path: str | Path) -> None:
         "ss_network_alpha": str(float(max(ranks))),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(Path(path), lambda target: save_file(tensors, target, metadata=about))
+    write_tensors(Path(path), tensors, about)
 
 
 def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> ImageLora:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from adapters.adapter import JointAdapter
 from adapters.base import geometry
-from adapters.config import AdapterConfig
+from adapters.config import AdapterConfig, BaseGeometry
 from adapters.store import fill
 
 _LORA = re.compile(
@@ -27,6 +27,16 @@ _LORA = re.compile(
 _PICKLED_LORA = re.compile(r".+\.lora_[AB]\.\w+\.weight")
 _PROJECTION = ".conv1n.weight"
 _PARTS = {"xy_lora": "image", "yx_lora": "condition", "y_lora": "own"}
+_PICKLE = "model.pth"
+
+TRIGGERS = {"depth": "depth_map, ", "edge": "edge_map, ", "pose": "pose_map, ", "id": "", "appearance": ""}
+"""The adapters its authors released, and the words each was trained to find before a map's prompt."""
+
+
+def is_published(folder: str | Path) -> bool:
+    """Whether a folder holds a checkpoint in the published layout, whole or not."""
+    folder = Path(folder)
+    return (folder / _PICKLE).is_file() or any((folder / part).is_dir() for part in _PARTS)
 
 
 def load_published(
@@ -34,18 +44,21 @@ def load_published(
     unet: nn.Module,
     condition: str,
     *,
-    trigger: str = "",
+    trigger: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> JointAdapter:
     """A published checkpoint as an adapter for `unet`; its clean branches read, so it always runs two-way.
 
-    Raises `ValueError` for a folder that is not in this layout, or tensors that do not fit the base.
+    `trigger` is what `TRIGGERS` says for the condition unless given; the layout does not hold it. The
+    weights of `unet` may be on `meta`. Raises `ValueError` for a folder that is not in this layout, or
+    tensors that do not fit the base.
     """
     folder = Path(folder)
     tensors = {name: t for part, ours in _PARTS.items() for name, t in _read_lora(folder, part, ours).items()}
-    projections = _read_projections(folder / "model.pth")
+    projections = _read_projections(folder / _PICKLE)
     tensors |= {f"{block}.attn1.projection.weight": weight for block, weight in projections.items()}
     base = geometry(unet)
+    _check_blocks(tensors, base, folder)
     config = AdapterConfig(
         condition=condition,
         rank=next(t.shape[0] for name, t in tensors.items() if name.endswith(".down")),
@@ -53,7 +66,7 @@ def load_published(
         condition_lora=(folder / "y_lora").is_dir(),
         reads_when_clean=True,
         skip_blocks=tuple(path for path in base.blocks if path not in projections),
-        trigger=trigger,
+        trigger=TRIGGERS.get(condition, "") if trigger is None else trigger,
         base=base,
     )
     adapter = JointAdapter(config, device=torch.device("meta"))
@@ -96,10 +109,18 @@ def _read_projections(path: Path) -> dict[str, Tensor]:
     return {name.removesuffix(_PROJECTION): t for name, t in content.items() if name.endswith(_PROJECTION)}
 
 
+def _check_blocks(tensors: Mapping[str, Tensor], base: BaseGeometry, folder: Path) -> None:
+    """ValueError unless the base has the checkpoint's blocks and no others."""
+    blocks = {name.partition(".attn")[0] for name in tensors}
+    own = {name.partition(".attn")[0] for name in tensors if ".own." in name}
+    if extra := sorted(blocks - base.blocks.keys()):
+        raise ValueError(f"{folder} was built for another base: this one has no block {extra[0]}")
+    if own and (lacking := sorted(base.blocks.keys() - own)):
+        raise ValueError(f"{folder} was built for another base: it has nothing for this one's {lacking[0]}")
+
+
 def _kind(projections: Mapping[str, Tensor], widths: Mapping[str, int], folder: Path) -> str:
     """Which projection it is, by its size."""
     for block, weight in projections.items():
-        if block not in widths:
-            raise ValueError(f"{folder} was built for another base: this one has no block {block}")
         return "fused" if weight.shape[0] == 2 * widths[block] else "shared"
-    raise ValueError(f"{folder / 'model.pth'} holds no projection ('<block>{_PROJECTION}')")
+    raise ValueError(f"{folder / _PICKLE} holds no projection ('<block>{_PROJECTION}')")

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapters.adapter import JointAdapter
-from adapters.base import check_base
+from adapters.base import check_base, family
 from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
-from adapters.files import existing, write_whole
+from adapters.files import existing, write_tensors, write_whole
 
 CONFIG_NAME = "config.json"
 TENSORS_NAME = "adapter.safetensors"
@@ -30,10 +30,24 @@ def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtyp
     """Write an adapter, its tensors as `dtype` if given. Each file appears whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in adapter.tensors()}
+    tensors = {name: t.detach().to("cpu", dtype or t.dtype) for name, t in adapter.tensors()}
     text = json.dumps(asdict(adapter.config), indent=2) + "\n"
-    write_whole(folder / TENSORS_NAME, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_tensors(folder / TENSORS_NAME, tensors, _header(adapter))
     write_whole(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _header(adapter: JointAdapter) -> dict[str, str]:
+    """ModelSpec's fields (1.0.1), by which tools that list files say what this one is."""
+    config = adapter.config
+    stated = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{family(adapter.base)}/joint-adapter",
+        "modelspec.implementation": "unicon",
+        "modelspec.title": f"{config.condition} adapter",
+        "modelspec.trigger_phrase": config.trigger.strip(", "),
+        "modelspec.preprocessor": config.condition,
+    }
+    return {"format": "pt", **{key: text for key, text in stated.items() if text}}
 
 
 def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> JointAdapter:
@@ -84,10 +98,12 @@ def fill(
     source: str,
     dtype: torch.dtype | None,
 ) -> JointAdapter:
-    """Give an adapter exactly these tensors, on the UNet's device. `source` names them in errors."""
+    """Give an adapter exactly these tensors, on the UNet's device (if it has one). `source` names them in
+    errors."""
     check_tensors({name: tuple(t.shape) for name, t in adapter.tensors()}, tensors, source)
     device = next(unet.parameters()).device
-    adapter.fill({name: t.to(device, dtype or t.dtype) for name, t in tensors.items()})
+    place = torch.device("cpu") if device.type == "meta" else device  # a base of which only sizes are known
+    adapter.fill({name: t.to(place, dtype or t.dtype) for name, t in tensors.items()})
     return adapter
 
 

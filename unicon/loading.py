@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import keyword
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DConditionModel
+from diffusers import DiffusionPipeline, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging
 from transformers import (
     CLIPTextModel,
@@ -28,8 +29,10 @@ from adapters import (
     graft_lora,
     grafted,
     grafted_loras,
+    is_published,
     load_adapter,
     load_lora,
+    load_published,
     lora_weights,
     merge_for_inference,
     save_adapter,
@@ -41,13 +44,16 @@ from adapters import (
 )
 from adapters.files import write_whole
 from unicon.bases import check_base
+from unicon.cards import Origin, write_card
 from unicon.latents import Autoencoder, downscale
 from unicon.sources import (
     ADAPTERS_FOLDER,
     STYLE_WEIGHTS,
     STYLES_FOLDER,
+    explained,
     find_adapter,
     find_base,
+    hub_commit,
     saved_with,
 )
 from unicon.styles import StyleCard
@@ -101,12 +107,12 @@ class AdaptedPipeline(DiffusionPipeline):
         """Load a base: "mini" (ships with the package), a diffusers folder, or a hub id.
 
         Adapters and styles saved with it (`adapters/NAME`, `styles/NAME.safetensors`) are loaded too.
-        Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. A
-        single-file checkpoint goes through
-        `UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(path))`.
+        Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. Raises
+        ValueError for a folder that is none, and for a hub id that is neither cached nor to be had now.
         """
         base = find_base(pretrained_model_name_or_path)
-        pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
+        with explained(base):
+            pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
         saved = saved_with(base, **hub)
         for name, folder in saved.adapters.items():
@@ -114,6 +120,22 @@ class AdaptedPipeline(DiffusionPipeline):
         for name, file in saved.styles.items():
             pipe.load_style(file, name, weight=saved.weights.get(name, 1.0))
         return pipe
+
+    @classmethod
+    def from_single_file(cls, file: str | Path, **kwargs: Any) -> Self:
+        """Load a base from one checkpoint file, .safetensors or .ckpt.
+
+        Keywords are those of diffusers' `from_single_file`, such as `config=` (a folder or hub id with the
+        base's configuration) and `dtype=`. Raises ValueError for what is no such file.
+        """
+        if Path(file).suffix not in (".safetensors", ".ckpt") or not Path(file).is_file():
+            raise ValueError(f"{file} is no checkpoint; name a .safetensors or .ckpt file")
+        return cast("Self", cls.from_pipe(StableDiffusionPipeline.from_single_file(str(file), **kwargs)))
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub's repository that the base came from; None for one from elsewhere."""
+        return hub_commit(self.unet.config.get("_name_or_path") or "")
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Write the base in diffusers' layout, every loaded adapter below `adapters/` and every style below
@@ -143,10 +165,51 @@ class AdaptedPipeline(DiffusionPipeline):
         """The loaded adapters by name."""
         return dict(grafted(self.unet))
 
-    def load_adapter(self, folder: str | Path, name: str | None = None) -> None:
-        """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`."""
+    def load_adapter(
+        self, folder: str | Path, name: str | None = None, *, trigger: str | None = None
+    ) -> None:
+        """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`.
+
+        A folder in UniCon's published layout is taken, too. It does not say what it is for: that is `name`,
+        or else the folder's own. The words before its maps' prompts are those it was released with
+        (`adapters.published.TRIGGERS`), or `trigger`. Raises ValueError for a folder that is neither, an
+        adapter of another base, and a `trigger` for one that has its own.
+        """
         self._check_not_offloaded()
-        self.add_adapter(load_adapter(find_adapter(folder), self.unet), name)
+        place = find_adapter(folder)
+        if is_published(place):
+            name = place.name if name is None else name
+            self.add_adapter(load_published(place, self.unet, name, trigger=trigger), name)
+        elif trigger is not None:
+            raise ValueError(f"{place} has trigger words of its own, in config.json; leave trigger out")
+        else:
+            self.add_adapter(load_adapter(place, self.unet), name)
+
+    def push_adapter_to_hub(
+        self,
+        name: str,
+        repository: str,
+        *,
+        folder: str = "",
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Add a joint adapter",
+    ) -> str:
+        """Upload a loaded adapter with its card to OWNER/NAME on the hub, below `folder` if given; the
+        commit's address. `load_adapter("OWNER/NAME/FOLDER")` loads it again."""
+        if name not in self.adapters:
+            raise ValueError(f"no adapter {name!r} is loaded, only {', '.join(self.adapters) or 'none'}")
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as place:
+            save_adapter(self.adapters[name], place)
+            origin = Origin(base=str(self.config.get("_name_or_path") or ""))
+            write_card(Path(place), self.adapters[name].config, origin=origin)
+            api.create_repo(repository, private=private, exist_ok=True)
+            return api.upload_folder(
+                repo_id=repository, folder_path=place, path_in_repo=folder or None, commit_message=message
+            ).commit_url
 
     def add_adapter(self, adapter: JointAdapter, name: str | None = None) -> None:
         """Graft an adapter built for this base, in the base's number format.

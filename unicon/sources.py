@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +30,31 @@ def find_base(source: str | Path) -> str:
             f"base {str(source)!r}: no such folder; give 'mini', a diffusers folder, or OWNER/NAME on the hub"
         )
     return str(source)
+
+
+@contextmanager
+def explained(source: str) -> Iterator[None]:
+    """What the hub's libraries say about a repository they cannot get, as a ValueError with a remedy."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if Path(source).exists():
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        repository = "/".join(source.split("/")[:2])
+        raise ValueError(
+            f"{source} is not in this machine's cache and the hub does not give it ({first}). Check the name "
+            f"and the network; without one, run `hf download {repository}` where there is one, and copy the "
+            "folder it prints"
+        ) from error
+
+
+def hub_commit(path: str) -> str | None:
+    """The commit in the path of a file of the hub's cache, .../snapshots/COMMIT/...; None elsewhere."""
+    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})([\\/]|$)", path)
+    return found[1] if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +113,11 @@ def find_adapter(source: str | Path) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repository, allow_patterns=f"{inside}/*" if inside else None)) / inside
+    with explained(str(source)):
+        found = snapshot_download(repository, allow_patterns=f"{inside}/*" if inside else None)
+    if not (folder := Path(found) / inside).is_dir():
+        raise ValueError(f"adapter {str(source)!r}: {repository} is on the hub, but has no folder {inside!r}")
+    return folder
 
 
 def is_hub_id(text: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from adapters import AdapterConfig, JointAdapter, graft, load_adapter, save_adapter
@@ -72,11 +73,10 @@ def test_stored_and_loaded_in_half_precision(folder):
 def test_a_failed_write_leaves_the_old_files(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def fail(tensors, path, metadata):
-        path.write_bytes(b"half")
+    def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr("adapters.store.save_file", fail)
+    monkeypatch.setattr("adapters.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_adapter(tiny.trained(tiny.tiny_unet(), seed=5), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -188,3 +188,23 @@ def test_a_loaded_adapter_can_be_grafted(folder):
     unet = tiny.tiny_unet()
     graft(unet, {"depth": load_adapter(folder, unet)})
     assert tiny.two_way(unet).isfinite().all()
+
+
+def test_the_same_adapter_is_the_same_bytes_and_says_what_it_is(tmp_path):
+    unet = tiny.tiny_unet(cross_attention_dim=768)
+    adapter = tiny.trained(unet, tiny.config(trigger="depth map, "))
+    files = []
+    for number in range(8):  # safetensors alone orders metadata by chance
+        save_adapter(adapter, tmp_path / str(number))
+        files.append((tmp_path / str(number) / "adapter.safetensors").read_bytes())
+    assert len(set(files)) == 1
+    with safe_open(tmp_path / "0" / "adapter.safetensors", "pt") as file:
+        assert file.metadata() == {
+            "format": "pt",
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.architecture": "stable-diffusion-v1/joint-adapter",
+            "modelspec.implementation": "unicon",
+            "modelspec.title": "depth adapter",
+            "modelspec.trigger_phrase": "depth map",
+            "modelspec.preprocessor": "depth",
+        }

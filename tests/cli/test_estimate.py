@@ -88,7 +88,7 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
         (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
         (("a.png", "--condition", "sketch"), "condition 'sketch': "),
         (("a.png", "--condition", "depth", "--size", "-1"), "--size is -1; give at least 16 px"),
-        (("a.png", "--condition", "depth", "--base", "a.png"), "--base a.png: is no checkpoint"),
+        (("a.png", "--condition", "depth", "--base", "a.png"), "a.png is no checkpoint"),
         (
             ("a.png", "--condition", "depth", "--base", "no/such/base"),
             "base 'no/such/base': no such folder",

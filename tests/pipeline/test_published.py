@@ -13,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 
-from adapters import Pair, load_published
+from adapters import Pair
 from tests.adapters.tiny import FIXTURES
 from tests.tiny_base import tiny_text_encoder, tiny_tokenizer, tiny_vae
 from unicon import UniConPipeline
@@ -51,7 +51,7 @@ def published(tmp_path_factory) -> UniConPipeline:
         scheduler=DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     )
     for name in ("depth", "id"):
-        pipe.add_adapter(load_published(FIXTURES / name, pipe.unet, name))
+        pipe.load_adapter(FIXTURES / name)
     return pipe
 
 

@@ -26,6 +26,7 @@ from train.objectives.base import Draws, Objective
 from train.objectives.base_unet import use_quick_attention
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
+from unicon.cards import Origin, write_card
 from unicon.data.scenes import SceneConfig, exact_map, render
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
@@ -78,6 +79,10 @@ class JointConfig:
             parse_law(law)  # raises where it is none
         parse_weight(self.loss_weight)
 
+    def origin(self) -> Origin:
+        """For the adapter's card."""
+        return Origin()
+
     def adapter(self, trigger: str) -> AdapterConfig:
         """The adapter's own config."""
         return AdapterConfig(
@@ -101,6 +106,9 @@ class SceneJointConfig(JointConfig):
     base: str = "unet/export"
     latents: str = "latents"
     num_scenes: int = 16384
+
+    def origin(self) -> Origin:
+        return Origin(base="mini", data=f"{self.num_scenes} scenes that unicon renders", licence="apache-2.0")
 
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
@@ -251,8 +259,9 @@ class JointObjective(Objective):
         return torch.where((both | alone)[..., None, None], read.bare[:, None], read.texts)
 
     def export(self, folder: Path) -> None:
-        """Write the adapter's folder: config.json and adapter.safetensors."""
+        """Write the adapter's folder: config.json, adapter.safetensors and a card."""
         save_adapter(self.adapter, folder)
+        write_card(folder, self.adapter.config, origin=self.config.origin())
 
 
 def _mean_where(values: Tensor, active: Tensor) -> Tensor:

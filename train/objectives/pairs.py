@@ -18,6 +18,7 @@ from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View, buckets
 from unicon.bases import base_size
+from unicon.cards import Origin
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.pipeline import UniConPipeline
 
@@ -54,6 +55,9 @@ class PairsConfig(JointConfig):
         JointConfig.__post_init__(self)
         if self.crops < 1:
             raise ValueError(f"crops is {self.crops}; it must be at least 1")
+
+    def origin(self) -> Origin:
+        return Origin(base=self.base, data=self.data)
 
     def prepare(self, folder: Path) -> None:
         """Encode what the cache does not hold yet, each process its share. All of them must come here."""

@@ -56,6 +56,7 @@ COMMANDS = (
         help="measure maps and pictures against ground truth",
         passes_on=True,
     ),
+    Command(name="convert", module="unicon.cli.convert", help="bring an adapter into another layout"),
     Command(name="levels", module="unicon.cli.levels", help="plot which noise levels a law trains"),
     Command(name="scenes", module="unicon.cli.scenes", help="render procedural scenes with exact maps"),
     Command(name="limits", module="unicon.cli.limits", help="measure which pictures are familiar to a base"),

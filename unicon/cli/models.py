@@ -109,28 +109,9 @@ def _base(name: str, dtype: torch.dtype) -> UniConPipeline:
     place = Path(name)
     if place.is_dir() and not (place / "model_index.json").exists():
         raise ValueError(f"--base {name}: the folder holds no model_index.json; name a pipeline's own folder")
-    try:
-        if place.is_file():
-            return _from_single_file(name, dtype)
-        return UniConPipeline.from_pretrained(name, dtype=dtype)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ValueError(
-            f"--base {name}: the hub does not give it ({_first_line(error)}); check the name and the network"
-        ) from error
-
-
-def _from_single_file(name: str, dtype: torch.dtype) -> UniConPipeline:
-    from diffusers import StableDiffusionPipeline
-
-    from unicon.pipeline import UniConPipeline
-
-    if Path(name).suffix not in (".safetensors", ".ckpt"):
-        raise ValueError(f"--base {name}: is no checkpoint; name a .safetensors file, a folder, or a hub id")
-    pipe = UniConPipeline.from_pipe(StableDiffusionPipeline.from_single_file(name, dtype=dtype))
-    assert isinstance(pipe, UniConPipeline)
-    return pipe
+    if place.is_file():
+        return UniConPipeline.from_single_file(place, dtype=dtype)
+    return UniConPipeline.from_pretrained(name, dtype=dtype)
 
 
 def _hide_loading_bars() -> None:
@@ -140,10 +121,6 @@ def _hide_loading_bars() -> None:
 
     of_diffusers.disable_progress_bar()
     of_transformers.disable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def own_size_px(pipe: UniConPipeline) -> int:

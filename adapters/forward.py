@@ -13,6 +13,7 @@ from adapters.config import AdapterConfig
 from adapters.grafting import grafted, joint_attentions, lora_weights
 from adapters.joint import Answer, Key
 from adapters.layout import Layout, Pair, check_pairs, make_layout, recording_layout
+from adapters.texts import told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,17 +41,16 @@ def joint_forward(
     pairs: Sequence[Pair],
     num_branches: int,
     num_guidance: int = 1,
-    added_cond_kwargs: dict[str, Tensor] | None = None,
     cache: CleanCache | None = None,
     lora_branches: Collection[int] = (0,),
 ) -> Tensor:
     """The UNet's prediction for all running branches.
 
-    `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many,
-    tokens, width) hold the running branches in increasing order: all of `num_branches`, except those in
-    `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and without
-    a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`). Raises `ValueError` for shapes,
-    pairs or a cache that do not fit together.
+    `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many, rows,
+    width; see `adapters.texts`) hold the running branches in increasing order: all of `num_branches`, except
+    those in `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and
+    without a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`). Raises `ValueError` for
+    shapes, pairs or a cache that do not fit together.
     """
     cached = () if cache is None else cache.branches
     running = [b for b in range(num_branches) if b not in cached]
@@ -67,7 +67,7 @@ def joint_forward(
         raise ValueError(f"branch {both.pop()} is a condition in a pair: LoRAs are for image branches")
     with _answering(unet, cache):
         return _call(
-            unet, sample, timestep, encoder_hidden_states, added_cond_kwargs,
+            unet, sample, timestep, encoder_hidden_states,
             layout if pairs or layout.loras else None,
         )  # fmt: skip
 
@@ -82,7 +82,6 @@ def record_clean(
     pairs: Sequence[Pair],
     branches: Collection[int],
     num_guidance: int = 1,
-    added_cond_kwargs: dict[str, Tensor] | None = None,
 ) -> CleanCache:
     """Keys and values, per block, of held-clean branches that read nobody.
 
@@ -99,7 +98,7 @@ def record_clean(
     for name in sorted({p.adapter for p in pairs}):
         _check_shortcut(name, configs[name])
     layout = recording_layout(pairs=pairs, branches=branches, num_guidance=num_guidance, like=sample)
-    _call(unet, sample, timestep, encoder_hidden_states, added_cond_kwargs, layout)
+    _call(unet, sample, timestep, encoder_hidden_states, layout)
     return CleanCache(
         branches=tuple(branches),
         num_guidance=num_guidance,
@@ -114,14 +113,12 @@ def _call(
     sample: Tensor,
     timestep: Tensor | float,
     encoder_hidden_states: Tensor,
-    added_cond_kwargs: dict[str, Tensor] | None,
     layout: Layout | None,
 ) -> Tensor:
     return unet(
         sample,
         timestep,
-        encoder_hidden_states=encoder_hidden_states,
-        added_cond_kwargs=added_cond_kwargs,
+        **told(unet, encoder_hidden_states, sample),
         cross_attention_kwargs=None if layout is None else {"joint": layout},
         return_dict=False,
     )[0]

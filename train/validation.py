@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from unicon.branch import Branch
-from unicon.call.prompts import encode_prompts
 from unicon.latents import encode
 from unicon.pictures import as_array
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.levels import Levels, Schedule
 from unicon.sheets import contact_sheet, picture
+from unicon.texts import TextReader
 
 NOISE_SHARES = (0.3, 0.6, 0.9)
 """At which shares of the timesteps denoising is looked at."""
@@ -38,7 +38,7 @@ Denoise = Callable[[Tensor, Tensor, Levels, Tensor], Tensor]
 @contextlib.contextmanager
 def encoders_on(pipe: UniConPipeline, device: torch.device) -> Iterator[None]:
     """Autoencoder and text encoder on a device for a while; training leaves them where they cost nothing."""
-    parts = [pipe.vae, pipe.text_encoder]
+    parts = [pipe.vae, *TextReader.of(pipe).encoders]
     homes = [part.device for part in parts]
     for part in parts:
         torch.nn.Module.to(part, device)
@@ -180,8 +180,8 @@ class Validator:
         """(2, n, tokens, width)."""
         trigger = self.pipe.adapters[self.condition].config.trigger
         captions = self.held_out.captions
-        texts = [list(captions), [trigger + caption for caption in captions]]
-        rows = encode_prompts(self.pipe.tokenizer, self.pipe.text_encoder, texts, self.pipe.unet.device)
+        texts = [*captions, *(trigger + caption for caption in captions)]
+        rows = TextReader.of(self.pipe)(texts, self.pipe.unet.device)
         return rows.unflatten(0, (2, -1)).float()
 
 

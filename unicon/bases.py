@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModelWithProjection
 
+from adapters.texts import pooled_width, wants_pooled
 from unicon.latents import Autoencoder, downscale
 
 
@@ -27,12 +29,23 @@ def base_size(unet: UNet2DConditionModel, vae: Autoencoder) -> BaseSize:
     return BaseSize(own_px=own * downscale(vae), multiple_px=downscale(vae) * 2**halvings)
 
 
-def check_base(unet: UNet2DConditionModel, vae: Autoencoder) -> None:
-    """ValueError for a UNet that wants more than a prompt, or more channels than latents have."""
-    if unet.config["addition_embed_type"] is not None:
+def check_base(
+    unet: UNet2DConditionModel, vae: Autoencoder, text_encoder_2: CLIPTextModelWithProjection | None = None
+) -> None:
+    """ValueError for a UNet that is told more than its text encoders make, or has more channels than
+    latents."""
+    added = unet.config["addition_embed_type"]
+    if added not in (None, "text_time"):
         raise ValueError(
-            f"this UNet takes {unet.config['addition_embed_type']!r} conditions beside its prompt (as SDXL "
-            "does), which this pipeline does not make; use a Stable Diffusion 1.x or 2.x base"
+            f"this UNet takes {added!r} conditions beside its prompt, which this pipeline does not make; use "
+            "a Stable Diffusion 1.x, 2.x or XL base"
+        )
+    made = None if text_encoder_2 is None else text_encoder_2.config.projection_dim
+    wanted = pooled_width(unet) if wants_pooled(unet) else None
+    if made != wanted:
+        raise ValueError(
+            f"this UNet is told {wanted or 'no'} pooled numbers beside its prompt, its second text encoder "
+            f"makes {made or 'none'}: load a whole base (SDXL's refiner is none)"
         )
     if unet.config["in_channels"] != vae.config["latent_channels"]:
         raise ValueError(

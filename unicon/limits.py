@@ -20,11 +20,11 @@ import PIL.ImageOps
 import torch
 
 from unicon.bases import base_size
-from unicon.call.prompts import encode_prompts
 from unicon.latents import decode, encode
 from unicon.pictures import as_pictures
 from unicon.sampling.levels import Schedule, add_noise, clean_estimate
 from unicon.sampling.noise import NoiseSource
+from unicon.texts import TextReader
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
@@ -84,7 +84,7 @@ def _estimate_errors(pipe: UniConPipeline, clean: torch.Tensor) -> torch.Tensor:
     """(N,) mean over the levels of the clean estimates' errors, under the same noise for every picture."""
     schedule = Schedule.from_scheduler(pipe.scheduler)
     source = NoiseSource.from_seed(0, 1)
-    text = encode_prompts(pipe.tokenizer, pipe.text_encoder, [[""]], clean.device).to(pipe.unet.dtype)
+    text = TextReader.of(pipe)([None], clean.device).to(pipe.unet.dtype)
     errors = []
     for step, share in enumerate(PROGRESS):
         levels = schedule.at_timestep([share * schedule.last_timestep] * len(clean))

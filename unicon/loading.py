@@ -9,11 +9,18 @@ import inspect
 import json
 import keyword
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    DiffusionPipeline,
+    SchedulerMixin,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.utils import logging
 from transformers import (
     CLIPTextModel,
@@ -54,9 +61,11 @@ from unicon.sources import (
     find_adapter,
     find_base,
     hub_commit,
+    is_xl,
     saved_with,
 )
 from unicon.styles import StyleCard
+from unicon.texts import TextReader
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,10 +74,13 @@ logger = logging.get_logger(__name__)
 
 
 class AdaptedPipeline(DiffusionPipeline):
-    """Stable Diffusion's components, with joint adapters on the UNet. A safety checker is not run."""
+    """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
+    not run."""
 
-    model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["image_encoder", "feature_extractor", "safety_checker"]
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
+    _optional_components = [
+        "text_encoder_2", "tokenizer_2", "image_encoder", "feature_extractor", "safety_checker"
+    ]  # fmt: skip
 
     unet: UNet2DConditionModel
     vae: Autoencoder
@@ -80,12 +92,15 @@ class AdaptedPipeline(DiffusionPipeline):
         tokenizer: CLIPTokenizer,
         unet: UNet2DConditionModel,
         scheduler: SchedulerMixin,
+        text_encoder_2: CLIPTextModelWithProjection | None = None,
+        tokenizer_2: CLIPTokenizer | None = None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         feature_extractor: BaseImageProcessor | None = None,
         safety_checker: torch.nn.Module | None = None,
+        force_zeros_for_empty_prompt: bool = False,
     ):
         super().__init__()
-        check_base(unet, vae)
+        check_base(unet, vae, text_encoder_2)
         if safety_checker is not None:
             logger.warning("UniConPipeline runs no safety checker; the one it was given is left out")
         self.register_modules(
@@ -94,10 +109,13 @@ class AdaptedPipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             unet=unet,
             scheduler=scheduler,
+            text_encoder_2=text_encoder_2,
+            tokenizer_2=tokenizer_2,
             image_encoder=image_encoder,
             feature_extractor=feature_extractor,
             safety_checker=None,
         )
+        self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
         self.vae_scale_factor = downscale(vae)
         self._interrupt = False
         self._num_timesteps = 0
@@ -130,7 +148,8 @@ class AdaptedPipeline(DiffusionPipeline):
         """
         if Path(file).suffix not in (".safetensors", ".ckpt") or not Path(file).is_file():
             raise ValueError(f"{file} is no checkpoint; name a .safetensors or .ckpt file")
-        return cast("Self", cls.from_pipe(StableDiffusionPipeline.from_single_file(str(file), **kwargs)))
+        kind = StableDiffusionXLPipeline if is_xl(Path(file)) else StableDiffusionPipeline
+        return cast("Self", cls.from_pipe(kind.from_single_file(str(file), **kwargs)))
 
     @property
     def commit(self) -> str | None:
@@ -261,6 +280,12 @@ class AdaptedPipeline(DiffusionPipeline):
         """Whose styles pictures are made with now: a line each, with author, licence and allowed use."""
         weights = lora_weights(self.unet)
         return [card.credit(name) for name, card in self.styles.items() if weights[name] != 0]
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str | None]) -> torch.Tensor:
+        """What the call takes as `prompt_embeds`: (prompts, rows, width), with SDXL's pooled embedding as
+        the last row. None is no prompt."""
+        return TextReader.of(self)(prompts, self._execution_device)
 
     def merge_for_inference(self) -> int:
         """Fold adapters' and styles' low-rank updates into weights of their own; returns the bytes added."""

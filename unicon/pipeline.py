@@ -35,6 +35,7 @@ from unicon.sampling.loop import sample, start
 from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
+from unicon.texts import TextReader
 
 
 class UniConPipeline(AdaptedPipeline):
@@ -110,7 +111,8 @@ class UniConPipeline(AdaptedPipeline):
                 step) alone.
             latents: branch name -> initial standard normal noise (sample, C, h, w) instead of drawing it; a
                 tensor is the image's.
-            prompt_embeds, negative_prompt_embeds: (sample, tokens, width) instead of the image's prompts.
+            prompt_embeds, negative_prompt_embeds: (sample, rows, width) instead of the image's prompts, as
+                `pipe.encode_prompts` makes them.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
                 wherever all adapters in the run allow it.
             output_type: "pil", "np", "pt" or "latent".
@@ -244,8 +246,7 @@ class UniConPipeline(AdaptedPipeline):
             batch,
             {name: config.trigger for name, config in configs.items()},
             embeddings,
-            tokenizer=self.tokenizer,
-            text_encoder=self.text_encoder,
+            reader=TextReader.of(self),
             device=self._execution_device,
             phrases=[] if request.plans[IMAGE].is_given_clean else self._phrases(),
         )

@@ -51,6 +51,16 @@ def explained(source: str) -> Iterator[None]:
         ) from error
 
 
+def is_xl(checkpoint: Path) -> bool:
+    """Whether a single-file checkpoint is SDXL's: it has a second text encoder."""
+    if checkpoint.suffix != ".safetensors":
+        return False  # a pickle would have to be loaded to see; SDXL came out after them
+    from safetensors import safe_open
+
+    with safe_open(checkpoint, "pt") as file:
+        return any(name.startswith("conditioner.embedders.1.") for name in file.keys())  # noqa: SIM118
+
+
 def hub_commit(path: str) -> str | None:
     """The commit in the path of a file of the hub's cache, .../snapshots/COMMIT/...; None elsewhere."""
     found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})([\\/]|$)", path)

@@ -13,11 +13,6 @@ from tests.adapters import tiny
 BASES = [tiny.tiny_unet, tiny.sdxl_like_unet]
 
 
-def plain(unet: torch.nn.Module, items: int = 2) -> torch.Tensor:
-    sample, timestep, text = tiny.batch(items)
-    return unet(sample, timestep, text, added_cond_kwargs=tiny.added(unet, items)).sample
-
-
 FORMS = [{"projection": "branch"}, {"projection": "fused"}, {"projection": "shared"}, {"locality": 5.0}]
 
 
@@ -26,7 +21,7 @@ FORMS = [{"projection": "branch"}, {"projection": "fused"}, {"projection": "shar
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_fresh_adapter_changes_nothing(make, form):
     unet = make()
-    expected = plain(unet, 4)
+    expected = tiny.plain(unet, 4)
     graft(unet, {"depth": JointAdapter.for_unet(unet, tiny.config(**form))})
     assert torch.equal(tiny.two_way(unet, items=4), expected)
 
@@ -35,12 +30,12 @@ def test_fresh_adapter_changes_nothing(make, form):
 @pytest.mark.parametrize("make", BASES)
 def test_removing_restores_the_base(make):
     unet = make()
-    expected, processors, keys = plain(unet), dict(unet.attn_processors), set(unet.state_dict())
+    expected, processors, keys = tiny.plain(unet), dict(unet.attn_processors), set(unet.state_dict())
     graft(unet, {"depth": tiny.trained(unet)})
     assert not torch.equal(tiny.two_way(unet), expected)
-    assert torch.equal(plain(unet), expected), "the plain forward of a grafted UNet is the base's"
+    assert torch.equal(tiny.plain(unet), expected), "the plain forward of a grafted UNet is the base's"
     ungraft(unet)
-    assert torch.equal(plain(unet), expected)
+    assert torch.equal(tiny.plain(unet), expected)
     assert unet.attn_processors == processors
     assert {name for name, _ in unet.named_parameters()} == keys
     assert dict(grafted(unet)) == {}
@@ -49,7 +44,7 @@ def test_removing_restores_the_base(make):
 @torch.no_grad()
 def test_without_pairs_it_is_the_base():
     unet = tiny.tiny_unet()
-    expected = plain(unet)
+    expected = tiny.plain(unet)
     graft(unet, {"depth": tiny.trained(unet)})
     assert torch.equal(tiny.two_way(unet, pairs=()), expected)
 
@@ -58,7 +53,7 @@ def test_without_pairs_it_is_the_base():
 @pytest.mark.parametrize("merged", [False, True])
 def test_an_image_that_does_not_read_is_the_base(merged):
     unet = tiny.tiny_unet()
-    expected = plain(unet)
+    expected = tiny.plain(unet)
     graft(unet, {"depth": tiny.trained(unet)})
     if merged:
         merge_for_inference(unet)

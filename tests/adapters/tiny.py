@@ -12,6 +12,8 @@ from adapters import AdapterConfig, JointAdapter, Pair, joint_forward
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "official_unicon"
 SIZE = 8
+POOLED = 7
+"""Width of the pooled text embeddings of SDXL-like UNets."""
 PAIR = (Pair(image=0, condition=1, adapter="depth"),)
 
 
@@ -41,7 +43,7 @@ def sdxl_like_unet() -> UNet2DConditionModel:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 20,
+        projection_class_embeddings_input_dim=6 * 8 + POOLED,
     )
 
 
@@ -68,14 +70,17 @@ def batch(items: int, *, seed: int = 0, size: int = SIZE) -> tuple[Tensor, Tenso
     return sample, timestep, torch.randn(items, 5, 12, generator=generator)
 
 
-def added(unet: UNet2DConditionModel, items: int) -> dict[str, Tensor] | None:
-    """The added conditions of an SDXL-like UNet."""
+def plain(unet: UNet2DConditionModel, items: int = 2) -> Tensor:
+    """The UNet's own call on `batch(items)`; an SDXL-like one takes the last row of text as pooled."""
+    sample, timestep, text = batch(items)
     if unet.config.addition_embed_type is None:
-        return None
-    return {"text_embeds": torch.ones(items, 20), "time_ids": torch.arange(6.0).repeat(items, 1)}
+        return unet(sample, timestep, text).sample
+    side = 8.0 * SIZE
+    sizes = torch.tensor([side, side, 0, 0, side, side]).repeat(items, 1)
+    added = {"text_embeds": text[:, -1, :POOLED], "time_ids": sizes}
+    return unet(sample, timestep, text[:, :-1], added_cond_kwargs=added).sample
 
 
 def two_way(unet: torch.nn.Module, *, items: int = 2, **changes: object) -> Tensor:
     """One pair of branches, run two-way."""
-    arguments = {"pairs": PAIR, "num_branches": 2, "added_cond_kwargs": added(unet, items)}
-    return joint_forward(unet, *batch(items), **{**arguments, **changes})
+    return joint_forward(unet, *batch(items), **{"pairs": PAIR, "num_branches": 2, **changes})

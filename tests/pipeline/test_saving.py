@@ -149,7 +149,7 @@ def test_mini_is_the_packaged_folder(folder, monkeypatch):
 
 def test_bases_that_do_not_fit(pipe):
     parts = {k: v for k, v in pipe.components.items() if v is not None}
-    with pytest.raises(ValueError, match="takes 'text_time' conditions beside its prompt"):
+    with pytest.raises(ValueError, match="is told 7 pooled numbers beside its prompt"):
         UniConPipeline(**{**parts, "unet": sdxl_like_unet()})
     with pytest.raises(ValueError, match="takes 9 channels, its VAE makes 4: use the plain text-to-image"):
         UniConPipeline(**{**parts, "unet": tiny_unet(in_channels=9)})

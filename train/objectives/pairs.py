@@ -21,6 +21,7 @@ from unicon.bases import base_size
 from unicon.cards import Origin
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.pipeline import UniConPipeline
+from unicon.texts import TextReader
 
 AUTO = "auto"
 
@@ -102,12 +103,12 @@ class PairsConfig(JointConfig):
 
     def _encoder(self, pipe: UniConPipeline, state: PartialState) -> PairEncoder:
         size = base_size(pipe.unet, pipe.vae)
-        for part in (pipe.vae, pipe.text_encoder):
-            torch.nn.Module.to(part, state.device)
+        reader = TextReader.of(pipe)
+        for part in (pipe.vae, *reader.encoders):
+            torch.nn.Module.to(part, state.device).eval()
         return PairEncoder(
-            vae=pipe.vae.eval(),
-            text_encoder=pipe.text_encoder.eval(),
-            tokenizer=pipe.tokenizer,
+            vae=pipe.vae,
+            reader=reader,
             trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
             sizes=buckets(self.resolution or size.own_px, size.multiple_px),
             unpaired=self.unpaired,

@@ -27,7 +27,6 @@ from train.pairs.framing import View, buckets, framed, nearest
 from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
-from unicon.call.prompts import encode_prompts
 from unicon.data.photos import list_photos, load_photo
 from unicon.latents import encode
 from unicon.pictures import as_pictures
@@ -35,6 +34,7 @@ from unicon.pipeline import UniConPipeline
 from unicon.sampling.levels import Schedule, add_noise, network_target
 from unicon.sheets import contact_sheet, picture
 from unicon.styles import StyleCard, with_phrases
+from unicon.texts import TextReader
 
 STYLE = "style"
 MOST = 200
@@ -160,8 +160,7 @@ class StyleObjective(Objective):
         shapes = sorted({tuple(latents.shape) for latents in self.latents})
         self._groups = np.array([shapes.index(tuple(latents.shape)) for latents in self.latents])
         captions = ["", *(reference.caption for reference in self.references)]
-        texts = [str(with_phrases(caption, [config.phrase])) for caption in captions]
-        encoded = encode_prompts(pipe.tokenizer, pipe.text_encoder, [texts], pipe.text_encoder.device)
+        encoded = TextReader.of(pipe)([str(with_phrases(caption, [config.phrase])) for caption in captions])
         self.bare, self.texts = encoded[0].float().cpu(), encoded[1:].float().cpu()
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -16,9 +15,9 @@ import torch
 from torch import Tensor
 
 from train.pairs.framing import Bucket, View, framed, nearest
-from unicon.call.prompts import encode_prompts
 from unicon.data.pairs import Entry
 from unicon.latents import Autoencoder, downscale, encode
+from unicon.texts import TextReader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +41,7 @@ class PairEncoder:
     """A base's frozen parts, and how pairs are framed for it."""
 
     vae: Autoencoder
-    text_encoder: Any
-    tokenizer: Any
+    reader: TextReader
     trigger: str
     sizes: Sequence[Bucket]
     views: Sequence[View]
@@ -99,12 +97,10 @@ class PairEncoder:
         return nearest(*first.size, self.sizes)
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> Tensor:
-        """Embeddings float16 (captions, tokens, width)."""
-        device = next(self.text_encoder.parameters()).device
+    def texts(self, captions: Sequence[str | None]) -> Tensor:
+        """Embeddings float16 (captions, rows, width)."""
         # Of thousands of captions many are too long; a warning for each would hide all else.
-        found = encode_prompts(self.tokenizer, self.text_encoder, [captions], device, warn=False)
-        return found.half().cpu()
+        return self.reader(captions, warn=False).half().cpu()
 
     def _latents(self, pictures: list[np.ndarray]) -> Tensor:
         stacked = torch.from_numpy(np.stack(pictures)).to(next(self.vae.parameters()).device)
@@ -113,7 +109,7 @@ class PairEncoder:
     def fingerprint(self) -> str:
         """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
         digest = hashlib.blake2b(repr((self.trigger, list(self.sizes), list(self.views))).encode())
-        for module in (self.vae, self.text_encoder):
+        for module in (self.vae, *self.reader.encoders):
             for name, tensor in module.state_dict().items():
                 digest.update(name.encode())
                 digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

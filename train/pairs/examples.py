@@ -152,7 +152,7 @@ class PairReader:
 
     def examples(self, found: Sequence[Found], *, aligned: bool) -> PairExamples:
         """Those that were found, for training. With a cache they do not need the encoder any more."""
-        bare = self.encoder.texts(["", self.encoder.trigger])
+        bare = self.encoder.texts([None, self.encoder.trigger])
         cache = self.cache
         read_one = self._encode if cache is None else lambda pair: cache.read(pair.key)
         return PairExamples(found, read_one, bare, aligned=aligned)

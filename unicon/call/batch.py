@@ -53,9 +53,9 @@ class Batch:
         """(1 or inputs, ...) -> (samples, ...)."""
         return values.expand(self.inputs, *values.shape[1:]).repeat_interleave(self.copies, dim=0)
 
-    def texts(self, words: str | Sequence[str] | None) -> list[str]:
-        """One text per sample; None is the empty one."""
-        each = [words or ""] if words is None or isinstance(words, str) else list(words)
+    def texts(self, words: str | Sequence[str] | None) -> list[str | None]:
+        """One text per sample."""
+        each = [words] if words is None or isinstance(words, str) else list(words)
         each = each * self.inputs if len(each) == 1 else each
         return [text for text in each for _ in range(self.copies)]
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from diffusers.utils import logging
 from torch import Tensor
 
 from unicon.branch import IMAGE
 from unicon.call.batch import Batch
 from unicon.call.request import Request
 from unicon.styles import with_phrases
-
-logger = logging.get_logger(__name__)
+from unicon.texts import TextReader
 
 Words = str | Sequence[str] | None
 
@@ -64,18 +61,17 @@ def branch_embeddings(
     triggers: Mapping[str, str],
     embeddings: Embeddings,
     *,
-    tokenizer: Any,
-    text_encoder: Any,
+    reader: TextReader,
     device: torch.device,
     phrases: Sequence[str] = (),
 ) -> Tensor:
-    """Text embeddings (2, branch, sample, tokens, width), unprompted first.
+    """Text embeddings (2, branch, sample, rows, width), unprompted first.
 
     `phrases` of styles follow the image's prompt. Where a branch is unguided, its unprompted half has its
     prompt: the image's unprompted half reads it as it is.
     """
-    texts = [batch.texts(words) for words in _words(request, triggers, phrases)]
-    rows = encode_prompts(tokenizer, text_encoder, texts, device)
+    words = _words(request, triggers, phrases)
+    rows = reader([text for each in words for text in batch.texts(each)], device)
     rows = rows.unflatten(0, (len(request.branches), 2, batch.num_samples)).transpose(0, 1).contiguous()
     embeddings.check(*rows.shape[-2:])
     for half, own in enumerate((embeddings.unprompted, embeddings.prompted)):
@@ -85,31 +81,6 @@ def branch_embeddings(
         if scale == 1:
             rows[0, index] = rows[1, index]
     return rows
-
-
-def encode_prompts(
-    tokenizer: Any,
-    text_encoder: Any,
-    texts: Sequence[Sequence[str]],
-    device: torch.device,
-    *,
-    warn: bool = True,
-) -> Tensor:
-    """Last hidden states (number of all texts, tokens, width), row after row.
-
-    Equal texts are encoded once. One longer than the tokenizer takes is cut, with a warning in the log.
-    """
-    flat = [text for row in texts for text in row]
-    unique = {text: index for index, text in enumerate(dict.fromkeys(flat))}
-    most = tokenizer.model_max_length
-    for text, ids in zip(unique, tokenizer(list(unique), verbose=False).input_ids, strict=True):
-        if warn and len(ids) > most:
-            logger.warning(f"the prompt {text!r} has {len(ids)} tokens; those after the {most}th are ignored")
-    tokens = tokenizer(
-        list(unique), padding="max_length", max_length=most, truncation=True, return_tensors="pt"
-    )
-    states = text_encoder(tokens.input_ids.to(device)).last_hidden_state
-    return states[torch.tensor([unique[text] for text in flat], device=states.device)]
 
 
 def _words(request: Request, triggers: Mapping[str, str], phrases: Sequence[str]) -> list[Words]:

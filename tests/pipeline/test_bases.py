@@ -1,0 +1,159 @@
+"""Does a bare base draw what diffusers' own pipeline draws with it, whatever kind of base it is?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from adapters import JointAdapter
+from tests.adapters.tiny import config, sdxl_like_unet, tiny_unet, trained
+from tests.pipeline.conftest import call
+from tests.pipeline.original_names import original_checkpoint
+from tests.tiny_base import tiny_text_encoder, tiny_tokenizer
+from unicon import Branch, UniConPipeline
+
+SIDE_PX = 64
+LATENTS = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def vae_of_factor_8() -> AutoencoderKL:
+    torch.manual_seed(1)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 4, 4),
+        norm_num_groups=2,
+        latent_channels=4,
+        sample_size=SIDE_PX,
+    ).eval()
+
+
+def encoder(tokenizer, kind: type, width: int, pooled: int) -> Any:
+    torch.manual_seed(width)
+    settings = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=1, max_position_embeddings=tokenizer.model_max_length, projection_dim=pooled,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return kind(settings).eval()
+
+
+def ddim(**settings: Any) -> DDIMScheduler:
+    return DDIMScheduler(clip_sample=False, steps_offset=1, **settings)
+
+
+def stable_diffusion(words, **scheduler: Any) -> StableDiffusionPipeline:
+    tokenizer = tiny_tokenizer(words)
+    return StableDiffusionPipeline(
+        vae=vae_of_factor_8(), text_encoder=tiny_text_encoder(tokenizer), tokenizer=tokenizer,
+        unet=tiny_unet(), scheduler=ddim(**scheduler), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def version_1(words) -> StableDiffusionPipeline:
+    return stable_diffusion(words, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+
+
+def version_2(words) -> StableDiffusionPipeline:
+    """v-prediction down to no signal at all."""
+    return stable_diffusion(
+        words, beta_schedule="scaled_linear", prediction_type="v_prediction", rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+
+
+def xl(words) -> StableDiffusionXLPipeline:
+    tokenizer = tiny_tokenizer(words)
+    return StableDiffusionXLPipeline(
+        vae=vae_of_factor_8(), tokenizer=tokenizer, tokenizer_2=tokenizer,
+        text_encoder=encoder(tokenizer, CLIPTextModel, 5, 5),
+        text_encoder_2=encoder(tokenizer, CLIPTextModelWithProjection, 7, 7),
+        unet=sdxl_like_unet(), scheduler=ddim(beta_schedule="scaled_linear"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [version_1, version_2, xl])
+@pytest.mark.parametrize("negative", [None, "blurry"])
+def test_a_bare_base_draws_as_diffusers_does(make, negative, tmp_path):
+    theirs: Any = make(tmp_path / "words")
+    theirs.set_progress_bar_config(disable=True)
+    theirs.save_pretrained(tmp_path / "base")
+    ours = UniConPipeline.from_pretrained(tmp_path / "base")
+    arguments = {"num_inference_steps": 4, "guidance_scale": 5.0, "negative_prompt": negative}
+    expected = theirs(
+        "a red cube", latents=LATENTS, height=SIDE_PX, width=SIDE_PX, output_type="np", **arguments
+    ).images
+    found = call(ours, "a red cube", latents=LATENTS, height=SIDE_PX, width=SIDE_PX, **arguments).images
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    other = call(ours, "a blue ball", latents=LATENTS, height=SIDE_PX, width=SIDE_PX, **arguments).images
+    assert np.abs(other - expected).max() > 1e-3  # words are heard at all
+
+
+def test_xl_with_an_adapter_in_every_direction(tmp_path):
+    pipe = UniConPipeline.from_pipe(xl(tmp_path / "words"))
+    pipe.add_adapter(trained(pipe.unet), "depth")
+    grey = np.full((SIDE_PX, SIDE_PX, 3), 0.5, np.float32)
+    drawn = call(pipe, "a cube", depth=grey, guidance_scale=3.0)
+    told = call(pipe, image=drawn.images, outputs=["depth"])
+    both = call(pipe, "a cube", outputs=["image", "depth"], height=SIDE_PX, width=SIDE_PX)
+    shapes = [drawn.images.shape, told.conditions["depth"].shape, both.images.shape]
+    assert shapes == [(1, SIDE_PX, SIDE_PX, 3)] * 3
+    rows = pipe.encode_prompts(["a cube"])
+    assert rows.shape == (1, 17, 12)  # the pooled embedding is the last row
+    again = call(pipe, depth=Branch(map=grey, prompt="a cube"), prompt_embeds=rows, guidance_scale=3.0)
+    np.testing.assert_allclose(again.images, drawn.images, atol=1e-6)
+    pipe.save_pretrained(tmp_path / "saved")
+    loaded = UniConPipeline.from_pretrained(tmp_path / "saved")
+    assert loaded.config["force_zeros_for_empty_prompt"] is True
+    np.testing.assert_array_equal(call(loaded, "a cube", depth=grey, guidance_scale=3.0).images, drawn.images)
+
+
+def test_the_refiner_and_half_a_base_are_refused(tmp_path):
+    whole = xl(tmp_path / "words").components
+    with pytest.raises(ValueError, match="is told 7 pooled numbers .* makes none"):
+        UniConPipeline(**{**_ours(whole), "text_encoder_2": None, "tokenizer_2": None})
+    wider = sdxl_like_unet()
+    wider.register_to_config(projection_class_embeddings_input_dim=5 * 8 + 7)
+    with pytest.raises(ValueError, match="refiner"):
+        UniConPipeline(**{**_ours(whole), "unet": wider})
+
+
+def _ours(components: dict[str, Any]) -> dict[str, Any]:
+    names = ("vae", "text_encoder", "tokenizer", "unet", "scheduler", "text_encoder_2", "tokenizer_2")
+    return {name: components[name] for name in names}
+
+
+def test_an_adapter_says_which_family_it_is_for(tmp_path):
+    first = JointAdapter.for_unet(tiny_unet(cross_attention_dim=768), config())
+    pipe = UniConPipeline.from_pipe(version_1(tmp_path / "words"))
+    pipe.unet = UNet2DConditionModel.from_config(tiny_unet(cross_attention_dim=1024).config)
+    with pytest.raises(
+        ValueError, match=r"another base \(stable-diffusion-v1, this one is stable-diffusion-v2\)"
+    ):
+        pipe.add_adapter(first)
+
+
+def test_a_single_file_is_the_base_it_was_made_of(tmp_path):
+    theirs = version_1(tmp_path / "words")
+    theirs.save_pretrained(tmp_path / "base")
+    file = tmp_path / "base.safetensors"
+    save_file({n: t.contiguous() for n, t in original_checkpoint(theirs).items()}, file)
+    found = UniConPipeline.from_single_file(file, config=str(tmp_path / "base"), local_files_only=True)
+    for name in ("unet", "vae", "text_encoder"):
+        expected = getattr(theirs, name).state_dict()
+        for key, tensor in getattr(found, name).state_dict().items():
+            assert torch.equal(tensor, expected[key]), (name, key)

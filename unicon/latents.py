@@ -5,9 +5,14 @@ Pictures are (n, 3, H, W) in [0, 1]; latents (n, C, h, w), float32, scaled as th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
+from diffusers.utils import logging
 from torch import Tensor
+
+logger = logging.get_logger(__name__)
 
 CHUNK = 16
 """Pictures that go through the autoencoder at once."""
@@ -23,20 +28,29 @@ def downscale(vae: Autoencoder) -> int:
 
 
 def encode(vae: Autoencoder, pictures: Tensor) -> Tensor:
-    """The mean of the encoder's law: the same latents every time."""
-    parts = [_mean(vae, part) for part in (pictures * 2 - 1).to(vae.dtype).split(CHUNK)]
-    return (torch.cat(parts).float() - _shift(vae)) * vae.config["scaling_factor"]
+    """The mean of the encoder's law: the same latents every time. Raises ValueError as `decode`."""
+    latents = _finite(vae, lambda part: _mean(vae, part), pictures * 2 - 1)
+    return (latents - _shift(vae)) * vae.config["scaling_factor"]
 
 
 def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
-    """Float32 pictures, clipped to [0, 1]. Raises ValueError where the decoder overflows."""
-    scaled = (latents / vae.config["scaling_factor"] + _shift(vae)).to(vae.dtype)
-    pictures = torch.cat([vae.decode(part).sample.float() for part in scaled.split(CHUNK)])
-    if not bool(pictures.isfinite().all()):
-        raise ValueError(
-            f"the autoencoder's pictures hold NaN or infinity in {vae.dtype}; run it in torch.float32"
-        )
+    """Float32 pictures, clipped to [0, 1]. Raises ValueError for latents that give NaN or infinity."""
+    scaled = latents / vae.config["scaling_factor"] + _shift(vae)
+    pictures = _finite(vae, lambda part: vae.decode(part).sample, scaled)
     return (pictures / 2 + 0.5).clamp(0, 1)
+
+
+def _finite(vae: Autoencoder, run: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+    """What an autoencoder makes of chunks, float32. One that overflows in half precision (SDXL's does) is
+    moved to float32 for good."""
+    while True:
+        made = torch.cat([run(part).float() for part in given.to(vae.dtype).split(CHUNK)])
+        if bool(made.isfinite().all()):
+            return made
+        if vae.dtype == torch.float32 or not bool(given.isfinite().all()):
+            raise ValueError(f"the autoencoder makes NaN or infinity in {vae.dtype}: its input or weights do")
+        logger.warning(f"the autoencoder overflows in {vae.dtype}; it runs in float32 from now on")
+        torch.nn.Module.to(vae, torch.float32)
 
 
 def _mean(vae: Autoencoder, pictures: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def test_a_run_that_breaks_says_so(pipe, monkeypatch):
     with pytest.raises(ValueError, match="latents of image hold NaN or infinity after the run"):
         call(pipe, "a dog", callback_on_step_end=broken)
     monkeypatch.setattr(pipe.vae.decoder.conv_out, "forward", lambda x: x[:, :3] * float("nan"))
-    with pytest.raises(ValueError, match="the autoencoder's pictures hold NaN or infinity in torch.float32"):
+    with pytest.raises(ValueError, match="the autoencoder makes NaN or infinity in torch.float32"):
         call(pipe, "a dog")
 
 
@@ -103,7 +103,7 @@ def test_a_long_prompt_is_cut_with_a_warning_in_the_log(pipe, caplog, monkeypatc
     import logging
 
     monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
-    monkeypatch.setattr(logging.getLogger("unicon.call.prompts"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("unicon.texts"), "propagate", True)
     with caplog.at_level("WARNING"):
         call(pipe, "a very long prompt about dogs", num_inference_steps=1)
     assert "those after the 16th are ignored" in caplog.text

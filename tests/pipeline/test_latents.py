@@ -47,6 +47,23 @@ def test_many_pictures_pass_in_pieces(vae):
     torch.testing.assert_close(encode(vae, pictures)[-1:], encode(vae, pictures[-1:]))
 
 
+@torch.no_grad()
+def test_one_that_overflows_in_half_precision_runs_in_float32_from_then_on(monkeypatch, caplog):
+    vae, latents = tiny_vae(), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain = vae.decoder.conv_in.forward
+    # A norm follows, so that the factor is without effect where it does not overflow.
+    monkeypatch.setattr(vae.decoder.conv_in, "forward", lambda x: 1e5 * plain(x))
+    expected = decode(vae, latents)
+    vae.half()
+    with caplog.at_level("WARNING"):
+        found = decode(vae, latents)
+    assert "overflows in torch.float16; it runs in float32 from now on" in caplog.text
+    assert vae.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    with pytest.raises(ValueError, match="makes NaN or infinity in torch.float32"):
+        encode(vae, torch.full((1, 3, 32, 32), float("nan")))
+
+
 def test_what_runs_on_the_mini_familys_vae(tmp_path):
     """The call, the limits of familiar pictures, and the regressor that evaluations stand beside."""
     pipe = tiny_pipeline(tmp_path / "words")

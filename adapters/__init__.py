@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapters.adapter import JointAdapter
     from adapters.base import geometry
-    from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
+    from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry, ClipIdentity, DecoderConfig
+    from adapters.decoder import DecoderAdapter, Likeness
+    from adapters.decoder_store import load_decoder, save_decoder
     from adapters.exports import map_lora
     from adapters.forward import CleanCache, joint_forward, record_clean
     from adapters.grafting import (
         graft,
+        graft_decoder,
         graft_lora,
         grafted,
+        grafted_decoder,
         grafted_loras,
         lora_weights,
         set_lora_weight,
         ungraft,
+        ungraft_decoder,
         ungraft_lora,
     )
     from adapters.image_lora import ImageLora
@@ -37,11 +42,20 @@ _HOME = {
     "BaseGeometry": "config",
     "BlockGeometry": "config",
     "CleanCache": "forward",
+    "ClipIdentity": "config",
+    "DecoderAdapter": "decoder",
+    "DecoderConfig": "config",
+    "Likeness": "decoder",
     "JointAdapter": "adapter",
     "Pair": "layout",
     "geometry": "base",
     "ImageLora": "image_lora",
     "graft": "grafting",
+    "graft_decoder": "grafting",
+    "grafted_decoder": "grafting",
+    "ungraft_decoder": "grafting",
+    "load_decoder": "decoder_store",
+    "save_decoder": "decoder_store",
     "graft_lora": "grafting",
     "grafted_loras": "grafting",
     "lora_weights": "grafting",

@@ -1,4 +1,4 @@
-"""What is this adapter: which condition, which form, for which base?
+"""What is this adapter: which condition or which embedding, which form, for which base?
 
 Plain data, no torch: read and written as `config.json`. Whether a base is the right one is for `base.py`.
 """
@@ -69,15 +69,13 @@ class AdapterConfig:
     """The base it was built for; filled in by `JointAdapter.for_unet`."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.condition), "condition", self.condition, "must name the condition")
-        _require(self.rank >= 1, "rank", self.rank, "must be at least 1")
-        _require(
-            self.projection in PROJECTIONS, "projection", self.projection, f"must be one of {PROJECTIONS}"
-        )
-        _require(self.pool_keys >= 1, "pool_keys", self.pool_keys, "must be at least 1 (1: no pooling)")
-        _require(self.locality >= 0, "locality", self.locality, "must not be negative")
-        _require(self.clean_timestep >= 0, "clean_timestep", self.clean_timestep, "must not be negative")
-        _require(self.value_range[0] < self.value_range[1], "value_range", self.value_range, "must increase")
+        _require(self, "condition", bool(self.condition), "must name the condition")
+        _require(self, "rank", self.rank >= 1, "must be at least 1")
+        _require(self, "projection", self.projection in PROJECTIONS, f"must be one of {PROJECTIONS}")
+        _require(self, "pool_keys", self.pool_keys >= 1, "must be at least 1 (1: no pooling)")
+        _require(self, "locality", self.locality >= 0, "must not be negative")
+        _require(self, "clean_timestep", self.clean_timestep >= 0, "must not be negative")
+        _require(self, "value_range", self.value_range[0] < self.value_range[1], "must increase")
 
     def skips(self, path: str) -> bool:
         """Whether the block at `path` has no joint reading."""
@@ -89,6 +87,40 @@ class AdapterConfig:
         return self.projection == "branch" and not self.reads_when_clean
 
 
-def _require(ok: bool, name: str, value: object, rule: str) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipIdentity:
+    """Which CLIP made an embedding. Those of two CLIPs mean different things, also where both are as wide."""
+
+    name: str
+    """Its image encoder: "ViT-L/14", "ViT-H/14", ..."""
+    width: int
+    """Of its embeddings."""
+    weights: tuple[float, ...]
+    """A few weights of its projection, by which two CLIPs of one geometry are told apart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderConfig:
+    """Everything about a decoder adapter that is not a tensor."""
+
+    clip: ClipIdentity
+    """Whose embeddings it decodes."""
+    num_tokens: int = 4
+    """Tokens made of an embedding (Ramesh et al. 2022, section 2.1: four)."""
+    token_width: int = 256
+    on_conditions: bool = False
+    """Whether condition branches are told the embedding, too; otherwise a map is not asked to look like
+    anything, and knows of it only what it reads from the image."""
+    time_width: int = 0
+    """Channels of the base's time embedding; filled in by `DecoderAdapter.for_unet`."""
+    base: BaseGeometry | None = field(default=None, repr=False)
+    """The base it was built for; filled in by `DecoderAdapter.for_unet`."""
+
+    def __post_init__(self) -> None:
+        _require(self, "num_tokens", self.num_tokens >= 1, "must be at least 1")
+        _require(self, "token_width", self.token_width >= 1, "must be at least 1")
+
+
+def _require(config: object, name: str, ok: bool, rule: str) -> None:
     if not ok:
-        raise ValueError(f"AdapterConfig.{name}={value!r}: {rule}")
+        raise ValueError(f"{type(config).__name__}.{name}={getattr(config, name)!r}: {rule}")

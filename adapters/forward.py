@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from adapters.config import AdapterConfig
-from adapters.grafting import grafted, joint_attentions, lora_weights
+from adapters.decoder import Likeness
+from adapters.grafting import grafted, grafted_decoder, joint_attentions, lora_weights
 from adapters.joint import Answer, Key
 from adapters.layout import Layout, Pair, check_pairs, make_layout, recording_layout
 from adapters.texts import told
@@ -43,14 +45,15 @@ def joint_forward(
     num_guidance: int = 1,
     cache: CleanCache | None = None,
     lora_branches: Collection[int] = (0,),
+    likeness: Likeness | None = None,
 ) -> Tensor:
     """The UNet's prediction for all running branches.
 
     `sample` (guidance * branch * sample, channels, height, width) and `encoder_hidden_states` (as many, rows,
     width; see `adapters.texts`) hold the running branches in increasing order: all of `num_branches`, except
     those in `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and
-    without a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`). Raises `ValueError` for
-    shapes, pairs or a cache that do not fit together.
+    without a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`); the decoder adapter tells
+    `likeness` to its branches. Raises `ValueError` for shapes, pairs or a cache that do not fit together.
     """
     cached = () if cache is None else cache.branches
     running = [b for b in range(num_branches) if b not in cached]
@@ -65,11 +68,34 @@ def joint_forward(
     )  # fmt: skip
     if both := {p.condition for p in pairs} & set(layout.lora_branches if layout.loras else ()):
         raise ValueError(f"branch {both.pop()} is a condition in a pair: LoRAs are for image branches")
-    with _answering(unet, cache):
-        return _call(
-            unet, sample, timestep, encoder_hidden_states,
-            layout if pairs or layout.loras else None,
-        )  # fmt: skip
+    if likeness is None or likeness.weight == 0:
+        telling = contextlib.nullcontext()
+    else:
+        layout, telling = _with_likeness(unet, layout, likeness, num_samples, sample.dtype)
+    used = pairs or layout.loras or layout.like is not None
+    with _answering(unet, cache), telling:
+        return _call(unet, sample, timestep, encoder_hidden_states, layout if used else None)
+
+
+def _with_likeness(
+    unet: nn.Module, layout: Layout, likeness: Likeness, num_samples: int, dtype: torch.dtype
+) -> tuple[Layout, AbstractContextManager[None]]:
+    """The layout with tokens for the branches that are told, and the time embedding's change, while it is
+    on."""
+    decoder = grafted_decoder(unet)
+    if decoder is None:
+        raise ValueError("there is a likeness to decode, but no decoder adapter is grafted: graft_decoder")
+    shape = (layout.num_guidance, num_samples)
+    wanted = {"z": (*shape, decoder.adapter.config.clip.width), "noise_level": shape, "given": shape}
+    for name, expected in wanted.items():
+        found = tuple(getattr(likeness, name).shape)
+        if found != expected:
+            raise ValueError(f"likeness.{name} has shape {found}, this call needs {expected}")
+    tokens, change = decoder.adapter(likeness, dtype)
+    branches = tuple(b for b in layout.running if b in likeness.branches)
+    layout = replace(layout, like=tokens, like_branches=branches, like_weight=float(likeness.weight))
+    rows = {b: change if b in branches else torch.zeros_like(change) for b in layout.running}
+    return layout, decoder.telling(layout.stack(rows, {}))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""How do an adapter and a LoRA get onto a base, and off again?
+"""How do an adapter, a LoRA and a decoder adapter get onto a base, and off again?
 
-Grafting replaces attention processors; nothing of the base is copied or changed, and removing restores the
-very same processor objects.
+Grafting replaces attention processors, and a decoder also looks at the time embedding; nothing of the base is
+copied or changed, and removing restores the very same processor objects.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from torch import nn
 
 from adapters.adapter import JointAdapter
 from adapters.base import bare, check_base, transformer_blocks
+from adapters.decoder import DecoderAdapter, check_decoder_base
 from adapters.image_lora import ImageLora
 from adapters.joint import GraftedProcessor, JointAttention, TextAttention
+from adapters.time_change import TimeChange
 
 _REGISTRY, _LORAS = "_joint_adapters", "_image_loras"
 
@@ -99,6 +101,49 @@ def _loras(unet: nn.Module) -> dict[str, tuple[ImageLora, float]]:
     return bare(unet).__dict__.get(_LORAS, {})
 
 
+# --- a decoder of embeddings ------------------------------------------------------------------------------
+
+_TOLD = "grafted_decoder"
+"""Name of the module below the time embedding."""
+
+
+def graft_decoder(unet: nn.Module, decoder: DecoderAdapter) -> None:
+    """Attach a decoder adapter; without a likeness in `joint_forward` the UNet stays what it was.
+
+    Raises `ValueError` if there is one already, it is for another base, or the UNet is merged.
+    """
+    check_unmerged(unet)
+    if grafted_decoder(unet) is not None:
+        raise ValueError("a decoder adapter is already there: ungraft_decoder first")
+    check_decoder_base(decoder.config, unet, "the decoder adapter")
+    for path, block in _installed(unet):
+        if block.attn2 is not None:
+            grafted_on(block.attn2).decoder = decoder.part(path)
+    _time_embedding(unet).add_module(_TOLD, TimeChange(decoder, _time_embedding(unet)))
+
+
+def ungraft_decoder(unet: nn.Module) -> None:
+    """Take the decoder adapter off again. Raises `ValueError` if none is there, or the UNet is merged."""
+    check_unmerged(unet)
+    decoder = grafted_decoder(unet)
+    if decoder is None:
+        raise ValueError("no decoder adapter to take off: none is grafted")
+    decoder.remove()
+    del _time_embedding(unet)._modules[_TOLD]
+    for attn in _grafted_attentions(unet):
+        grafted_on(attn).decoder = None
+    _drop_unused(unet)
+
+
+def grafted_decoder(unet: nn.Module) -> TimeChange | None:
+    """The decoder adapter on a UNet, with what tells it to the time embedding."""
+    return cast("TimeChange | None", _time_embedding(unet)._modules.get(_TOLD))
+
+
+def _time_embedding(unet: nn.Module) -> nn.Module:
+    return cast(nn.Module, bare(unet).time_embedding)
+
+
 # --- processors -------------------------------------------------------------------------------------------
 
 
@@ -159,7 +204,7 @@ def _drop_unused(unet: nn.Module) -> None:
         for parts, left in ((processor.adapters, adapters), (processor.loras, loras)):
             for name in set(parts) - set(left):
                 del parts[name]
-        if not adapters and not loras:
+        if not adapters and not loras and grafted_decoder(unet) is None:
             attn.set_processor(processor.original)
 
 

@@ -2,8 +2,9 @@
 
 With h the normalised input, each branch receives: its own attention (frozen; on condition branches with the
 adapter's update, on image branches with those of LoRAs) + the sum over its pairs of weight * projection(its
-read of the other branch). In a read, queries, keys, values and output are the frozen matrices plus the update
-of the branch *the token is from*; adapters with locality add positions to queries and keys.
+read of the other branch). Beside its text, a branch may read an embedding that it is to look like
+(`decoder.py`). In a read, queries, keys, values and output are the frozen matrices plus the update of the
+branch *the token is from*; adapters with locality add positions to queries and keys.
 
 Two processors: for `attn1` (own attention and reads) and for `attn2` (text). Frozen layers are called, on all
 branches at once, and never unpacked: their weights may be offloaded or sharded. Without a layout the original
@@ -63,6 +64,8 @@ class GraftedProcessor(nn.Module):
         self.original = original
         self.adapters = nn.ModuleDict()
         self.loras = nn.ModuleDict()
+        self.decoder: Any = None
+        """A decoder adapter's part (`decoder.DecoderBlock`), beside text alone."""
         self.register_load_state_dict_post_hook(_expect_no_keys)
 
     def state_dict(self, *args: Any, destination: Any = None, **_: Any) -> Any:
@@ -92,9 +95,18 @@ class TextAttention(GraftedProcessor):
         joint: Layout | None = None,
     ) -> Tensor:
         if joint is None or not self.updates(joint):
-            return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        return self.attend_text(attn, hidden_states, context, joint)
+            out = self.original(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        else:
+            context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            out = self.attend_text(attn, hidden_states, context, joint)
+        return out if joint is None else joint.add(out, self.likeness(attn, hidden_states, joint))
+
+    def likeness(self, attn: Attention, hidden: Tensor, joint: Layout) -> dict[int, Tensor]:
+        """What branches receive from the embedding that they are to look like."""
+        if self.decoder is None or joint.like is None:
+            return {}
+        read = {b: self.decoder(attn, joint.branch(hidden, b), joint.like) for b in joint.like_branches}
+        return {b: weighted(change, joint.like_weight) for b, change in read.items()}
 
     def updates(self, joint: Layout) -> dict[int, Any]:
         """Each branch's update of this attention, where it has one."""
@@ -126,7 +138,7 @@ class JointAttention(GraftedProcessor):
         temb: Tensor | None = None,
         joint: Layout | None = None,
     ) -> Tensor:
-        if joint is None:
+        if joint is None or not (joint.recording or self.members(joint) or self.updates(joint)):
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         own, questions, answers = self.prepare(attn, hidden_states, joint)
         if joint.recording:

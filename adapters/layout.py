@@ -73,6 +73,11 @@ class Layout:
     """LoRAs of the image branches, with their weights."""
     lora_branches: tuple[int, ...] = ()
     """The running branches that get them."""
+    like: Tensor | None = None
+    """Tokens that say what branches are to look like, (guidance, sample, K, width)."""
+    like_branches: tuple[int, ...] = ()
+    """The running branches that read them."""
+    like_weight: float = 1.0
 
     def branch(self, batch: Tensor, index: int) -> Tensor:
         """One running branch, (guidance, sample, ...), of a (guidance * branch * sample, ...) batch."""

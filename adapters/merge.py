@@ -147,7 +147,7 @@ class MergedText(MergedLoras, TextAttention):
         unmerged = cast(TextAttention, attn.processor)
         super().__init__(unmerged.original)
         self.unmerged = unmerged
-        self.image = _merged_loras(attn, unmerged, path, weights)
+        self.image, self.decoder = _merged_loras(attn, unmerged, path, weights), unmerged.decoder
         for name, update in unmerged.adapters.items():
             self.adapters[name] = MergedAttention(attn, cast(AttentionUpdate, update), path)
 

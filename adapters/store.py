@@ -28,26 +28,15 @@ _FOLDER = f"an adapter folder holds {CONFIG_NAME} and {TENSORS_NAME}"
 
 def save_adapter(adapter: JointAdapter, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
     """Write an adapter, its tensors as `dtype` if given. Each file appears whole or not at all."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().to("cpu", dtype or t.dtype) for name, t in adapter.tensors()}
-    text = json.dumps(asdict(adapter.config), indent=2) + "\n"
-    write_tensors(folder / TENSORS_NAME, tensors, _header(adapter))
-    write_whole(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _header(adapter: JointAdapter) -> dict[str, str]:
-    """ModelSpec's fields (1.0.1), by which tools that list files say what this one is."""
     config = adapter.config
-    stated = {
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{family(adapter.base)}/joint-adapter",
-        "modelspec.implementation": "unicon",
-        "modelspec.title": f"{config.condition} adapter",
-        "modelspec.trigger_phrase": config.trigger.strip(", "),
-        "modelspec.preprocessor": config.condition,
-    }
-    return {"format": "pt", **{key: text for key, text in stated.items() if text}}
+    header = modelspec(
+        adapter.base,
+        "joint-adapter",
+        title=f"{config.condition} adapter",
+        trigger_phrase=config.trigger.strip(", "),
+        preprocessor=config.condition,
+    )
+    write_folder(Path(folder), TENSORS_NAME, dict(adapter.tensors()), config, header, dtype)
 
 
 def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> JointAdapter:
@@ -59,35 +48,72 @@ def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     folder = Path(folder)
     adapter = JointAdapter(read_config(folder), device=torch.device("meta"))
     check_base(adapter.base, unet, str(folder))
-    try:
-        tensors = load_file(existing(folder / TENSORS_NAME, _FOLDER))
-    except SafetensorError as error:
-        raise ValueError(f"{folder / TENSORS_NAME} is damaged ({error}): fetch or save it again") from error
+    tensors = read_tensors(folder / TENSORS_NAME, _FOLDER)
     return fill(adapter, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
 
 
 def read_config(folder: str | Path) -> AdapterConfig:
     """The config of a stored adapter. Raises `ValueError` for unknown, missing or wrong entries."""
     path = existing(Path(folder) / CONFIG_NAME, _FOLDER)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): fetch or save it again") from error
-    known = {field.name for field in fields(AdapterConfig)}
-    if not isinstance(entries, dict) or set(entries) != known:
-        found = set(entries) if isinstance(entries, dict) else set()
-        raise ValueError(
-            f"{path} is no adapter config: unknown entries {sorted(found - known)}, "
-            f"missing {sorted(known - found)}"
-        )
+    entries = read_entries(path, AdapterConfig, "an adapter's config")
     return AdapterConfig(
         **{
             **entries,
             "skip_blocks": tuple(entries["skip_blocks"]),
             "value_range": tuple(entries["value_range"]),
-            "base": _read_base(entries["base"], path),
+            "base": read_base(entries["base"], path),
         }
     )
+
+
+def modelspec(base: BaseGeometry, part: str, **said: str) -> dict[str, str]:
+    """A file's header in ModelSpec's fields (1.0.1), by which tools that list files say what this one is."""
+    stated = {
+        "sai_model_spec": "1.0.1",
+        "architecture": f"{family(base)}/{part}",
+        "implementation": "unicon",
+        **{name: text for name, text in said.items() if text},
+    }
+    return {"format": "pt", **{f"modelspec.{name}": text for name, text in stated.items()}}
+
+
+def write_folder(
+    folder: Path,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    config: Any,
+    header: Mapping[str, str],
+    dtype: torch.dtype | None,
+) -> None:
+    """Tensors under a file name, and the config beside them. Each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {key: t.detach().to("cpu", dtype or t.dtype) for key, t in tensors.items()}
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    write_tensors(folder / name, stored, header)
+    write_whole(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
+    """The tensors of a file, on the CPU. Raises `ValueError` where it is missing (`what`) or damaged."""
+    try:
+        return load_file(existing(path, what))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch or save it again") from error
+
+
+def read_entries(path: Path, config: type, what: str) -> dict[str, Any]:
+    """The entries of a JSON file, exactly those of a config. Raises `ValueError` for any other."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): fetch or save it again") from error
+    known = {field.name for field in fields(config)}
+    if not isinstance(entries, dict) or set(entries) != known:
+        found = set(entries) if isinstance(entries, dict) else set()
+        raise ValueError(
+            f"{path} is not {what}: unknown entries {sorted(found - known)}, missing {sorted(known - found)}"
+        )
+    return entries
 
 
 def fill(
@@ -124,7 +150,8 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, T
             )
 
 
-def _read_base(entry: Any, path: Path) -> BaseGeometry:
+def read_base(entry: Any, path: Path) -> BaseGeometry:
+    """The base that a config names. Raises `ValueError` for what is none."""
     try:
         blocks = {name: BlockGeometry(**sizes) for name, sizes in entry["blocks"].items()}
         return BaseGeometry(latent_channels=entry["latent_channels"], blocks=blocks)

@@ -31,30 +31,39 @@ from transformers import (
 from transformers.image_processing_utils import BaseImageProcessor
 
 from adapters import (
+    ClipIdentity,
+    DecoderAdapter,
     JointAdapter,
     graft,
+    graft_decoder,
     graft_lora,
     grafted,
+    grafted_decoder,
     grafted_loras,
     is_published,
     load_adapter,
+    load_decoder,
     load_lora,
     load_published,
     lora_weights,
     merge_for_inference,
     save_adapter,
+    save_decoder,
     save_lora,
     set_lora_weight,
     ungraft,
+    ungraft_decoder,
     ungraft_lora,
     unmerge,
 )
 from adapters.files import write_whole
 from unicon.bases import check_base
 from unicon.cards import Origin, write_card
+from unicon.embeddings import check_same_clip, identity
 from unicon.latents import Autoencoder, downscale
 from unicon.sources import (
     ADAPTERS_FOLDER,
+    DECODER_FOLDER,
     STYLE_WEIGHTS,
     STYLES_FOLDER,
     explained,
@@ -77,13 +86,15 @@ class AdaptedPipeline(DiffusionPipeline):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
 
-    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"
     _optional_components = [
         "text_encoder_2", "tokenizer_2", "image_encoder", "feature_extractor", "safety_checker"
     ]  # fmt: skip
 
     unet: UNet2DConditionModel
     vae: Autoencoder
+    image_encoder: CLIPVisionModelWithProjection | None
+    feature_extractor: BaseImageProcessor | None
 
     def __init__(
         self,
@@ -124,7 +135,7 @@ class AdaptedPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a base: "mini" (ships with the package), a diffusers folder, or a hub id.
 
-        Adapters and styles saved with it (`adapters/NAME`, `styles/NAME.safetensors`) are loaded too.
+        What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too.
         Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. Raises
         ValueError for a folder that is none, and for a hub id that is neither cached nor to be had now.
         """
@@ -137,6 +148,8 @@ class AdaptedPipeline(DiffusionPipeline):
             pipe.load_adapter(folder, name)
         for name, file in saved.styles.items():
             pipe.load_style(file, name, weight=saved.weights.get(name, 1.0))
+        if saved.decoder is not None:
+            pipe.load_decoder(saved.decoder)
         return pipe
 
     @classmethod
@@ -157,8 +170,8 @@ class AdaptedPipeline(DiffusionPipeline):
         return hub_commit(self.unet.config.get("_name_or_path") or "")
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Write the base in diffusers' layout, every loaded adapter below `adapters/` and every style below
-        `styles/`, as they are.
+        """Write the base in diffusers' layout, every loaded adapter below `adapters/`, every style below
+        `styles/` and the decoder adapter in `decoder/`, as they are.
 
         Raises ValueError if the folder holds one that is not loaded: it would come back with the base.
         """
@@ -166,6 +179,7 @@ class AdaptedPipeline(DiffusionPipeline):
         if folder.is_dir():
             there = saved_with(str(folder))
             stale = sorted(there.adapters.keys() - self.adapters) + sorted(there.styles.keys() - self.styles)
+            stale += [DECODER_FOLDER] if there.decoder is not None and self.decoder is None else []
             if stale:
                 raise ValueError(
                     f"{folder} holds {', '.join(stale)}, not loaded here; remove it, or save elsewhere"
@@ -174,6 +188,8 @@ class AdaptedPipeline(DiffusionPipeline):
             save_adapter(adapter, folder / ADAPTERS_FOLDER / name)
         for name, lora in grafted_loras(self.unet).items():
             save_lora(lora, folder / STYLES_FOLDER / f"{name}.safetensors")
+        if self.decoder is not None:
+            save_decoder(self.decoder, folder / DECODER_FOLDER)
         if weights := dict(lora_weights(self.unet)):
             text = json.dumps(weights, indent=2)
             write_whole(folder / STYLES_FOLDER / STYLE_WEIGHTS, lambda path: path.write_text(text))
@@ -281,6 +297,45 @@ class AdaptedPipeline(DiffusionPipeline):
         weights = lora_weights(self.unet)
         return [card.credit(name) for name, card in self.styles.items() if weights[name] != 0]
 
+    @property
+    def decoder(self) -> DecoderAdapter | None:
+        """The loaded decoder adapter."""
+        grafted = grafted_decoder(self.unet)
+        return None if grafted is None else grafted.adapter
+
+    def load_decoder(self, folder: str | Path) -> None:
+        """Load a decoder adapter from a folder (or OWNER/NAME/FOLDER on the hub), see `add_decoder`."""
+        self._check_not_offloaded()
+        self.add_decoder(load_decoder(find_adapter(folder), self.unet))
+
+    def add_decoder(self, decoder: DecoderAdapter) -> None:
+        """Graft a decoder adapter built for this base, in the base's number format: the call then takes
+        `like`.
+
+        Raises ValueError for a second one, and one trained with another CLIP than the base's image encoder.
+        """
+        self._check_not_offloaded()
+        self._check_clip(decoder)
+        graft_decoder(self.unet, decoder)
+        decoder.to(self.unet.device, self.unet.dtype)
+
+    def unload_decoder(self) -> None:
+        """Take the decoder adapter out again; the UNet is bitwise what it was."""
+        ungraft_decoder(self.unet)
+
+    @property
+    def clip(self) -> ClipIdentity:
+        """The CLIP whose embeddings this pipeline works with. ValueError where there is none."""
+        if self.decoder is not None:
+            return self.decoder.config.clip
+        if self.image_encoder is not None:
+            return identity(self.image_encoder)
+        raise ValueError("no CLIP: this base has no image encoder, and no decoder adapter is loaded")
+
+    def _check_clip(self, decoder: DecoderAdapter | None) -> None:
+        if decoder is not None and self.image_encoder is not None:
+            check_same_clip(decoder.config.clip, identity(self.image_encoder), "the decoder adapter")
+
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str | None]) -> torch.Tensor:
         """What the call takes as `prompt_embeds`: (prompts, rows, width), with SDXL's pooled embedding as
@@ -296,12 +351,15 @@ class AdaptedPipeline(DiffusionPipeline):
         unmerge(self.unet)
 
     def enable_sequential_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
-        """As in diffusers. Adapters and styles are no part of the UNet's state dict: offloaded one by one."""
+        """As in diffusers. What is grafted is no part of the UNet's state dict: offloaded one by one."""
         from accelerate import cpu_offload
 
         loaded, loras, weights = self.adapters, grafted_loras(self.unet), lora_weights(self.unet)
+        decoder = self.decoder
         self.unload_adapter()
         self.unload_style()
+        if decoder is not None:
+            self.unload_decoder()
         super().enable_sequential_cpu_offload(gpu_id, device)
         for name, adapter in loaded.items():
             cpu_offload(adapter, self._offload_device)
@@ -309,6 +367,9 @@ class AdaptedPipeline(DiffusionPipeline):
         for name, lora in loras.items():
             cpu_offload(lora, self._offload_device)
             graft_lora(self.unet, name, lora, weights[name])
+        if decoder is not None:
+            cpu_offload(decoder, self._offload_device)
+            graft_decoder(self.unet, decoder)
 
     @classmethod
     def call_parameters(cls) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 One pipeline, one call. Everything it needs is a question of its own file: what is asked for (`branch`,
 `request`), in what size (`framing`, `pictures`), for how many samples (`batch`), with which text (`prompts`),
-noise (`randomness`) and latents (`latents`), on which network (`network`), by which arithmetic (`sampling`),
-and what comes back (`output`). How bases and adapters come and go is `loading`; layers are `adapters`.
+looking like what (`likeness`), noise (`randomness`) and latents (`latents`), on which network (`network`), by
+which arithmetic (`sampling`), and what comes back (`output`). How bases and adapters come and go is
+`loading`; layers are `adapters`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from unicon.bases import base_size
 from unicon.branch import IMAGE
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
+from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like
 from unicon.call.network import BranchNetwork, HeldClean, branch_network
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
 from unicon.call.watching import TENSORS, Watch
+from unicon.embeddings import embed_pictures
 from unicon.loading import AdaptedPipeline
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
@@ -74,6 +77,10 @@ class UniConPipeline(AdaptedPipeline):
         latents: Mapping[str, Tensor] | Tensor | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
+        like: Any = None,
+        like_scale: float = 1.0,
+        like_guidance_scale: float = 1.0,
+        like_noise_level: int = 0,
         held_clean: HeldClean = "auto",
         output_type: str = "pil",
         return_dict: bool = True,
@@ -113,6 +120,10 @@ class UniConPipeline(AdaptedPipeline):
                 tensor is the image's.
             prompt_embeds, negative_prompt_embeds: (sample, rows, width) instead of the image's prompts, as
                 `pipe.encode_prompts` makes them.
+            like: picture(s) the image is to look like, or their embeddings (n, width), by a decoder adapter.
+            like_scale: how much of the decoder adapter the image gets, 0 is the base.
+            like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
+            like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
                 wherever all adapters in the run allow it.
             output_type: "pil", "np", "pt" or "latent".
@@ -136,16 +147,23 @@ class UniConPipeline(AdaptedPipeline):
         )
         names = Names(adapters=tuple(self.adapters), parameters=self.call_parameters())
         request = read_request(image=main, conditions=conditions, keywords=maps, outputs=outputs, names=names)
+        liking = LikeSettings(
+            scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
+        )
+        check_like(like is not None, liking, self.decoder, request)
         # 2. Pictures, their size, and how many samples there are.
         given = read_given(request, base_size(self.unet, self.vae), height, width, processing_resolution)
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
+        liked = None if like is None else self.embed(like)
         counts = {**given.counts, **count_prompts(request, embeddings)}
+        counts |= {} if liked is None else {LIKE: len(liked)}
         batch = Batch.of(counts, num_images_per_prompt, ensemble_size)
         guidance = read_guidance(
             request,
             num_members=ensemble_size,
             condition_scale=float(condition_guidance_scale),
             rescale=guidance_rescale,
+            like_scale=liking.guidance_scale,
         )
         # 3. The levels of every branch at every step, and how a step is made.
         trajectory, solver = self._trajectory(request, num_inference_steps, timesteps, eta)
@@ -154,8 +172,9 @@ class UniConPipeline(AdaptedPipeline):
         shape = (batch.num_samples, self.unet.config["in_channels"], *cells)
         source = NoiseSource.from_generator(batch.generators(generator), batch.num_samples)
         draws = CallNoise(source=source, latents=given_latents(latents, trajectory, shape))
-        # 5. Text embeddings, and the network that reads them.
-        network = self._network(request, batch, embeddings, held_clean)
+        # 5. Text embeddings, what the image is to look like, and the network that is told both.
+        told = None if liked is None else self._told(batch.spread(liked), liking, source)
+        network = self._network(request, batch, embeddings, held_clean, told)
         # 6. Clean latents of what was given, and latents to start from.
         clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
@@ -190,6 +209,14 @@ class UniConPipeline(AdaptedPipeline):
     def num_timesteps(self) -> int:
         """Steps of the last run."""
         return self._num_timesteps
+
+    def embed(self, pictures: Any) -> Tensor:
+        """Embeddings (n, width) of pictures in the CLIP of this base, unit vectors; given ones are checked.
+
+        Raises ValueError for embeddings of another width, with NaN or of other lengths than 1, without an
+        image encoder, and for one that is not the decoder adapter's.
+        """
+        return read_like(pictures, self.clip.width, self._embed)
 
     @torch.no_grad()
     def predict(
@@ -238,7 +265,12 @@ class UniConPipeline(AdaptedPipeline):
         return plan.resolve(grid), solver if eta is None else replace(solver, eta=eta)
 
     def _network(
-        self, request: Request, batch: Batch, embeddings: Embeddings, held_clean: HeldClean
+        self,
+        request: Request,
+        batch: Batch,
+        embeddings: Embeddings,
+        held_clean: HeldClean,
+        told: Told | None,
     ) -> BranchNetwork:
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
         prompts = branch_embeddings(
@@ -251,7 +283,20 @@ class UniConPipeline(AdaptedPipeline):
             phrases=[] if request.plans[IMAGE].is_given_clean else self._phrases(),
         )
         prediction = Schedule.from_scheduler(self.scheduler).prediction
-        return branch_network(self.unet, prediction, request, configs, prompts, held_clean)
+        return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)
+
+    def _told(self, z: Tensor, settings: LikeSettings, noise: NoiseSource) -> Told:
+        assert self.decoder is not None, "check_like has seen to it"
+        return Told.of(z.to(self._execution_device), settings, self.decoder, noise)
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        self._check_clip(self.decoder)
+        if self.image_encoder is None:
+            raise ValueError(
+                "this base has no image encoder to see like with: give embeddings instead of pictures, or "
+                "load the base with image_encoder=CLIPVisionModelWithProjection.from_pretrained(...)"
+            )
+        return embed_pictures(self.image_encoder, self.feature_extractor, pictures, self._execution_device)
 
     def _phrases(self) -> list[str]:
         """Of the styles that pictures get."""

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS_FOLDER, STYLES_FOLDER = "adapters", "styles"
-"""Where a saved pipeline keeps its adapters, one folder each, and its styles, one file each, by name."""
+ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
+"""Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, and its
+decoder adapter."""
 STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
@@ -77,6 +78,8 @@ class Saved:
     """Files."""
     weights: dict[str, float]
     """How much of each style pictures get."""
+    decoder: Path | None
+    """Folder of the decoder adapter."""
 
 
 def saved_with(
@@ -94,17 +97,19 @@ def saved_with(
 
         folder = Path(
             snapshot_download(
-                base, allow_patterns=[f"{ADAPTERS_FOLDER}/*", f"{STYLES_FOLDER}/*"], revision=revision,
-                token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+                base,
+                allow_patterns=[f"{name}/*" for name in (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER)],
+                revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             )
         )  # fmt: skip
     configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
     files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
-    weights = folder / STYLES_FOLDER / STYLE_WEIGHTS
+    weights, decoder = folder / STYLES_FOLDER / STYLE_WEIGHTS, folder / DECODER_FOLDER
     return Saved(
         adapters={path.parent.name: path.parent for path in configs},
         styles={path.stem: path for path in files},
         weights=json.loads(weights.read_text()) if weights.is_file() else {},
+        decoder=decoder if (decoder / "config.json").is_file() else None,
     )
 
 

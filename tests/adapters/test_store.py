@@ -121,7 +121,7 @@ def test_config_entries(folder):
 
 def test_config_that_is_no_object(folder):
     (folder / "config.json").write_text("[]")
-    rejects(folder, "is no adapter config")
+    rejects(folder, "is not an adapter's config")
 
 
 def test_config_base(folder):

@@ -9,6 +9,7 @@ from unicon.sampling.guidance import (
     CONDITIONED,
     SEPARATE,
     UNCONDITIONED,
+    UNLIKE,
     Guidance,
     reconstruct,
     rescale_deviation,
@@ -33,6 +34,16 @@ def test_it_asks_for_what_it_needs_and_no_more():
     assert Guidance(text=(1.0, 1.0)).variants == (CONDITIONED,)
     assert Guidance(condition=(0.0, 2.0)).variants == (CONDITIONED, SEPARATE)
     assert Guidance(text=7.5, condition=2.0).variants == (UNCONDITIONED, CONDITIONED, SEPARATE)
+
+
+def test_scales_of_text_and_likeness_each_move_along_their_own_difference():
+    guidance = Guidance(text=3.0, like=(5.0, 1.0))
+    assert guidance.variants == (UNCONDITIONED, CONDITIONED, UNLIKE)
+    uncond, both, unlike = randn(1, 3)
+    guided = guidance.combine(torch.stack([uncond, both, unlike]))
+    expected = both + 2 * (both - uncond)
+    torch.testing.assert_close(guided[1], expected[1])
+    torch.testing.assert_close(guided[0], expected[0] + 4 * (both - unlike)[0])
 
 
 def test_the_published_formula_in_noise_is_ours_in_clean_estimates():

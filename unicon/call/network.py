@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adapters import AdapterConfig, CleanCache, Pair, joint_forward, record_clean
 from unicon.branch import IMAGE
+from unicon.call.likeness import Told
 from unicon.call.request import Request
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import Levels, Prediction, clean_estimate
@@ -39,6 +40,8 @@ class BranchNetwork:
     """What the UNet is told about each branch while it is CLEAN, if not 0."""
     shortcut: bool = False
     """Compute a branch once when it is CLEAN, and answer from a cache as long as it stays there."""
+    told: Told | None = None
+    """What the image is to look like."""
     cache: CleanCache | None = field(default=None, init=False)
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
@@ -57,6 +60,7 @@ class BranchNetwork:
             num_guidance=len(variants),
             cache=self._cache(x, levels, cached, variants),
             lora_branches=() if 0 in clean else (0,),  # styles are for an image that is being drawn
+            likeness=None if self.told is None else self.told.likeness(variants, running, clean),
         ).unflatten(0, (len(variants), len(running), -1))
         answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
         estimates = x.expand(len(variants), *x.shape).clone()
@@ -126,6 +130,7 @@ def branch_network(
     configs: Mapping[str, AdapterConfig],
     prompts: Tensor,
     held_clean: HeldClean,
+    told: Told | None = None,
 ) -> BranchNetwork:
     """The network of a call, its image paired with every condition.
 
@@ -151,6 +156,7 @@ def branch_network(
         clean_timesteps=_clean_timesteps(request, configs),
         reads_when_clean=[name for name, config in configs.items() if config.reads_when_clean],
         shortcut=_shortcut(held_clean, [n for n, config in configs.items() if not config.allows_shortcut]),
+        told=told,
     )
 
 

@@ -149,7 +149,9 @@ def _check_guidance(request: Request) -> None:
         )
 
 
-def read_guidance(request: Request, *, num_members: int, condition_scale: float, rescale: float) -> Guidance:
+def read_guidance(
+    request: Request, *, num_members: int, condition_scale: float, rescale: float, like_scale: float = 1.0
+) -> Guidance:
     """Scales per branch, 1 where a branch is held; ValueError for what would have no effect."""
     if condition_scale and len(request.branches) == 1:
         raise ValueError(
@@ -163,4 +165,5 @@ def read_guidance(request: Request, *, num_members: int, condition_scale: float,
         )
     scales = request.text_scales
     text = tuple(float(scales[n]) if plan.moves else 1.0 for n, plan in request.plans.items())
-    return Guidance(text=text, condition=condition_scale, rescale=rescale)
+    like = tuple(float(like_scale) if n == IMAGE else 1.0 for n in request.plans)
+    return Guidance(text=text, condition=condition_scale, like=like, rescale=rescale)

@@ -32,11 +32,14 @@ class Variant:
     """With the prompt; otherwise with the negative or empty one."""
     joint: bool = True
     """With joint attention between branches; otherwise each branch on its own."""
+    like: bool = True
+    """With what it is to look like, if that is told; otherwise with what stands for nothing told."""
 
 
 CONDITIONED = Variant()
 UNCONDITIONED = Variant(text=False)
 SEPARATE = Variant(joint=False)
+UNLIKE = Variant(like=False)
 
 Evaluate = Callable[[Tensor, Levels, Sequence[Variant]], Tensor]
 
@@ -49,6 +52,8 @@ class Guidance:
     """Classifier-free guidance s (Ho & Salimans 2022, in the convention where 1 is off)."""
     condition: float | tuple[float, ...] = 0.0
     """Condition guidance s_c, along joint minus separate; 0 is off."""
+    like: float | tuple[float, ...] = 1.0
+    """Guidance by what it is to look like, along told minus not told, both with the prompt; 1 is off."""
     rescale: float = 0.0
     """Share phi, 0 to 1, by which the guided estimate gets back the deviation of the prompted one (Lin et
     al. 2023, section 3.4), measured on clean estimates, where over-exposure shows (diffusers: on network
@@ -63,7 +68,8 @@ class Guidance:
         """What has to be asked, in the order `combine` expects; a scale that is off asks for nothing."""
         text = (UNCONDITIONED,) if any(scale != 1 for scale in _each(self.text)) else ()
         separate = (SEPARATE,) if any(scale != 0 for scale in _each(self.condition)) else ()
-        return (*text, CONDITIONED, *separate)
+        unlike = (UNLIKE,) if any(scale != 1 for scale in _each(self.like)) else ()
+        return (*text, CONDITIONED, *separate, *unlike)
 
     def combine(self, estimates: Tensor) -> Tensor:
         """[variant, branch, sample, ...] clean estimates, in the order of `variants`, into one."""
@@ -73,6 +79,8 @@ class Guidance:
             guided = text_guidance(prompted, answers[UNCONDITIONED], self._scale(self.text, guided))
         if SEPARATE in answers:
             guided = guided + self._scale(self.condition, guided) * (prompted - answers[SEPARATE])
+        if UNLIKE in answers:
+            guided = guided + (self._scale(self.like, guided) - 1) * (prompted - answers[UNLIKE])
         return rescale_deviation(guided, prompted, self.rescale) if self.rescale else guided
 
     def __call__(self, evaluate: Evaluate) -> Denoiser:

@@ -1,0 +1,126 @@
+"""What is the image of a call to look like, and how is the network told?
+
+As an embedding of a picture (`unicon.embeddings`), decoded by the decoder adapter. It may be noised first:
+the noisier it is, the less of it has to be kept. Its noise belongs to a sample, as all noise does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapters import DecoderAdapter, Likeness
+from unicon.branch import IMAGE
+from unicon.call.request import Request
+from unicon.embeddings import check_unit
+from unicon.pictures import as_pictures
+from unicon.sampling.guidance import Variant
+from unicon.sampling.levels import Schedule, add_noise
+from unicon.sampling.loop import Noise
+from unicon.sampling.noise import INITIAL
+
+LIKE = "like"
+"""Whose noise it is: no branch may be called so, since it is a parameter of the call."""
+
+NOISE = Schedule.from_scheduler({"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"})
+"""The cosine schedule on which embeddings are noised, here and in priors (Ramesh et al. 2022, appendix C)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LikeSettings:
+    """How a call follows what it is to look like."""
+
+    scale: float = 1.0
+    guidance_scale: float = 1.0
+    noise_level: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "guidance_scale"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"like_{name} must be a finite number, got {getattr(self, name)}")
+        if not (isinstance(self.noise_level, int) and 0 <= self.noise_level <= NOISE.last_timestep):
+            raise ValueError(
+                f"like_noise_level must be a whole number from 0 (none) to {NOISE.last_timestep}, got "
+                f"{self.noise_level!r}"
+            )
+        if self.scale == 0 and self.guidance_scale != 1:
+            raise ValueError(
+                f"like_guidance_scale={self.guidance_scale} has no effect at like_scale=0, which switches "
+                "the decoder adapter off; leave one out"
+            )
+
+
+def check_like(
+    wanted: bool, settings: LikeSettings, decoder: DecoderAdapter | None, request: Request
+) -> None:
+    """ValueError where there is nothing to decode, nothing to decode it with, or nothing it would change."""
+    if not wanted:
+        if settings != LikeSettings():
+            raise ValueError(f"{settings} of a call without like: give like=picture, or leave them out")
+        return
+    if decoder is None:
+        raise ValueError("like needs a decoder adapter, and none is loaded: pipe.load_decoder(folder)")
+    if not request.plans[IMAGE].moves:
+        raise ValueError(
+            "like says what the image looks like, but the image is given and held; leave one out"
+        )
+
+
+def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tensor:
+    """Embeddings (n, width) of what a call is given.
+
+    Either they themselves, as tensors or arrays of one or two dimensions, or pictures of any sizes, each of
+    which `embed` takes as (1, 3, H, W).
+    """
+    if isinstance(like, np.ndarray) and like.ndim <= 2:
+        like = torch.from_numpy(like)
+    if isinstance(like, Tensor) and like.ndim <= 2:
+        return check_unit(like, width, LIKE)
+    values = like if isinstance(like, Sequence) and not isinstance(like, str) else [like]
+    pictures = [picture[None] for value in values for picture in as_pictures(value, LIKE)]
+    if not pictures:
+        raise ValueError("like is an empty list; give at least one picture, or leave it out")
+    return torch.cat([embed(picture) for picture in pictures])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Told:
+    """What the network is told, for every sample."""
+
+    z: Tensor
+    """Normalised and noised, (sample, width)."""
+    settings: LikeSettings
+    on_conditions: bool
+    """Whether condition branches are told, too."""
+
+    @classmethod
+    def of(cls, z: Tensor, settings: LikeSettings, decoder: DecoderAdapter, noise: Noise) -> Told:
+        """Of embeddings (sample, width), noised on their own where that is wanted."""
+        z = decoder.normalise(z)
+        if settings.noise_level:
+            level = NOISE.at_timestep(torch.full((len(z),), float(settings.noise_level)))
+            z = add_noise(z, noise.draw(LIKE, INITIAL, z.shape[1:]).to(z), level)
+        return cls(z=z, settings=settings, on_conditions=decoder.config.on_conditions)
+
+    def likeness(
+        self, variants: Sequence[Variant], running: Sequence[int], clean: Sequence[int]
+    ) -> Likeness | None:
+        """For one call of the network. A CLEAN branch has nothing to decode, and is told nothing."""
+        branches = tuple(b for b in running if b not in clean and (b == 0 or self.on_conditions))
+        if not branches:
+            return None
+        shape = (len(variants), len(self.z))
+        given = torch.tensor([v.like for v in variants], device=self.z.device)
+        return Likeness(
+            z=self.z.expand(*shape, -1),
+            noise_level=torch.full(shape, float(self.settings.noise_level), device=self.z.device),
+            given=given[:, None].expand(shape),
+            weight=self.settings.scale,
+            branches=branches,
+        )

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 _NAME = re.compile(r"step_(\d{8})$")
+_PLACES = "data.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Checkpoint:
     optimizers: list[dict]
     fixed: Mapping[str, str] = field(default_factory=dict)
     """The optimizer and the number format, by the names of their fields."""
+    places: Sequence[dict[str, Any]] = ()
+    """Where every process is in a stream of data, JSON; none where the step says it."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -45,6 +48,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
     torch.save(checkpoint.optimizers, partial / "optimizers.pt")
     (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
+    (partial / _PLACES).write_text(json.dumps(list(checkpoint.places)))
     if target.exists():
         shutil.rmtree(target)
     os.replace(partial, target)
@@ -71,6 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         fixed=state,
         trained=load_file(path / "trained.safetensors"),
         average=load_file(average) if average.exists() else {},
+        places=json.loads((path / _PLACES).read_text()) if (path / _PLACES).exists() else (),
         optimizers=torch.load(path / "optimizers.pt", weights_only=True, map_location="cpu"),
     )
 

@@ -37,7 +37,7 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     accelerator, trained, optimizers = stepper.accelerator, stepper.trained, stepper.optimizers
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
     fixed = {"optimizer": loop.optimizer, "mixed_precision": accelerator.mixed_precision}
-    start = _resume(folder, trained, average, optimizers, fixed)
+    start = _resume(folder, stepper, average, fixed)
     log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
     started = time.monotonic()
@@ -50,9 +50,10 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
         pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
         if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
             log.flush()
+            places = stepper.places()
             if accelerator.is_main_process:
                 states = [o.state_dict() for o in optimizers]
-                state = Checkpoint(done, dict(trained), average, states, fixed)
+                state = Checkpoint(done, dict(trained), average, states, fixed, places)
                 write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
         # After the checkpoint: it may fail.
         if loop.validate_every and done % loop.validate_every == 0 and not pause:
@@ -108,7 +109,7 @@ def _update_average(average, trained, decay: float, step: int) -> None:
         torch._foreach_lerp_(list(average.values()), [p.detach() for p in trained.values()], weight)
 
 
-def _resume(folder: Path, trained, average, optimizers, fixed: Mapping[str, str]) -> int:
+def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -> int:
     """Put the newest whole checkpoint in place; the step to go on from. ValueError for one of another run."""
     found = whole_checkpoints(folder / "checkpoints")
     if not found:
@@ -120,9 +121,10 @@ def _resume(folder: Path, trained, average, optimizers, fixed: Mapping[str, str]
                 f"{found[-1][1]} was trained with --{name} {value}, this run has {fixed.get(name)}: continue "
                 "with the same, or choose another --out"
             )
-    _load(trained, checkpoint.trained)
+    _load(stepper.trained, checkpoint.trained)
     _load(average, checkpoint.average)
-    for optimizer, state in zip(optimizers, checkpoint.optimizers, strict=True):
+    stepper.go_on(checkpoint.places)
+    for optimizer, state in zip(stepper.optimizers, checkpoint.optimizers, strict=True):
         restore(optimizer, state)
     return checkpoint.step
 

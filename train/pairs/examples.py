@@ -57,9 +57,14 @@ class PairExamples(Examples):
         *,
         aligned: bool,
     ):
-        self.found, self.read_one, self.bare, self.aligned = found, read_one, bare.float(), aligned
+        self.read_one, self.bare, self.aligned = read_one, bare.float(), aligned
+        self.show(found)
+
+    def show(self, found: Sequence[Found]) -> None:
+        """Be these pairs."""
+        self.found = found
         numbers = {shape: number for number, shape in enumerate(sorted({pair.shape for pair in found}))}
-        self.groups = np.array([numbers[pair.shape] for pair in found])
+        self.groups = np.array([numbers[pair.shape] for pair in found], dtype=int)
 
     def __len__(self) -> int:
         return len(self.found)
@@ -172,11 +177,20 @@ def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps({"key": s.key, "reason": s.reason}) + "\n" for s in skipped)
     write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
-    shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
-    text = f"{len(skipped)} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
     if len(skipped) > bad_share * num or len(skipped) == num:
-        raise ValueError(
-            f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
-            "every problem), or raise --bad_share"
-        )
-    print(f"skipped {text}", file=sys.stderr)
+        raise ValueError(say_skipped(skipped, len(skipped), num, path, bad_share))
+    print(f"skipped {say_skipped(skipped, len(skipped), num, path)}", file=sys.stderr)
+
+
+def say_skipped(
+    skipped: Sequence[Skipped], num_skipped: int, num: int, path: Path, bad_share: float | None = None
+) -> str:
+    """The first of the skipped pairs in words; with `bad_share`, as an error of more than that."""
+    shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
+    text = f"{num_skipped} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
+    if bad_share is None:
+        return text
+    return (
+        f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
+        "every problem), or raise --bad_share"
+    )

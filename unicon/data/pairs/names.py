@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from unicon.data.photos import SUFFIXES
+
 IMAGE = ("image", "images", "photo")
 CAPTIONS = ("captions", "caption", "text", "prompt")
 
 
 def is_image(name: str) -> bool:
     return name.lower() in IMAGE
+
+
+def kind_of_column(name: str) -> str:
+    """What a column of pictures holds: `depth.png` holds depth, `jpg` the image, as members of a tar do."""
+    stem, _, suffix = name.rpartition(".")
+    return (stem or "image") if f".{suffix.lower()}" in SUFFIXES else name
 
 
 def is_caption(name: str) -> bool:

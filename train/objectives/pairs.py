@@ -21,11 +21,14 @@ from train.pairs.framing import View, buckets
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from unicon.bases import base_size
+from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.data.pairs.streams import open_stream
 from unicon.pipeline import UniConPipeline
 
 AUTO = "auto"
+POSES = ("pose", "openpose", "dwpose")
+"""Conditions that are drawings of people in OpenPose's colours."""
 SKIPPED = "skipped.jsonl"
 
 
@@ -43,7 +46,7 @@ class PairsConfig(JointConfig):
     resolution: int = 0
     """Side of a square of as many pixels as pairs are trained at; 0: the base's own."""
     flip: bool = True
-    """Whether pairs are seen mirrored, too. Not for poses, whose left and right have colours."""
+    """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
     crops: int = 1
     """Crops of each pair, spread evenly over what stands over."""
     aligned: bool = True
@@ -136,6 +139,7 @@ class PairsConfig(JointConfig):
             tokenizer=pipe.tokenizer,
             trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
             sizes=buckets(self.resolution or size.own_px, size.multiple_px),
+            redrawn=swap_sides if self.condition in POSES else None,
             unpaired=self.unpaired,
             views=[View(place, flip) for place in self._places() for flip in self._flips()],
         )
@@ -144,7 +148,7 @@ class PairsConfig(JointConfig):
         return [(number + 0.5) / self.crops for number in range(self.crops)]
 
     def _flips(self) -> list[bool]:
-        return [False, True] if self.flip and self.condition != "pose" else [False]
+        return [False, True] if self.flip else [False]
 
 
 class StreamObjective(JointObjective):

@@ -13,10 +13,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from adapters.files import cannot_write
 
 _NAME = re.compile(r"step_(\d{8})$")
 _PLACES = "data.json"
@@ -38,17 +42,18 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `folder/step_XXXXXXXX` atomically, then prune all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `folder/step_XXXXXXXX` atomically, then prune all but the newest `keep`.
+
+    Raises CannotWrite where it does not fit; the checkpoints before it stay.
+    """
     target = folder / f"step_{checkpoint.step:08d}"
     partial = folder / f".partial_{checkpoint.step:08d}_{os.getpid()}"
-    partial.mkdir()
-    save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
-    if checkpoint.average:
-        save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
-    torch.save(checkpoint.optimizers, partial / "optimizers.pt")
-    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
-    (partial / _PLACES).write_text(json.dumps(list(checkpoint.places)))
+    try:
+        partial.mkdir(parents=True)
+        _write(partial, checkpoint)
+    except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError is torch.save's
+        shutil.rmtree(partial, ignore_errors=True)
+        raise cannot_write(target, error) from error
     if target.exists():
         shutil.rmtree(target)
     os.replace(partial, target)
@@ -56,6 +61,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         if step < checkpoint.step:
             shutil.rmtree(path)
     return target
+
+
+def _write(partial: Path, checkpoint: Checkpoint) -> None:
+    save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
+    if checkpoint.average:
+        save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
+    torch.save(checkpoint.optimizers, partial / "optimizers.pt")
+    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
+    (partial / _PLACES).write_text(json.dumps(list(checkpoint.places)))
 
 
 def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -67,7 +81,19 @@ def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True)."""
+    """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True).
+
+    Raises ValueError for one that is damaged.
+    """
+    try:
+        return _read(path)
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        raise ValueError(
+            f"{path}: is damaged ({error}); remove this folder to go on from the checkpoint before it"
+        ) from error
+
+
+def _read(path: Path) -> Checkpoint:
     average = path / "average.safetensors"
     state = read_state(path)
     return Checkpoint(

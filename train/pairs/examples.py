@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from adapters.files import write_whole
+from adapters.files import CannotWrite, write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.pairs.cache import PairCache
@@ -111,11 +111,15 @@ class PairReader:
         """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
         found = []
         for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
-            entry = self.pairs[index]
+            key = f"pair {index}"
             try:
+                entry = self.pairs[index]
+                key = entry.key
                 found.append(self._find(index, entry))
+            except CannotWrite:  # no fault of the pair's
+                raise
             except (ValueError, OSError) as error:
-                self.skipped.append(Skipped(entry.key, str(error)))
+                self.skipped.append(Skipped(key, str(error)))
         return found
 
     def _find(self, index: int, entry: Entry) -> Found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from inspect import signature
@@ -212,6 +213,9 @@ class StreamOrder(Order):
                 "check --data, or start fewer processes"
             )
         _append(skipped, path)
+        if skipped:
+            shown = say_skipped(skipped, num_skipped, num_read, path)
+            print(f"skipped so far {shown}", file=sys.stderr)
         if num_skipped > self.pairs.bad_share * num_read or num_skipped == num_read:
             raise ValueError(say_skipped(skipped, num_skipped, num_read, path, self.pairs.bad_share))
 

@@ -24,6 +24,14 @@ def is_caption(name: str) -> bool:
     return name.lower() in CAPTIONS
 
 
+def as_text(content: bytes, place: str) -> str:
+    """A text file's content. Raises ValueError for what is no UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: is no text in UTF-8 ({error}); save it as UTF-8") from error
+
+
 def as_captions(value: Any, place: str) -> tuple[str, ...]:
     """Captions from what a source holds: nothing, a text, or a list of them; empty ones are dropped."""
     texts = [] if value is None else [value] if isinstance(value, str) else value

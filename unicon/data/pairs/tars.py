@@ -110,7 +110,8 @@ def parts(name: str) -> tuple[str, str, str]:
 
 def _captions(sample: Sample) -> tuple[str, ...]:
     if sample.text is not None:
-        return names.as_captions(sample.text.read().decode("utf-8").splitlines(), sample.text.place)
+        text = names.as_text(sample.text.read(), sample.text.place)
+        return names.as_captions(text.splitlines(), sample.text.place)
     if sample.json is None:
         return ()
     try:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,14 +22,26 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
+class CannotWrite(OSError):
+    """A file could not be written; what was there before is untouched."""
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and move into place, so that no reader ever sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write beside `path` and move into place, so that no reader ever sees half a file.
+
+    Raises CannotWrite where that fails, and leaves nothing behind.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     os.close(handle)
     try:
         write(Path(name))
         os.chmod(name, 0o644)  # mkstemp's files are private
         os.replace(name, path)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -47,3 +61,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     text += b" " * (-len(text) % 8)  # data begins at a multiple of 8 bytes; its offsets count from there
     whole = [len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]]
     write_whole(path, lambda target: target.write_bytes(b"".join(whole)))
+
+
+def cannot_write(path: Path, error: Exception) -> CannotWrite:
+    """The error of a file that is not there now."""
+    return CannotWrite(f"{path}: cannot be written ({error}); make room or choose another folder")

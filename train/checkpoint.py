@@ -10,15 +10,20 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from adapters.files import cannot_write
+
 _NAME = re.compile(r"step_(\d{8})$")
+_PLACES = "data.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +37,23 @@ class Checkpoint:
     optimizers: list[dict]
     fixed: Mapping[str, str] = field(default_factory=dict)
     """The optimizer and the number format, by the names of their fields."""
+    places: Sequence[dict[str, Any]] = ()
+    """Where every process is in a stream of data, JSON; none where the step says it."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `folder/step_XXXXXXXX` atomically, then prune all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `folder/step_XXXXXXXX` atomically, then prune all but the newest `keep`.
+
+    Raises CannotWrite where it does not fit; the checkpoints before it stay.
+    """
     target = folder / f"step_{checkpoint.step:08d}"
     partial = folder / f".partial_{checkpoint.step:08d}_{os.getpid()}"
-    partial.mkdir()
-    save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
-    if checkpoint.average:
-        save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
-    torch.save(checkpoint.optimizers, partial / "optimizers.pt")
-    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
+    try:
+        partial.mkdir(parents=True)
+        _write(partial, checkpoint)
+    except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError is torch.save's
+        shutil.rmtree(partial, ignore_errors=True)
+        raise cannot_write(target, error) from error
     if target.exists():
         shutil.rmtree(target)
     os.replace(partial, target)
@@ -52,6 +61,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         if step < checkpoint.step:
             shutil.rmtree(path)
     return target
+
+
+def _write(partial: Path, checkpoint: Checkpoint) -> None:
+    save_file(_contiguous(checkpoint.trained), partial / "trained.safetensors")
+    if checkpoint.average:
+        save_file(_contiguous(checkpoint.average), partial / "average.safetensors")
+    torch.save(checkpoint.optimizers, partial / "optimizers.pt")
+    (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
+    (partial / _PLACES).write_text(json.dumps(list(checkpoint.places)))
 
 
 def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -63,7 +81,19 @@ def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True)."""
+    """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True).
+
+    Raises ValueError for one that is damaged.
+    """
+    try:
+        return _read(path)
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        raise ValueError(
+            f"{path}: is damaged ({error}); remove this folder to go on from the checkpoint before it"
+        ) from error
+
+
+def _read(path: Path) -> Checkpoint:
     average = path / "average.safetensors"
     state = read_state(path)
     return Checkpoint(
@@ -71,6 +101,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         fixed=state,
         trained=load_file(path / "trained.safetensors"),
         average=load_file(average) if average.exists() else {},
+        places=json.loads((path / _PLACES).read_text()) if (path / _PLACES).exists() else (),
         optimizers=torch.load(path / "optimizers.pt", weights_only=True, map_location="cpu"),
     )
 

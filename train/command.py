@@ -77,6 +77,8 @@ def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
         choices = ", ".join(f"{family}/{stage}" for stage in stages)
         raise ValueError(f"overrides, --as and --dry-run need one stage: {choices}")
     folder = args.out or Path("runs") / family
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder}: is a file; choose a folder, or a name that is free")
     for stage in stages.values():
         if not run_stage(stage, folder, args, assignments):
             return 3

@@ -36,7 +36,7 @@ def dry_run(config: RunConfig, objective: Objective) -> None:
     whole = timedelta(seconds=round(per_step * config.loop.steps))
     print(as_json(config))
     print(f"trained: {trained:,} parameters, {trained / total:.1%} of {total:,}")
-    print(f"items: {objective.num_items:,}, {config.loop.batch_size} a step: {_epochs(config, objective)}")
+    print(f"items: {_epochs(config, objective.num_items)}")
     print(f"loss of {len(losses)} steps: {losses[0]:.4f} to {losses[-1]:.4f}")
     print(f"peak memory: {_peak_memory(stepper.accelerator)}, without looking at pictures")
     print(f"speed: {1 / per_step:.2f} steps a second, {config.loop.batch_size / per_step:.1f} items a second")
@@ -45,9 +45,12 @@ def dry_run(config: RunConfig, objective: Objective) -> None:
         raise ValueError(f"the loss of the first steps is {losses}; nothing was started")
 
 
-def _epochs(config: RunConfig, objective: Objective) -> str:
-    epochs = config.loop.steps * config.loop.batch_size / objective.num_items
-    return f"each seen {epochs:.3g} times"
+def _epochs(config: RunConfig, num_items: int | None) -> str:
+    batch_size = config.loop.batch_size
+    if num_items is None:
+        return f"a stream, {batch_size} a step, {config.loop.steps * batch_size:,} in all"
+    epochs = config.loop.steps * batch_size / num_items
+    return f"{num_items:,}, {batch_size} a step: each seen {epochs:.3g} times"
 
 
 def _peak_memory(accelerator: Accelerator) -> str:

@@ -37,30 +37,31 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
     accelerator, trained, optimizers = stepper.accelerator, stepper.trained, stepper.optimizers
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
     fixed = {"optimizer": loop.optimizer, "mixed_precision": accelerator.mixed_precision}
-    start = _resume(folder, trained, average, optimizers, fixed)
+    start = _resume(folder, stepper, average, fixed)
     log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
     started = time.monotonic()
-    step = start
-    for step in range(start, loop.steps):
-        losses = stepper(step)
-        _update_average(average, trained, loop.ema_decay, step)
-        log.step(step, losses)
-        done = step + 1
-        pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
-        if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
-            log.flush()
-            if accelerator.is_main_process:
-                states = [o.state_dict() for o in optimizers]
-                state = Checkpoint(done, dict(trained), average, states, fixed)
-                write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
-        # After the checkpoint: it may fail.
-        if loop.validate_every and done % loop.validate_every == 0 and not pause:
-            _validate(accelerator, objective, average, log, done, compiled=loop.compile)
-        if pause and done < loop.steps:
-            log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
-            accelerator.wait_for_everyone()
-            return False
+    with log.bar:  # closed by an error, too, whose message then has a line of its own
+        for step in range(start, loop.steps):
+            losses = stepper(step)
+            _update_average(average, trained, loop.ema_decay, step)
+            log.step(step, losses)
+            done = step + 1
+            pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
+            if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
+                log.flush()
+                places = stepper.places()
+                if accelerator.is_main_process:
+                    states = [o.state_dict() for o in optimizers]
+                    state = Checkpoint(done, dict(trained), average, states, fixed, places)
+                    write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
+            # After the checkpoint: it may fail.
+            if loop.validate_every and done % loop.validate_every == 0 and not pause:
+                _validate(accelerator, objective, average, log, done, compiled=loop.compile)
+            if pause and done < loop.steps:
+                log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
+                accelerator.wait_for_everyone()
+                return False
     if accelerator.is_main_process:
         _load(trained, average)
         _export(objective, folder / "export")
@@ -108,7 +109,7 @@ def _update_average(average, trained, decay: float, step: int) -> None:
         torch._foreach_lerp_(list(average.values()), [p.detach() for p in trained.values()], weight)
 
 
-def _resume(folder: Path, trained, average, optimizers, fixed: Mapping[str, str]) -> int:
+def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -> int:
     """Put the newest whole checkpoint in place; the step to go on from. ValueError for one of another run."""
     found = whole_checkpoints(folder / "checkpoints")
     if not found:
@@ -120,9 +121,10 @@ def _resume(folder: Path, trained, average, optimizers, fixed: Mapping[str, str]
                 f"{found[-1][1]} was trained with --{name} {value}, this run has {fixed.get(name)}: continue "
                 "with the same, or choose another --out"
             )
-    _load(trained, checkpoint.trained)
+    _load(stepper.trained, checkpoint.trained)
     _load(average, checkpoint.average)
-    for optimizer, state in zip(optimizers, checkpoint.optimizers, strict=True):
+    stepper.go_on(checkpoint.places)
+    for optimizer, state in zip(stepper.optimizers, checkpoint.optimizers, strict=True):
         restore(optimizer, state)
     return checkpoint.step
 
@@ -136,13 +138,23 @@ def _load(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tensor]
             "continue with the recipe it was started with, or choose another --out"
         )
     for name, value in source.items():
+        if target[name].shape != value.shape:
+            raise ValueError(
+                f"the checkpoint holds {name} of shape {tuple(value.shape)}, this recipe trains one of "
+                f"{tuple(target[name].shape)}; continue with the fields it was started with (config.json), "
+                "or choose another --out"
+            )
         target[name].copy_(value)
 
 
 def _export(objective: Objective, target: Path) -> None:
     """Write the export under a temporary name first: its presence says that the run is complete."""
     temporary = target.with_name(f".{target.name}_{os.getpid()}")
-    objective.export(temporary)
+    try:
+        objective.export(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)

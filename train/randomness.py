@@ -6,8 +6,11 @@ micro-batch. So resuming, accumulating or changing the number of processes canno
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +33,33 @@ def which(shares: Sequence[float], uniform: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(bounds, uniform.cpu().double(), right=True).clamp(max=len(shares) - 1)
 
 
-class DataOrder:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of every global batch is one process's own."""
+
+    process: int
+    num_processes: int
+    start: int
+    stop: int
+
+
+class Order(abc.ABC):
+    """The items of every global batch."""
+
+    @abc.abstractmethod
+    def items(self, step: int) -> np.ndarray:
+        """Numbers of the items of `step`, int64 (batch_size,)."""
+
+    def place(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps for `restore` to go on with the next step; None: the step says it all."""
+        return None
+
+    def restore(self, place: dict[str, Any]) -> None:
+        """Go on from there."""
+        raise AssertionError("an order without a place has nothing to restore")
+
+
+class DataOrder(Order):
     """The items of every global batch: consecutive slices of one shuffle per epoch, none skipped.
 
     Where items are grouped (by size), a batch has items of one group. The last batch of a group is filled up

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from train.checkpoint import read_state, whole_checkpoints
@@ -22,7 +23,7 @@ from train.config import LoopConfig
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
 from train.processes import processes
-from train.randomness import DataOrder, step_generator
+from train.randomness import Share, step_generator
 from train.schedules import rate_share
 from unicon.devices import pick_dtype
 
@@ -55,7 +56,10 @@ class Stepper:
         self.model, *self.optimizers = self.accelerator.prepare(
             objective, *make_optimizers(self.trained, loop)
         )
-        self.order = DataOrder(loop.seed, loop.batch_size, objective.num_items, objective.groups)
+        process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
+        first = process * self.share
+        share = Share(process, num_processes, first, first + self.share)
+        self.order = objective.order(loop.seed, loop.batch_size, share)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take optimizer step number `step`; this process's means of the loss and its parts."""
@@ -79,6 +83,25 @@ class Stepper:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return {**sums, "grad_norm": torch.as_tensor(norm)}
+
+    def places(self) -> list[dict[str, Any]]:
+        """Where every process is in its data, for a checkpoint; empty where the step says it all.
+
+        All processes must come here.
+        """
+        place = self.order.place()
+        return [] if place is None else gather_object([place])
+
+    def go_on(self, places: Sequence[dict[str, Any]]) -> None:
+        """From there. Raises ValueError where other processes were."""
+        num = self.accelerator.num_processes
+        if places and len(places) != num:
+            raise ValueError(
+                f"the checkpoint knows where {len(places)} processes are in the stream, this run has {num}: "
+                "continue with as many"
+            )
+        if places:
+            self.order.restore(places[self.accelerator.process_index])
 
 
 def _checkpoint(objective: Objective) -> None:

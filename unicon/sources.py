@@ -30,6 +30,7 @@ def find_base(source: str | Path) -> str:
         raise ValueError(
             f"base {str(source)!r}: no such folder; give 'mini', a diffusers folder, or OWNER/NAME on the hub"
         )
+    _check_parts(Path(source))
     return str(source)
 
 
@@ -66,6 +67,19 @@ def hub_commit(path: str) -> str | None:
     """The commit in the path of a file of the hub's cache, .../snapshots/COMMIT/...; None elsewhere."""
     found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})([\\/]|$)", path)
     return found[1] if found else None
+
+
+def _check_parts(folder: Path) -> None:
+    """ValueError for a base on this disk without a part that it names itself."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return
+    for name, kind in json.loads(index.read_text(encoding="utf-8")).items():
+        if isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
+            raise ValueError(
+                f"base {str(folder)!r}: has no folder {name!r}, which its model_index.json names; "
+                "copy it again"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,5 +50,5 @@ def test_bad_arguments(scenes, tmp_path, capsys):
     assert cli.main(["check", str(scenes), "--conditions", "dpeth", "--out", str(tmp_path)]) == 2
     printed = capsys.readouterr().err
     assert "--workers must be at least 1, got 0" in printed
-    assert "there is no 'dpeth'; found depth" in printed
+    assert "there is no 'dpeth'; did you mean depth?" in printed
     assert not (tmp_path / "check.json").exists()

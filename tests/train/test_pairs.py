@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.conditions.test_drawings import person
 from tests.tiny_base import SIDE_PX, save_tiny_base
 from train.command import main
 from train.compiling import compile_blocks
@@ -20,6 +22,9 @@ from train.config import read_assignments
 from train.objectives.pairs import PairsConfig
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
 from unicon import UniConPipeline
+from unicon.conditions.pose import draw_pose
+from unicon.conditions.pose_sides import mirror_joints
+from unicon.latents import encode
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +141,29 @@ def test_views_of_both_sides_are_the_same_where_they_are_aligned(data, base, tmp
     assert not torch.equal(read.texts[0][0], read.texts[0][1])  # captioned, and not
 
 
-def test_poses_are_not_mirrored(data, base, tmp_path):
+def test_mirrored_poses_have_left_and_right_exchanged(base, tmp_path):
+    joints = person()
+    for name, drawing in (("image", picture(0, (128, 128))), ("pose", draw_pose([joints], 128))):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        PIL.Image.fromarray(np.asarray(drawing)).save(tmp_path / "data" / name / "0.png")
+    config = settings(tmp_path / "data", base, condition="pose", resolution=128)
+    objective = config.build(tmp_path)
+    plain, mirrored = objective.examples.read_one(objective.examples.found[0]).condition
+    wanted = torch.from_numpy(draw_pose([mirror_joints(joints, 128)], 128)).permute(2, 0, 1)[None] / 255
+    expected = encode(objective.pipe.vae, wanted)[0].half()
+    off = [(latents - expected).abs().mean() for latents in (mirrored, plain, plain.flip(-1))]
+    assert off[0] < 0.25 * min(off[1:])
+    alone = dataclasses.replace(config, flip=False).build(tmp_path).examples
+    assert len(alone.read_one(alone.found[0]).condition) == 1
+
+
+def test_poses_in_other_colours_are_not_mirrored_by_guess(data, base, tmp_path):
     (data / "depth").rename(data / "pose")
-    for crops in (1, 3):
-        examples = settings(data, base, condition="pose", crops=crops).build(tmp_path).examples
-        assert len(examples.read_one(examples.found[0]).image) == crops
+    for i, size in enumerate(SIZES):
+        PIL.Image.new("RGB", size, (160, 160, 150)).save(data / "pose" / f"{i}.png")
+    with pytest.raises(ValueError, match="0% of this drawing has OpenPose's colours.*--flip false"):
+        settings(data, base, condition="pose").build(tmp_path)
+    assert settings(data, base, condition="pose", flip=False).build(tmp_path).num_items == len(SIZES)
 
 
 def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path):

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from train.randomness import DataOrder, Order, Share
+
 
 class Draws(Mapping[str, torch.Tensor]):
     """Random numbers of a batch by name, each with the item as its first dimension, on the CPU.
@@ -48,8 +50,8 @@ class Objective(nn.Module, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def num_items(self) -> int:
-        """Size of the training set."""
+    def num_items(self) -> int | None:
+        """Size of the training set; None: nobody knows, it is a stream with an `order` of its own."""
 
     @property
     def device(self) -> torch.device:
@@ -60,6 +62,11 @@ class Objective(nn.Module, abc.ABC):
     def groups(self) -> np.ndarray | None:
         """Which items may share a batch, int (num_items,): those of one group. None: all."""
         return None
+
+    def order(self, seed: int, batch_size: int, share: Share) -> Order:
+        """Which items are seen when, by one process."""
+        assert self.num_items is not None, "a stream has an order of its own"
+        return DataOrder(seed, batch_size, self.num_items, self.groups)
 
     @abc.abstractmethod
     def draw(self, generator: torch.Generator, items: torch.Tensor) -> Draws:

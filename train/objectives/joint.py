@@ -160,7 +160,7 @@ class JointObjective(Objective):
         self.unet = unet  # after the adapter, by whose names its tensors are known
 
     @property
-    def num_items(self) -> int:
+    def num_items(self) -> int | None:
         return len(self.examples)
 
     @property

@@ -11,19 +11,27 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from adapters import AdapterConfig
 from train.objectives.base_unet import use_quick_attention
 from train.objectives.joint import JointConfig, JointObjective
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View, buckets
+from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
+from train.randomness import Order, Share
 from unicon.bases import base_size
 from unicon.cards import Origin
+from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
+from unicon.data.pairs.streams import open_stream
 from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
 
 AUTO = "auto"
+POSES = ("pose", "openpose", "dwpose")
+"""Conditions that are drawings of people in OpenPose's colours."""
+SKIPPED = "skipped.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +48,7 @@ class PairsConfig(JointConfig):
     resolution: int = 0
     """Side of a square of as many pixels as pairs are trained at; 0: the base's own."""
     flip: bool = True
-    """Whether pairs are seen mirrored, too. Not for poses, whose left and right have colours."""
+    """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
     crops: int = 1
     """Crops of each pair, spread evenly over what stands over."""
     aligned: bool = True
@@ -51,11 +59,17 @@ class PairsConfig(JointConfig):
     """Folder of encoded pairs, below --out; empty: every step encodes its own."""
     bad_share: float = 0.02
     """The run stops where more than this share of the pairs cannot be read."""
+    streaming: bool = False
+    """Whether pairs are read as they come, from tar files, parquet files or the hub, and never cached."""
+    stream_block: int = 512
+    """Pairs that a process reads, encodes and shuffles together."""
 
     def __post_init__(self):
         JointConfig.__post_init__(self)
         if self.crops < 1:
             raise ValueError(f"crops is {self.crops}; it must be at least 1")
+        if self.stream_block < 1:
+            raise ValueError(f"stream_block is {self.stream_block}; it must be at least 1")
 
     def origin(self) -> Origin:
         return Origin(base=self.base, data=self.data)
@@ -63,7 +77,7 @@ class PairsConfig(JointConfig):
     def prepare(self, folder: Path) -> None:
         """Encode what the cache does not hold yet, each process its share. All of them must come here."""
         state = PartialState()
-        if self.cache:
+        if self.cache and not self.streaming:
             reader = self._reader(self._pipeline(), state, folder)
             mine = range(state.process_index, len(reader.pairs), state.num_processes)
             reader.find(mine, show=state.is_main_process)
@@ -72,9 +86,11 @@ class PairsConfig(JointConfig):
     def build(self, folder: Path) -> JointObjective:
         """The objective. Raises ValueError for pairs that cannot be read, or a base that does not fit."""
         state, pipe = PartialState(), self._pipeline()
+        if self.streaming:
+            return self._of_stream(pipe, state, folder)
         reader = self._reader(pipe, state, folder)
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
-        report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / "skipped.jsonl")
+        report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / SKIPPED)
         use_quick_attention(pipe.unet)
         kept, held_out = reader.split(found, self.validation_pairs)
         return JointObjective(
@@ -85,15 +101,32 @@ class PairsConfig(JointConfig):
             lambda: reader.show(held_out),
         )
 
+    def _of_stream(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> StreamObjective:
+        self._check_names()
+        encoder = self._encoder(pipe, state)
+        pairs = StreamedPairs(
+            stream=open_stream(self.data),
+            condition=self.condition,
+            encoder=encoder,
+            block=self.stream_block,
+            bad_share=self.bad_share,
+            log=folder / SKIPPED,
+        )
+        use_quick_attention(pipe.unet)
+        return StreamObjective(self, self.adapter(encoder.trigger), pipe, pairs)
+
     def _reader(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> PairReader:
         encoder = self._encoder(pipe, state)
         cache = PairCache.of(folder / self.cache, encoder.fingerprint()) if self.cache else None
         return PairReader(pairs=self._pairs(), condition=self.condition, encoder=encoder, cache=cache)
 
     def _pairs(self) -> Pairs:
+        self._check_names()
+        return open_pairs(self.data, [self.condition])
+
+    def _check_names(self) -> None:
         if not self.data or not self.condition:
             raise ValueError("give --data PAIRS and --condition NAME, for example --condition depth")
-        return open_pairs(self.data, [self.condition])
 
     def _pipeline(self) -> UniConPipeline:
         pipe = UniConPipeline.from_pretrained(self.base)
@@ -111,6 +144,7 @@ class PairsConfig(JointConfig):
             reader=reader,
             trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
             sizes=buckets(self.resolution or size.own_px, size.multiple_px),
+            redrawn=swap_sides if self.condition in POSES else None,
             unpaired=self.unpaired,
             views=[View(place, flip) for place in self._places() for flip in self._flips()],
         )
@@ -119,4 +153,25 @@ class PairsConfig(JointConfig):
         return [(number + 0.5) / self.crops for number in range(self.crops)]
 
     def _flips(self) -> list[bool]:
-        return [False, True] if self.flip and self.condition != "pose" else [False]
+        return [False, True] if self.flip else [False]
+
+
+class StreamObjective(JointObjective):
+    """The same from pairs that come one after another."""
+
+    def __init__(
+        self, config: PairsConfig, adapter: AdapterConfig, pipe: UniConPipeline, pairs: StreamedPairs
+    ):
+        """Reads the start of the stream: a few pairs of it are held out. Raises OSError where it cannot."""
+        shown, contents = pairs.held_out(config.validation_pairs)
+        bare = pairs.encoder.texts([None, pairs.encoder.trigger])
+        streamed = StreamExamples(bare, aligned=config.aligned)
+        super().__init__(config, adapter, pipe, streamed, lambda: shown)
+        self.pairs, self.streamed, self.held_out_contents = pairs, streamed, contents
+
+    @property
+    def num_items(self) -> None:
+        return None
+
+    def order(self, seed: int, batch_size: int, share: Share) -> Order:
+        return StreamOrder(self.pairs, self.streamed, self.held_out_contents, seed, batch_size, share)

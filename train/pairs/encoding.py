@@ -6,7 +6,7 @@ Computed alike with and without a cache: one pair at a time, stored in half prec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,8 @@ class PairEncoder:
     trigger: str
     sizes: Sequence[Bucket]
     views: Sequence[View]
+    redrawn: Callable[[np.ndarray], np.ndarray] | None = None
+    """What becomes of a map, uint8 (H, W, 3), before it is seen mirrored; None: nothing."""
     unpaired: bool = False
     """Whether pictures without a map, and maps without a picture, are taken too."""
 
@@ -53,9 +55,16 @@ class PairEncoder:
         """Raises ValueError naming the file that cannot be read, or the side that is missing."""
         loaded = self._load(entry, condition)
         bucket = self._bucket(loaded)
+        image, drawn = loaded
+        sides = [
+            None if image is None else [image] * len(self.views),
+            None if drawn is None else self._drawings(drawn, entry, condition),
+        ]
         latents = [
-            None if picture is None else self._latents([framed(picture, bucket, v) for v in self.views])
-            for picture in loaded
+            None
+            if side is None
+            else self._latents([framed(p, bucket, v) for p, v in zip(side, self.views, strict=True)])
+            for side in sides
         ]
         there = next(latent for latent in latents if latent is not None)
         image, drawn = (torch.zeros_like(there) if latent is None else latent for latent in latents)
@@ -92,6 +101,16 @@ class PairEncoder:
         if len(missing) > int(self.unpaired):
             raise ValueError(f"has no {' and no '.join(missing)}")
 
+    def _drawings(self, drawn: PIL.Image.Image, entry: Entry, condition: str) -> list[PIL.Image.Image]:
+        """The map as each view shows it, before it is framed."""
+        if self.redrawn is None or not any(view.flip for view in self.views):
+            return [drawn] * len(self.views)
+        try:
+            redrawn = PIL.Image.fromarray(self.redrawn(np.asarray(drawn)))
+        except ValueError as error:
+            raise ValueError(f"{entry.maps[condition].place}: {error}") from error
+        return [redrawn if view.flip else drawn for view in self.views]
+
     def _bucket(self, loaded: Sequence[PIL.Image.Image | None]) -> Bucket:
         first = next(picture for picture in loaded if picture is not None)
         return nearest(*first.size, self.sizes)
@@ -108,7 +127,9 @@ class PairEncoder:
 
     def fingerprint(self) -> str:
         """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
-        digest = hashlib.blake2b(repr((self.trigger, list(self.sizes), list(self.views))).encode())
+        framing = (self.trigger, list(self.sizes), list(self.views))
+        redrawn = () if self.redrawn is None else (self.redrawn.__name__,)
+        digest = hashlib.blake2b(repr((*framing, *redrawn)).encode())
         for module in (self.vae, *self.reader.encoders):
             for name, tensor in module.state_dict().items():
                 digest.update(name.encode())

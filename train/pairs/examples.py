@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from adapters.files import write_whole
+from adapters.files import CannotWrite, write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.pairs.cache import PairCache
@@ -57,9 +57,14 @@ class PairExamples(Examples):
         *,
         aligned: bool,
     ):
-        self.found, self.read_one, self.bare, self.aligned = found, read_one, bare.float(), aligned
+        self.read_one, self.bare, self.aligned = read_one, bare.float(), aligned
+        self.show(found)
+
+    def show(self, found: Sequence[Found]) -> None:
+        """Be these pairs."""
+        self.found = found
         numbers = {shape: number for number, shape in enumerate(sorted({pair.shape for pair in found}))}
-        self.groups = np.array([numbers[pair.shape] for pair in found])
+        self.groups = np.array([numbers[pair.shape] for pair in found], dtype=int)
 
     def __len__(self) -> int:
         return len(self.found)
@@ -106,11 +111,15 @@ class PairReader:
         """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
         found = []
         for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
-            entry = self.pairs[index]
+            key = f"pair {index}"
             try:
+                entry = self.pairs[index]
+                key = entry.key
                 found.append(self._find(index, entry))
+            except CannotWrite:  # no fault of the pair's
+                raise
             except (ValueError, OSError) as error:
-                self.skipped.append(Skipped(entry.key, str(error)))
+                self.skipped.append(Skipped(key, str(error)))
         return found
 
     def _find(self, index: int, entry: Entry) -> Found:
@@ -172,11 +181,20 @@ def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps({"key": s.key, "reason": s.reason}) + "\n" for s in skipped)
     write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
-    shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
-    text = f"{len(skipped)} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
     if len(skipped) > bad_share * num or len(skipped) == num:
-        raise ValueError(
-            f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
-            "every problem), or raise --bad_share"
-        )
-    print(f"skipped {text}", file=sys.stderr)
+        raise ValueError(say_skipped(skipped, len(skipped), num, path, bad_share))
+    print(f"skipped {say_skipped(skipped, len(skipped), num, path)}", file=sys.stderr)
+
+
+def say_skipped(
+    skipped: Sequence[Skipped], num_skipped: int, num: int, path: Path, bad_share: float | None = None
+) -> str:
+    """The first of the skipped pairs in words; with `bad_share`, as an error of more than that."""
+    shown = "\n".join(f"  {s.key}: {s.reason}" for s in skipped[:5])
+    text = f"{num_skipped} of {num} pairs cannot be read (all of them in {path}):\n{shown}"
+    if bad_share is None:
+        return text
+    return (
+        f"{text}\nthat is more than bad_share {bad_share:g}: mend or remove them (unicon check names "
+        "every problem), or raise --bad_share"
+    )

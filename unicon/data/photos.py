@@ -91,6 +91,10 @@ def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Ima
         raise ValueError(
             f"{name}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
         ) from error
+    except PermissionError as error:
+        raise ValueError(
+            f"{name}: may not be read ({error.strerror}); change its permissions, or those of its folder"
+        ) from error
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{name}: is truncated or damaged ({error}); copy or download it again") from error
 

@@ -123,7 +123,11 @@ def _in_parallel(pairs: Pairs, workers: int) -> Iterator[_Seen]:
 
 
 def _look(pairs: Pairs, index: int) -> _Seen:
-    entry = pairs[index]
+    try:
+        entry = pairs[index]
+    except (ValueError, OSError) as error:
+        place = str(error).partition(": ")[0]
+        return _Seen(f"pair {index}", [Problem("unreadable", f"pair {index}", place, str(error))])
     seen = _Seen(entry.key, num_captions=len(entry.captions))
 
     def problem(kind: str, place: str, text: str) -> None:
@@ -180,4 +184,8 @@ def _digest(pixels: np.ndarray) -> bytes:
 def usable(pairs: Pairs, report: Report) -> Iterator[Entry]:
     """The entries that have no problem that keeps them out."""
     bad = {problem.key for problem in report.problems if problem.kind in UNUSABLE}
-    return (entry for entry in pairs if entry.key not in bad)
+    for index in range(len(pairs)):
+        if f"pair {index}" not in bad:  # what could not even be listed has no other name
+            entry = pairs[index]
+            if entry.key not in bad:
+                yield entry

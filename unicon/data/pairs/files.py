@@ -64,7 +64,7 @@ def _captions(stem: str, folders: list[Path]) -> tuple[str, ...]:
     for folder in folders:
         path = folder / f"{stem}.txt"
         if path.is_file():
-            return names.as_captions(path.read_text(encoding="utf-8").splitlines(), str(path))
+            return names.as_captions(names.as_text(path.read_bytes(), str(path)).splitlines(), str(path))
     return ()
 
 
@@ -104,7 +104,7 @@ def from_jsonl(path: Path) -> Pairs:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, row) of every line that is not empty."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(names.as_text(path.read_bytes(), str(path)).splitlines(), start=1):
         if not line.strip():
             continue
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from unicon.data.photos import SUFFIXES
+
 IMAGE = ("image", "images", "photo")
 CAPTIONS = ("captions", "caption", "text", "prompt")
 
@@ -12,8 +14,22 @@ def is_image(name: str) -> bool:
     return name.lower() in IMAGE
 
 
+def kind_of_column(name: str) -> str:
+    """What a column of pictures holds: `depth.png` holds depth, `jpg` the image, as members of a tar do."""
+    stem, _, suffix = name.rpartition(".")
+    return (stem or "image") if f".{suffix.lower()}" in SUFFIXES else name
+
+
 def is_caption(name: str) -> bool:
     return name.lower() in CAPTIONS
+
+
+def as_text(content: bytes, place: str) -> str:
+    """A text file's content. Raises ValueError for what is no UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: is no text in UTF-8 ({error}); save it as UTF-8") from error
 
 
 def as_captions(value: Any, place: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ Which form it is, is seen from what is there; nothing is decoded here.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +38,10 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
     if not len(pairs):
         raise ValueError(f"{source}: holds no pairs; expected {FORMS}")
     if missing := sorted(set(conditions) - set(pairs.conditions)):
+        close = difflib.get_close_matches(missing[0], pairs.conditions, n=1)
+        meant = f"did you mean {close[0]}? It has" if close else "found"
         raise ValueError(
-            f"{source}: there is no {missing[0]!r}; found {', '.join(pairs.conditions) or 'pictures alone'}"
+            f"{source}: there is no {missing[0]!r}; {meant} {', '.join(pairs.conditions) or 'pictures alone'}"
         )
     chosen = tuple(name for name in pairs.conditions if name in conditions or not conditions)
     return replace(pairs, conditions=chosen)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,34 +39,62 @@ def from_hub(name: str) -> Pairs:
 
 
 def _pairs(table: Any, place: str) -> Pairs:
-    """Raises ValueError unless there is exactly one image column."""
-    datasets = need("datasets", extra="train")
-    pictures = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
-    # Files that other tools wrote hold pictures as {bytes, path} without saying that these are pictures.
-    pictures += [n for n, f in table.features.items() if isinstance(f, dict) and set(f) == {"bytes", "path"}]
-    images = [name for name in pictures if names.is_image(name)]
-    if len(images) != 1:
-        raise ValueError(
-            f"{place}: has {len(images)} columns of pictures named {' or '.join(names.IMAGE)}; its columns "
-            f"of pictures are {', '.join(pictures) or 'none'}: rename one to image"
-        )
-    for name in pictures:
-        table = table.cast_column(name, datasets.Image(decode=False))
-    texts = [name for name in table.column_names if names.is_caption(name)]
-    maps = tuple(name for name in pictures if name != images[0])
-    caption = texts[0] if texts else None
+    columns = Columns.of(table.features, place)
+    table = columns.undecoded(table)
 
     def entry(index: int) -> Entry:
-        row, where = table[index], f"{place} row {index}"
-        found = {name: _picture(row[name], f"{where}, {name}") for name in pictures}
-        return Entry(
-            key=f"row {index}",
-            image=found[images[0]],
-            maps={name: picture for name in maps if (picture := found[name]) is not None},
-            captions=names.as_captions(row[caption] if caption else None, where),
-        )
+        return columns.entry(table[index], f"row {index}", place)
 
-    return Pairs(len(table), entry, maps)
+    return Pairs(len(table), entry, tuple(columns.maps))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """Which columns of a table hold pictures and captions.
+
+    Tables that were made of webdataset shards name columns as the members end: `jpg`, `depth.png`, `txt`.
+    """
+
+    image: str
+    maps: Mapping[str, str]
+    """Columns by the name of their condition."""
+    caption: str | None
+
+    @classmethod
+    def of(cls, features: Mapping[str, Any], place: str) -> Columns:
+        """From a table's features. Raises ValueError unless there is exactly one image column."""
+        datasets = need("datasets", extra="train")
+        pictures = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        # Files that other tools wrote hold pictures as {bytes, path} without saying that these are pictures.
+        pictures += [n for n, f in features.items() if isinstance(f, dict) and set(f) == {"bytes", "path"}]
+        kinds = {name: names.kind_of_column(name) for name in pictures}
+        images = [name for name, kind in kinds.items() if names.is_image(kind)]
+        if len(images) != 1:
+            raise ValueError(
+                f"{place}: has {len(images)} columns of pictures named {' or '.join(names.IMAGE)}; its "
+                f"columns of pictures are {', '.join(pictures) or 'none'}: rename one to image"
+            )
+        texts = [name for name in features if names.is_caption(name) or name == "txt"]
+        maps = {kind: name for name, kind in kinds.items() if name != images[0]}
+        return cls(image=images[0], maps=maps, caption=texts[0] if texts else None)
+
+    def undecoded(self, table: Any) -> Any:
+        """The table with pictures as they are stored; it may be a stream."""
+        datasets = need("datasets", extra="train")
+        for name in (self.image, *self.maps.values()):
+            table = table.cast_column(name, datasets.Image(decode=False))
+        return table
+
+    def entry(self, row: Mapping[str, Any], key: str, place: str) -> Entry:
+        """A row as a pair. Raises ValueError for captions that are none."""
+        where = f"{place} {key}"
+        maps = {kind: _picture(row[name], f"{where}, {name}") for kind, name in self.maps.items()}
+        return Entry(
+            key=key,
+            image=_picture(row[self.image], f"{where}, {self.image}"),
+            maps={kind: picture for kind, picture in maps.items() if picture is not None},
+            captions=names.as_captions(row[self.caption] if self.caption else None, where),
+        )
 
 
 def _picture(value: dict[str, Any] | None, place: str) -> Picture | None:

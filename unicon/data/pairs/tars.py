@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry, Pairs, Picture
@@ -33,13 +34,45 @@ class _Member:
             return file.read(self.size)
 
 
+class Member(Protocol):
+    """A file of a shard."""
+
+    @property
+    def name(self) -> str:
+        """Its path inside the shard."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for messages."""
+        ...
+
+    def read(self) -> bytes: ...
+
+
 @dataclass(slots=True)
-class _Sample:
+class Sample:
     """What one stem has: pictures by name (`image`, `depth`), texts and JSON."""
 
-    pictures: dict[str, _Member] = field(default_factory=dict)
-    text: _Member | None = None
-    json: _Member | None = None
+    pictures: dict[str, Member] = field(default_factory=dict)
+    text: Member | None = None
+    json: Member | None = None
+
+    def add(self, member: Member) -> None:
+        """Take a member in; one of another kind is left out."""
+        _, kind, suffix = parts(member.name)
+        if suffix in SUFFIXES:
+            self.pictures["image" if not kind or names.is_image(kind) else kind] = member
+        elif suffix == ".txt":
+            self.text = member
+        elif suffix == ".json":
+            self.json = member
+
+    def entry(self, key: str) -> Entry:
+        """The pair. Raises ValueError naming the member that does not say captions."""
+        pictures = {name: Picture(member.place, member.read()) for name, member in self.pictures.items()}
+        image = pictures.pop("image", None)
+        return Entry(key=key, image=image, maps=pictures, captions=_captions(self))
 
 
 def from_tars(shards: Sequence[Path]) -> Pairs:
@@ -47,27 +80,14 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
 
     Raises ValueError for a file that is no plain tar.
     """
-    samples: dict[str, _Sample] = {}
+    samples: dict[str, Sample] = {}
     for shard in shards:
         for member in _members(shard):
-            stem, kind, suffix = _parts(member.name)
-            sample = samples.setdefault(f"{shard.name}/{stem}", _Sample())
-            if suffix in SUFFIXES:
-                sample.pictures["image" if not kind or names.is_image(kind) else kind] = member
-            elif suffix == ".txt":
-                sample.text = member
-            elif suffix == ".json":
-                sample.json = member
+            samples.setdefault(f"{shard.name}/{parts(member.name)[0]}", Sample()).add(member)
     conditions = dict.fromkeys(n for s in samples.values() for n in s.pictures if n != "image")
     with_pictures = {key: sample for key, sample in samples.items() if sample.pictures}
     found = list(with_pictures.items())
-    return Pairs(len(found), lambda index: _entry(*found[index]), tuple(conditions))
-
-
-def _entry(key: str, sample: _Sample) -> Entry:
-    pictures = {name: Picture(member.place, member.read()) for name, member in sample.pictures.items()}
-    image = pictures.pop("image", None)
-    return Entry(key=key, image=image, maps=pictures, captions=_captions(sample))
+    return Pairs(len(found), lambda index: found[index][1].entry(found[index][0]), tuple(conditions))
 
 
 def _members(shard: Path) -> list[_Member]:
@@ -80,7 +100,7 @@ def _members(shard: Path) -> list[_Member]:
         ) from error
 
 
-def _parts(name: str) -> tuple[str, str, str]:
+def parts(name: str) -> tuple[str, str, str]:
     """`a/b.depth.png` as ("a/b", "depth", ".png"): a stem ends at the first dot of the file's name."""
     path = PurePosixPath(name)
     stem, _, extension = path.name.partition(".")
@@ -88,9 +108,10 @@ def _parts(name: str) -> tuple[str, str, str]:
     return str(path.parent / stem), kind, f".{suffix.lower()}"
 
 
-def _captions(sample: _Sample) -> tuple[str, ...]:
+def _captions(sample: Sample) -> tuple[str, ...]:
     if sample.text is not None:
-        return names.as_captions(sample.text.read().decode("utf-8").splitlines(), sample.text.place)
+        text = names.as_text(sample.text.read(), sample.text.place)
+        return names.as_captions(text.splitlines(), sample.text.place)
     if sample.json is None:
         return ()
     try:

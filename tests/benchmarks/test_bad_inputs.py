@@ -1,0 +1,41 @@
+"""Is every kind of bad input named, and is all whole afterwards? (The table: `benchmarks/bad_inputs.py`.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bad_inputs import CASES, Case, Place, line_of, outcome, starter
+from tests.tiny_base import save_tiny_base
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def started(base, tmp_path_factory):
+    return starter(str(base), tmp_path_factory.mktemp("started") / "run")
+
+
+def test_there_are_many_kinds():
+    assert len({case.name for case in CASES}) == len(CASES) >= 30
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.runs else []) for c in CASES]
+)
+def test_bad_input(case: Case, base, started, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "case"
+    folder.mkdir()
+    found = outcome(case, Place(folder, str(base), started))
+    said = line_of(found.said)
+    assert [part for part in case.told if part not in said] == [], said
+    assert "Traceback" not in said
+    assert found.status == case.status
+    assert found.damage == ()

@@ -1,0 +1,256 @@
+"""How are pairs read one after another from a source that need not fit on a disk?
+
+Webdataset shards (tar files: a file, a folder, a pattern, or http addresses), parquet files, and any data set
+of the hub. `datasets` orders the shards, gives each process its own and remembers the place; the tar files
+are read here, because a damaged member of one must not end the stream.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+import tarfile
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unicon.data.pairs.entries import Entry
+from unicon.data.pairs.tables import Columns
+from unicon.data.pairs.tars import Sample, parts
+from unicon.extras import need
+from unicon.sources import is_hub_id
+
+TARS = (".tar", ".tar.gz", ".tgz")
+FORMS = (
+    "tar files (one, a folder, a pattern such as 'shards/{000..127}.tar' or 'shards/*.tar', or http "
+    "addresses), parquet files, or the id of a hub data set"
+)
+ATTEMPTS = 3
+"""How often a shard is asked for over a network that breaks off."""
+TIMEOUT = 60.0
+"""Seconds of silence after which a connection counts as broken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairStream:
+    """Pairs that come one after another."""
+
+    rows: Any
+    """A `datasets.IterableDataset`: shards in their order, nothing shuffled."""
+    entry: Callable[[Any], Entry]
+    """A row as a pair. Raises ValueError that names a row which is none."""
+
+
+def open_stream(source: str | Path) -> PairStream:
+    """The pairs of tar files, parquet files or a hub data set, as they come.
+
+    Raises ValueError where nothing of a known form is found.
+    """
+    text = str(source)
+    if text.startswith(("http://", "https://")):
+        return _from_tars(expand(text))
+    path = Path(source)
+    if path.is_dir():
+        return _from_files([str(p) for p in sorted(path.iterdir()) if not p.name.startswith(".")], text)
+    if path.is_file():
+        return _from_files([text], text)
+    if "{" in text or glob.has_magic(text):
+        found = [file for each in expand(text) for file in sorted(glob.glob(each)) or [each]]
+        return _from_files(found, text)
+    if is_hub_id(text):
+        return _from_hub(text)
+    raise ValueError(f"{source}: no such file or folder; check the spelling and the current folder")
+
+
+def expand(pattern: str) -> list[str]:
+    """A pattern's braces written out, as a shell does: {000..127} and {a,b}."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    inside = match[1]
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if span:
+        width = len(span[1]) if span[1].startswith("0") else 0
+        first, last = int(span[1]), int(span[2])
+        if last < first:
+            raise ValueError(f"{pattern}: counts from {first} down to {last}; write the lower number first")
+        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
+    else:
+        choices = inside.split(",")
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [rest for choice in choices for rest in expand(f"{before}{choice}{after}")]
+
+
+def _from_files(files: Sequence[str], source: str) -> PairStream:
+    tars = [file for file in files if file.endswith(TARS)]
+    if tars:
+        if missing := [file for file in tars if not Path(file).is_file()]:
+            raise ValueError(f"{missing[0]}: no such file, named by {source}; check the pattern")
+        return _from_tars(tars)
+    if tables := [file for file in files if file.endswith(".parquet")]:
+        return _from_table("parquet", source, data_files=list(tables))
+    raise ValueError(f"{source}: nothing in it can be streamed; expected {FORMS}, or leave --streaming out")
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def _from_hub(name: str) -> PairStream:
+    return _from_table(name, name)
+
+
+def _from_table(name: str, place: str, **settings: Any) -> PairStream:
+    datasets = need("datasets", extra="train")
+    try:
+        table = datasets.load_dataset(name, split="train", streaming=True, **settings)
+        features = table.features or table._resolve_features().features
+    except Exception as error:  # one of many kinds: what went wrong inside is the cause that is shown
+        raise ValueError(
+            f"{place}: can be streamed neither from here nor from the hub "
+            f"({type(error).__name__}: {error.__cause__ or error})"
+        ) from error
+    columns = Columns.of(features, place)
+    return PairStream(
+        rows=columns.undecoded(table), entry=lambda row: columns.entry(row, _key(row, columns.image), place)
+    )
+
+
+_KEYS = ("__key__", "key", "id", "file_name", "name", "url")
+
+
+def _key(row: dict[str, Any], image: str) -> str:
+    """What a row is called: rows of a stream have no number, so by its own name or by its picture."""
+    for name in _KEYS:
+        if isinstance(row.get(name), (str, int)):
+            return f"row {row[name]}"
+    picture = row[image] or {}
+    if picture.get("path"):
+        return f"row {picture['path']}"
+    return f"row with picture {hashlib.blake2b(picture.get('bytes') or b'', digest_size=6).hexdigest()}"
+
+
+# --- tar files --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A member that was read when it came by."""
+
+    shard: str
+    name: str
+    content: bytes
+
+    @property
+    def place(self) -> str:
+        return f"{self.shard}: {self.name}"
+
+    def read(self) -> bytes:
+        return self.content
+
+
+def _from_tars(shards: Sequence[str]) -> PairStream:
+    datasets = need("datasets", extra="train")
+    rows = datasets.IterableDataset.from_generator(_rows, gen_kwargs={"shards": list(shards)})
+    return PairStream(rows=rows, entry=_entry)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    if row["damage"]:
+        raise ValueError(row["damage"])
+    sample = Sample()
+    for name, content in row["members"]:
+        sample.add(_Held(row["shard"], name, content))
+    return sample.entry(row["key"])
+
+
+def _rows(shards: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row for every stem with a picture, and one for what is damaged in a shard."""
+    for shard in shards:
+        done = 0
+        for attempt in range(ATTEMPTS if _is_remote(shard) else 1):
+            try:
+                for number, (stem, members) in enumerate(_stems(shard)):
+                    if number >= done:  # a second attempt starts over
+                        done = number + 1
+                        yield _row(shard, stem, members)
+                break
+            except (tarfile.TarError, EOFError, zlib.error) as error:
+                if attempt + 1 == (ATTEMPTS if _is_remote(shard) else 1):
+                    damage = f"{shard}: is no tar file, or is cut short after {done} pairs ({error})"
+                    yield _row(shard, "", [], f"{damage}; copy it again")
+            except OSError as error:
+                if not _is_remote(shard) or attempt + 1 == ATTEMPTS:
+                    raise OSError(
+                        f"{shard}: cannot be read ({error}); the same command continues when it can"
+                    ) from error
+
+
+def _row(shard: str, stem: str, members: list[tuple[str, bytes]], damage: str = "") -> dict[str, Any]:
+    short = shard.rstrip("/").rpartition("/")[2]
+    return {
+        "key": f"{short}/{stem}" if stem else short, "shard": shard, "members": members, "damage": damage,
+    }  # fmt: skip
+
+
+def _stems(shard: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """Members that follow one another and share a stem, as webdataset writes them."""
+    stem, members = "", []
+    with _opened(shard) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+        for info in tar:
+            if not info.isfile():
+                continue
+            content = tar.extractfile(info)
+            assert content is not None, "a plain file has content"
+            own = parts(info.name)[0]
+            if members and own != stem:
+                yield stem, members
+                members = []
+            stem = own
+            members.append((info.name, content.read()))
+    if members and _is_whole(shard):
+        yield stem, members
+    if not _is_whole(shard):  # Python's tarfile takes a shard cut between two members for its end
+        raise tarfile.ReadError("unexpected end of data")
+
+
+def _is_whole(shard: str) -> bool:
+    """Whether a tar file on this disk ends as tar files do, with zeros; others are watched as they come."""
+    if not shard.endswith(".tar") or _is_remote(shard):
+        return True
+    with Path(shard).open("rb") as file:
+        file.seek(-min(512, Path(shard).stat().st_size), 2)
+        return not any(file.read())
+
+
+def _is_remote(shard: str) -> bool:
+    return shard.startswith(("http://", "https://"))
+
+
+def _opened(shard: str) -> Any:
+    if _is_remote(shard):
+        return _Whole(urllib.request.urlopen(shard, timeout=TIMEOUT))
+    return Path(shard).open("rb")
+
+
+class _Whole:
+    """An answer over http that notices when it breaks off."""
+
+    def __init__(self, answer: Any):
+        self.answer, self.left = answer, int(answer.headers.get("Content-Length") or -1)
+
+    def read(self, size: int) -> bytes:
+        content = self.answer.read(size)
+        if not content and self.left > 0:
+            raise OSError(f"the connection broke off with {self.left} bytes to come")
+        self.left -= len(content)
+        return content
+
+    def __enter__(self) -> _Whole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.answer.close()

@@ -14,6 +14,7 @@ from adapters.config import AdapterConfig
 from adapters.decoder import Likeness
 from adapters.grafting import grafted, grafted_decoder, joint_attentions, lora_weights
 from adapters.joint import Answer, Key
+from adapters.layer_lora import telling_layers
 from adapters.layout import Layout, Pair, check_pairs, make_layout, recording_layout
 from adapters.texts import told
 
@@ -73,7 +74,7 @@ def joint_forward(
     else:
         layout, telling = _with_likeness(unet, layout, likeness, num_samples, sample.dtype)
     used = pairs or layout.loras or layout.like is not None
-    with _answering(unet, cache), telling:
+    with _answering(unet, cache), telling, telling_layers(unet, layout.loras, layout):
         return _call(unet, sample, timestep, encoder_hidden_states, layout if used else None)
 
 

@@ -1,7 +1,7 @@
 """How do an adapter, a LoRA and a decoder adapter get onto a base, and off again?
 
-Grafting replaces attention processors, and a decoder also looks at the time embedding; nothing of the base is
-copied or changed, and removing restores the very same processor objects.
+Grafting replaces attention processors; a decoder also looks at the time embedding, and a LoRA of other layers
+at those. Nothing of the base is copied or changed, and removing restores the very same processor objects.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from adapters.base import bare, check_base, transformer_blocks
 from adapters.decoder import DecoderAdapter, check_decoder_base
 from adapters.image_lora import ImageLora
 from adapters.joint import GraftedProcessor, JointAttention, TextAttention
+from adapters.layer_lora import graft_layers, ungraft_layers
 from adapters.time_change import TimeChange
 
 _REGISTRY, _LORAS = "_joint_adapters", "_image_loras"
@@ -70,6 +71,7 @@ def graft_lora(unet: nn.Module, name: str, lora: ImageLora, weight: float = 1.0)
         for attn, kind in ((block.attn1, "attn1"), (block.attn2, "attn2")):
             if attn is not None and (part := lora.part(f"{path}.{kind}")) is not None:
                 grafted_on(attn).loras[name] = part
+    graft_layers(bare(unet), name, lora.layers())
     bare(unet).__dict__[_LORAS] = {**_loras(unet), name: (lora, float(weight))}
 
 
@@ -77,6 +79,7 @@ def ungraft_lora(unet: nn.Module, *names: str) -> None:
     """Take the named LoRAs off a UNet, or all of them. Raises `ValueError` as `ungraft` does."""
     check_unmerged(unet)
     bare(unet).__dict__[_LORAS] = _without(_loras(unet), names, "LoRA")
+    ungraft_layers(bare(unet), _loras(unet))
     _drop_unused(unet)
 
 
@@ -103,9 +106,6 @@ def _loras(unet: nn.Module) -> dict[str, tuple[ImageLora, float]]:
 
 # --- a decoder of embeddings ------------------------------------------------------------------------------
 
-_TOLD = "grafted_decoder"
-"""Name of the module below the time embedding."""
-
 
 def graft_decoder(unet: nn.Module, decoder: DecoderAdapter) -> None:
     """Attach a decoder adapter; without a likeness in `joint_forward` the UNet stays what it was.
@@ -119,7 +119,7 @@ def graft_decoder(unet: nn.Module, decoder: DecoderAdapter) -> None:
     for path, block in _installed(unet):
         if block.attn2 is not None:
             grafted_on(block.attn2).decoder = decoder.part(path)
-    _time_embedding(unet).add_module(_TOLD, TimeChange(decoder, _time_embedding(unet)))
+    _time_embedding(unet).add_module(TimeChange.PLACE, TimeChange(decoder, _time_embedding(unet)))
 
 
 def ungraft_decoder(unet: nn.Module) -> None:
@@ -129,7 +129,7 @@ def ungraft_decoder(unet: nn.Module) -> None:
     if decoder is None:
         raise ValueError("no decoder adapter to take off: none is grafted")
     decoder.remove()
-    del _time_embedding(unet)._modules[_TOLD]
+    del _time_embedding(unet)._modules[TimeChange.PLACE]
     for attn in _grafted_attentions(unet):
         grafted_on(attn).decoder = None
     _drop_unused(unet)
@@ -137,7 +137,7 @@ def ungraft_decoder(unet: nn.Module) -> None:
 
 def grafted_decoder(unet: nn.Module) -> TimeChange | None:
     """The decoder adapter on a UNet, with what tells it to the time embedding."""
-    return cast("TimeChange | None", _time_embedding(unet)._modules.get(_TOLD))
+    return cast("TimeChange | None", _time_embedding(unet)._modules.get(TimeChange.PLACE))
 
 
 def _time_embedding(unet: nn.Module) -> nn.Module:

@@ -1,8 +1,8 @@
 """What is a LoRA that only the image branch gets: of which tensors, and what does it compute?
 
-It is an ordinary LoRA of the base's self- and text-attentions, such as a style. Condition branches do not get
-it, and reads between branches do not either: what a map is told stays as it was trained, and only what the
-image makes of it changes.
+It is an ordinary LoRA, such as a style, of the base's self- and text-attentions and perhaps other layers.
+Condition branches do not get it, and reads between branches do not either: what a map is told stays as it was
+trained, and only what the image makes of it changes.
 """
 
 from __future__ import annotations
@@ -72,22 +72,26 @@ class ImageLora(nn.Module):
         ranks: Mapping[str, int],
         device: torch.device | None = None,
         metadata: Mapping[str, str] | None = None,
+        layers: Mapping[str, nn.Module] | None = None,
+        text: Mapping[str, nn.Module] | None = None,
     ):
-        """`ranks` names the matrices it updates: "<block path>.attn1.to_q" and so on. `metadata` is what its
-        file says about it.
+        """`ranks` names the matrices of attentions that it updates: "<block path>.attn1.to_q" and so on.
+        `metadata` is what its file says about it, `layers` updates of other layers by path (`layer_lora`),
+        `text` those of text encoders, behind "te.", or "te1." and "te2." where there are two.
 
         Raises ValueError for a name that is no matrix of an attention of this base.
         """
         super().__init__()
         self.base, self.metadata = base, dict(metadata or {})
-        # Module names may not hold dots.
         self.parts = nn.ModuleDict()
         for name, rank in ranks.items():
             attention, matrix, (width_in, width_out) = _located(name, base)
-            key = attention.replace(".", "/")
+            key = _key(attention)
             if key not in self.parts:
                 self.parts[key] = LoraPart()
             setattr(self.parts[key], MATRICES[matrix], LowRank(width_in, width_out, rank, device))
+        self.others = nn.ModuleDict({_key(path): update for path, update in (layers or {}).items()})
+        self.text = nn.ModuleDict({_key(path): update for path, update in (text or {}).items()})
 
     @classmethod
     def for_unet(cls, unet: nn.Module, rank: int, *, seed: int = 0) -> ImageLora:
@@ -107,15 +111,30 @@ class ImageLora(nn.Module):
 
     def part(self, attention: str) -> LoraPart | None:
         """Its part in the attention at a path, if it has one."""
-        key = attention.replace(".", "/")
+        key = _key(attention)
         return cast(LoraPart, self.parts[key]) if key in self.parts else None
 
+    def layers(self) -> dict[str, nn.Module]:
+        """Its updates of other layers, by path."""
+        return {key.replace("/", "."): update for key, update in self.others.items()}
+
+    def text_layers(self, encoder: int) -> dict[str, nn.Module]:
+        """Its updates of a text encoder, 0 or 1, by path."""
+        mine = ("te", "te1") if encoder == 0 else ("te2",)
+        parts = ((key.partition("/"), update) for key, update in self.text.items())
+        return {path.replace("/", "."): update for (label, _, path), update in parts if label in mine}
+
     def items(self) -> Iterator[tuple[str, LowRank]]:
-        """(name of the matrix, its update)."""
+        """(name of the attention's matrix, its update)."""
         for key, part in self.parts.items():
             for matrix, attribute in MATRICES.items():
                 if (update := getattr(part, attribute)) is not None:
                     yield f"{key.replace('/', '.')}.{matrix}", update
+
+
+def _key(path: str) -> str:
+    """Module names may not hold dots."""
+    return path.replace(".", "/")
 
 
 def matrix_names(base: BaseGeometry) -> list[str]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from adapters.base import geometry
-from adapters.config import BaseGeometry
+from adapters.base import bare, geometry
 from adapters.files import existing, write_tensors
 from adapters.image_lora import ImageLora, matrix_names
+from adapters.layer_lora import new_update, updatable
 
 _PAIRS = {
     ".lora_down.weight": "down",
@@ -38,34 +39,45 @@ _PAIRS = {
 """How a tensor's name ends, and which of a matrix's three tensors it is."""
 
 _PREFIXES = ("", "unet.", "base_model.model.", "base_model.model.unet.")
-_OF_TEXT = ("lora_te", "text_encoder")
 
 
 def save_lora(lora: ImageLora, path: str | Path) -> None:
     """Write a LoRA with its metadata and kohya's names, alpha equal to the rank; whole or not at all."""
     tensors: dict[str, Tensor] = {}
-    for name, update in lora.items():
-        key = _kohya(name)
-        tensors[f"{key}.lora_down.weight"] = update.down.detach().cpu()
-        tensors[f"{key}.lora_up.weight"] = update.up.detach().cpu()
-        tensors[f"{key}.alpha"] = torch.tensor(float(len(update.down)))
-    ranks = {len(update.down) for _, update in lora.items()}
+    named = {
+        **{_kohya(name): update for name, update in (*lora.items(), *lora.layers().items())},
+        **{_kohya_of_text(key.replace("/", ".")): update for key, update in lora.text.items()},
+    }
+    for key, update in named.items():
+        up = cast(Tensor, update.up).detach().cpu()
+        down = cast(Tensor, update.down).detach().cpu()
+        tensors[f"{key}.lora_down.weight"] = down
+        tensors[f"{key}.lora_up.weight"] = up if down.ndim == 2 else up[:, :, None, None]
+        tensors[f"{key}.alpha"] = torch.tensor(float(len(down)))
+    largest = max(len(tensor) for key, tensor in tensors.items() if key.endswith(".lora_down.weight"))
     about = {
         **lora.metadata,
         "format": "pt",
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(max(ranks)),
-        "ss_network_alpha": str(float(max(ranks))),
+        "ss_network_dim": str(largest),
+        "ss_network_alpha": str(float(largest)),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_tensors(Path(path), tensors, about)
 
 
-def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = None) -> ImageLora:
-    """Read a LoRA of the base's attentions, onto the UNet's device. It is not grafted yet.
+def load_lora(
+    path: str | Path,
+    unet: nn.Module,
+    *,
+    text_encoders: Sequence[nn.Module] = (),
+    dtype: torch.dtype | None = None,
+) -> ImageLora:
+    """Read a LoRA of a base, onto its devices. It is not grafted yet.
 
-    Each matrix keeps its own rank; its alpha goes into `up`. Raises `ValueError` for a file that is missing
-    or damaged, is no LoRA of this base, or changes more than the UNet's attentions.
+    It may update the UNet's attentions, any of its other linear layers and convolutions, and those of the
+    text encoders. Each keeps its own rank; its alpha goes into `up`. Raises `ValueError` for a file that is
+    missing or damaged, or is no LoRA of this base.
     """
     path = existing(Path(path), "a LoRA is one .safetensors file")
     try:
@@ -74,30 +86,61 @@ def load_lora(path: str | Path, unet: nn.Module, *, dtype: torch.dtype | None = 
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): fetch or save it again") from error
-    base = geometry(unet)
-    parts = _sorted_out(tensors, base, path)
+    base, layers = geometry(unet), updatable(bare(unet))
+    text = _layers_of_text(text_encoders)
+    names = {key: name for name in layers for key in _written(name)}
+    names |= {key: name for name in text for key in _written_of_text(name)}
+    parts = _sorted_out(_in_diffusers_names(tensors, unet), names, path)
+    attentions = [name for name in matrix_names(base) if name in parts]
     device = next(unet.parameters()).device
-    ranks = {name: len(part["down"]) for name, part in parts.items()}
-    lora, scale = ImageLora(base, ranks, device, _card(metadata)), _Scale.stated(metadata, path)
-    with torch.no_grad():
-        for name, update in lora.items():
-            down, up = (_as_matrix(parts[name][side]) for side in ("down", "up"))
-            if down.shape != update.down.shape or up.shape != update.up.shape:
-                raise ValueError(
-                    f"{path}: {name} is {tuple(up.shape)} x {tuple(down.shape)}, this base needs "
-                    f"{tuple(update.up.shape)} x {tuple(update.down.shape)}: it was made for another base"
-                )
-            own = parts[name].get("alpha")
-            update.down.copy_(down)
-            update.up.copy_(up.float() * (scale(name, len(down)) if own is None else float(own) / len(down)))
+    lora = ImageLora(
+        base,
+        {name: len(parts[name]["down"]) for name in attentions},
+        device,
+        _card(metadata),
+        layers=_updates(layers, parts, without=attentions),
+        text=_updates(text, parts),
+    )
+    scale = _Scale.stated(metadata, path)
+    of_text = {key.replace("/", "."): update for key, update in lora.text.items()}
+    for name, update in (*lora.items(), *lora.layers().items(), *of_text.items()):
+        _fill(update, parts[name], name, scale, path)
     return lora if dtype is None else lora.to(dtype)
 
 
+def _updates(
+    layers: Mapping[str, nn.Module], parts: Mapping[str, Any], without: Sequence[str] = ()
+) -> dict[str, nn.Module]:
+    """New updates of the layers that the file has parts for, each on its layer's device."""
+    return {
+        name: new_update(layer, len(parts[name]["down"]), next(layer.parameters()).device)
+        for name, layer in layers.items()
+        if name in parts and name not in without
+    }
+
+
+@torch.no_grad()
+def _fill(update: nn.Module, part: Mapping[str, Tensor], name: str, scale: _Scale, path: Path) -> None:
+    rank = len(part["down"])
+    for side in ("down", "up"):
+        place, found = cast(Tensor, getattr(update, side)), part[side]
+        # A 1x1 convolution is a matrix, too, and some files say so and some do not.
+        if found.ndim != place.ndim and found.shape[:2] == place.shape[:2] and found.numel() == place.numel():
+            found = found.reshape(place.shape)
+        if found.shape != place.shape:
+            raise ValueError(
+                f"{path}: {name} has a {side} of shape {tuple(found.shape)}, this base needs "
+                f"{tuple(place.shape)}: it was made for another base"
+            )
+        place.copy_(found)
+    own = part.get("alpha")
+    cast(Tensor, update.up).mul_(scale(name, rank) if own is None else float(own) / rank)
+
+
 def _sorted_out(
-    tensors: Mapping[str, Tensor], base: BaseGeometry, path: Path
+    tensors: Mapping[str, Tensor], names: Mapping[str, str], path: Path
 ) -> dict[str, dict[str, Tensor]]:
-    """{matrix: {"down", "up" and perhaps "alpha"}}, with nothing left over."""
-    names = {key: name for name in matrix_names(base) for key in _written(name)}
+    """{layer: {"down", "up" and perhaps "alpha"}}, with nothing left over."""
     parts: dict[str, dict[str, Tensor]] = {}
     unknown = []
     for key, tensor in tensors.items():
@@ -109,16 +152,18 @@ def _sorted_out(
             parts.setdefault(name, {})[_PAIRS[ending]] = tensor  # pyright: ignore[reportArgumentType]
     if not parts:
         first = next(iter(tensors), "nothing")
-        raise ValueError(f"{path} holds no LoRA of this base's attentions (first tensor: {first})")
+        raise ValueError(f"{path} holds no LoRA of this base (first tensor: {first})")
     if unknown:
-        where = "the text encoder" if unknown[0].startswith(_OF_TEXT) else "other layers"
         raise ValueError(
-            f"{path} changes {where}, too ({len(unknown)} tensors, first {unknown[0]}), which an image "
-            "branch cannot have for itself; load it into the whole base with diffusers instead"
+            f"{path} holds {len(unknown)} tensors that fit no layer of this base, first {unknown[0]}: it is "
+            "for another base, or of another kind than LoRA and LoCon"
         )
     if half := [name for name, part in parts.items() if not {"down", "up"} <= part.keys()]:
         raise ValueError(f"{path}: {half[0]} has only one of its two matrices: the file is incomplete")
-    return {name: parts[name] for name in matrix_names(base) if name in parts}
+    return parts
+
+
+# --- names ------------------------------------------------------------------------------------------------
 
 
 def _kohya(name: str) -> str:
@@ -126,10 +171,42 @@ def _kohya(name: str) -> str:
 
 
 def _written(name: str) -> list[str]:
-    """How a matrix is called in files."""
+    """How a layer of the UNet is called in files."""
     attention, _, matrix = name.removesuffix(".0").rpartition(".")
     old = f"unet.{attention}.processor.{matrix}_lora"
     return [_kohya(name), *(prefix + name for prefix in _PREFIXES), old]
+
+
+def _layers_of_text(encoders: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """ "te.<path>", or "te1.<path>" and "te2.<path>", to the layer."""
+    labels = ("te",) if len(encoders) == 1 else ("te1", "te2")
+    return {
+        f"{label}.{path}": layer
+        for label, encoder in zip(labels, encoders, strict=False)
+        for path, layer in updatable(encoder).items()
+    }
+
+
+def _kohya_of_text(name: str) -> str:
+    label, _, path = name.partition(".")
+    return f"lora_{label}_" + f"text_model.{path.removeprefix('text_model.')}".replace(".", "_")
+
+
+def _written_of_text(name: str) -> list[str]:
+    """How a layer of a text encoder is called in files."""
+    label, _, path = name.partition(".")
+    whole = f"text_model.{path.removeprefix('text_model.')}"
+    place = "text_encoder_2." if label == "te2" else "text_encoder."
+    return [_kohya_of_text(name), place + whole, f"{place}{whole}.lora_linear_layer"]
+
+
+def _in_diffusers_names(tensors: dict[str, Tensor], unet: nn.Module) -> dict[str, Tensor]:
+    """kohya's files for SDXL name blocks as its authors do; diffusers knows how to rename them."""
+    if not any(key.startswith(("lora_unet_input_blocks", "lora_unet_output_blocks")) for key in tensors):
+        return tensors
+    from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
+
+    return _maybe_map_sgm_blocks_to_diffusers(tensors, cast(Any, bare(unet)).config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +248,3 @@ class _Scale:
 def _card(metadata: Mapping[str, str]) -> dict[str, str]:
     """What still holds of the header of a file when it is written again: not its alphas and hashes."""
     return {k: v for k, v in metadata.items() if k.startswith("modelspec.") and "hash" not in k}
-
-
-def _as_matrix(tensor: Tensor) -> Tensor:
-    """A 1x1 convolution is a matrix, too."""
-    return tensor.flatten(1) if tensor.ndim == 4 else tensor

@@ -13,18 +13,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from adapters.decoder import DecoderAdapter
+from adapters.hidden import Hidden
 
 
-class TimeChange(nn.Module):
-    """Sits below the time embedding, so that the adapter moves and trains with its UNet, but is no part of
-    the UNet's state dict."""
+class TimeChange(Hidden):
+    """Sits below the time embedding and holds the decoder adapter."""
+
+    PLACE = "grafted_decoder"
 
     def __init__(self, adapter: DecoderAdapter, time_embedding: nn.Module):
         super().__init__()
         self.adapter = adapter
         self.change: Tensor | None = None
         self._hook = time_embedding.register_forward_hook(self._add)
-        self.register_load_state_dict_post_hook(_expect_no_keys)
 
     @contextmanager
     def telling(self, change: Tensor) -> Iterator[None]:
@@ -39,12 +40,5 @@ class TimeChange(nn.Module):
         """Stop looking at the time embedding."""
         self._hook.remove()
 
-    def state_dict(self, *args: Any, destination: Any = None, **_: Any) -> Any:
-        return {} if destination is None else destination
-
     def _add(self, module: nn.Module, inputs: Any, embedding: Tensor) -> Tensor:
         return embedding if self.change is None else embedding + self.change.to(embedding)
-
-
-def _expect_no_keys(module: nn.Module, keys: Any) -> None:
-    keys.missing_keys[:] = [key for key in keys.missing_keys if ".grafted_decoder." not in key]

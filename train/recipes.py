@@ -2,7 +2,7 @@
 
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
-two CPU cores; `mini` is the same with photographs and a longer training, the one whose weights ship.
+two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
 `adapter` is one adapter from a user's own pairs, `style` a style from a few pictures (as published: rank 32,
 300 steps of 4 at 1e-4).
 """
@@ -128,10 +128,12 @@ def _unet_loop(size: FamilySize) -> LoopConfig:
     """Shared by the base and the regressor, which is only a fair reference at the same compute."""
     return LoopConfig(
         steps=size.unet_steps,
-        batch_size=32,
+        batch_size=64,
         optimizer="muon",
         learning_rate=1.5e-3,
+        matrix_learning_rate=0.015,
         warmup_steps=60,
+        decay_share=0.5,  # at the full rate the loss stands still after some thousand steps (docs/log.md)
         ema_decay=0.999,
     )
 
@@ -163,12 +165,12 @@ def _regressor(size: FamilySize) -> RunConfig:
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
-            scenes=8192, vae_steps=14000, clip_steps=1000, unet_steps=4000, adapter_steps=600, photos=False
+            scenes=8192, vae_steps=8000, clip_steps=1000, unet_steps=2500, adapter_steps=360, photos=False
         )
     ),
     "mini": _family(
         FamilySize(
-            scenes=16384, vae_steps=40000, clip_steps=4000, unet_steps=60000, adapter_steps=8000, photos=True
+            scenes=8192, vae_steps=24000, clip_steps=1000, unet_steps=12000, adapter_steps=360, photos=True
         )
     ),
     "adapter": {

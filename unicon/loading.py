@@ -33,6 +33,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from adapters import (
     ClipIdentity,
     DecoderAdapter,
+    ImageLora,
     JointAdapter,
     graft,
     graft_decoder,
@@ -57,6 +58,7 @@ from adapters import (
     unmerge,
 )
 from adapters.files import write_whole
+from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.bases import check_base
 from unicon.cards import Origin, write_card
 from unicon.embeddings import check_same_clip, identity
@@ -273,16 +275,19 @@ class AdaptedPipeline(DiffusionPipeline):
         return {n: StyleCard.from_metadata(lora.metadata) for n, lora in grafted_loras(self.unet).items()}
 
     def load_style(self, file: str | Path, name: str | None = None, *, weight: float = 1.0) -> None:
-        """Load a style, a LoRA file, for the image alone; several add up, each `weight` times.
+        """Load a style, a LoRA file, for the image and its words alone; several add up, each `weight` times.
+
+        It may update attentions, feed-forwards, convolutions and text encoders, as those of kohya's tools do.
 
         `name` is the file's stem by default. Its phrase follows the image's prompt in every call. Raises
-        ValueError for a file that is no LoRA of this base's attentions.
+        ValueError for a file that is no LoRA of this base.
         """
         self._check_not_offloaded()
         path = Path(file)
         name = path.stem.replace(".", "_") if name is None else name
-        lora = load_lora(path, self.unet, dtype=self.unet.dtype).requires_grad_(False)
-        graft_lora(self.unet, name, lora, weight)
+        encoders = TextReader.of(self).encoders
+        lora = load_lora(path, self.unet, text_encoders=encoders, dtype=self.unet.dtype).requires_grad_(False)
+        self._graft_style(name, lora, weight)
 
     def set_style(self, name: str, weight: float) -> None:
         """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""
@@ -291,6 +296,8 @@ class AdaptedPipeline(DiffusionPipeline):
     def unload_style(self, name: str | None = None) -> None:
         """Take one style (or all) out again."""
         ungraft_lora(self.unet, *([] if name is None else [name]))
+        for encoder in TextReader.of(self).encoders:
+            ungraft_layers(encoder, lora_weights(self.unet))
 
     def credits(self) -> list[str]:
         """Whose styles pictures are made with now: a line each, with author, licence and allowed use."""
@@ -366,10 +373,15 @@ class AdaptedPipeline(DiffusionPipeline):
             graft(self.unet, {name: adapter})
         for name, lora in loras.items():
             cpu_offload(lora, self._offload_device)
-            graft_lora(self.unet, name, lora, weights[name])
+            self._graft_style(name, lora, weights[name])
         if decoder is not None:
             cpu_offload(decoder, self._offload_device)
             graft_decoder(self.unet, decoder)
+
+    def _graft_style(self, name: str, lora: ImageLora, weight: float) -> None:
+        graft_lora(self.unet, name, lora, weight)
+        for number, encoder in enumerate(TextReader.of(self).encoders):
+            graft_layers(encoder, name, lora.text_layers(number))
 
     @classmethod
     def call_parameters(cls) -> frozenset[str]:

@@ -6,14 +6,17 @@ the last of both, side by side, and the second's pooled embedding).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.utils import logging
 from torch import Tensor
 
+from adapters import lora_weights
+from adapters.layer_lora import telling_layers
 from adapters.texts import with_pooled
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class TextReader:
 
     tokenizers: Sequence[Any]
     encoders: Sequence[Any]
+    styles: Mapping[str, float] = field(default_factory=dict)
+    """LoRAs that are grafted on the encoders, and how much of each the image's words get."""
     nothing_is_zero: bool = False
     """Whether no prompt is zeros rather than the embedding of an empty text (SDXL's
     `force_zeros_for_empty_prompt`)."""
@@ -39,23 +44,33 @@ class TextReader:
         return cls(
             tokenizers=(pipe.tokenizer, pipe.tokenizer_2) if has_two else (pipe.tokenizer,),
             encoders=(pipe.text_encoder, pipe.text_encoder_2) if has_two else (pipe.text_encoder,),
+            styles={name: weight for name, weight in lora_weights(pipe.unet).items() if weight != 0},
             nothing_is_zero=has_two and bool(pipe.config.get("force_zeros_for_empty_prompt")),
         )
 
     def __call__(
-        self, texts: Sequence[str | None], device: torch.device | None = None, *, warn: bool = True
+        self,
+        texts: Sequence[str | None],
+        device: torch.device | None = None,
+        *,
+        styled: bool = False,
+        warn: bool = True,
     ) -> Tensor:
         """Embeddings (texts, rows, width), see `adapters.texts`; None is no prompt.
 
-        `device` is where the encoders run, their own by default. Equal texts are read once. One longer than
+        `device` is where the encoders run, their own by default; `styled`: they read with the styles' own
+        parts. Equal texts are read once. One longer than
         the tokenizers take is cut, with a warning in the log.
         """
         device = self.encoders[0].device if device is None else device
         unique = {text: index for index, text in enumerate(dict.fromkeys(text or "" for text in texts))}
-        read = [
-            _read(tokenizer, encoder, list(unique), device, warn=warn, last=len(self.encoders) == 1)
-            for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True)
-        ]
+        with contextlib.ExitStack() as told:
+            for encoder in self.encoders if styled else ():
+                told.enter_context(telling_layers(encoder, self.styles))
+            read = [
+                _read(tokenizer, encoder, list(unique), device, warn=warn, last=len(self.encoders) == 1)
+                for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True)
+            ]
         rows = torch.cat([hidden for hidden, _ in read], dim=-1)
         if len(read) > 1:
             rows = with_pooled(rows, read[-1][1])

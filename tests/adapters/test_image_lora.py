@@ -25,6 +25,9 @@ from adapters import (
     ungraft_lora,
     unmerge,
 )
+from adapters.base import geometry
+from adapters.image_lora import matrix_names
+from adapters.layer_lora import new_update, updatable
 from tests.adapters.tiny import PAIR, batch, sdxl_like_unet, tiny_unet, trained, two_way
 
 
@@ -226,9 +229,15 @@ def test_what_is_read_from_diffusers_and_written_again_is_whole(tmp_path):
     ("change", "message"),
     [
         (lambda t: {k: v for k, v in t.items() if "lora_up" not in k}, "only one of its two matrices"),
-        (lambda t: {**t, "lora_te_x.lora_up.weight": torch.ones(1)}, "changes the text encoder, too"),
-        (lambda t: {**t, "lora_unet_conv_in.lora_up.weight": torch.ones(1)}, "changes other layers, too"),
-        (lambda t: {"weight": torch.ones(1)}, "holds no LoRA of this base's attentions"),
+        (
+            lambda t: {**t, "lora_te_x.lora_up.weight": torch.ones(1)},
+            "first lora_te_x",
+        ),
+        (
+            lambda t: {**t, "lora_unet_conv_in.hada_w1_a": torch.ones(1)},
+            "of another kind than LoRA",
+        ),
+        (lambda t: {"weight": torch.ones(1)}, "holds no LoRA of this base"),
         (
             lambda t: {k: v[:, :1].contiguous() if "lora_down" in k else v for k, v in t.items()},
             "another base",
@@ -261,3 +270,90 @@ def test_names_weights_and_missing_files(tmp_path):
     graft(unet, {"depth": trained(unet)})
     with pytest.raises(ValueError, match="is a condition in a pair: LoRAs are for image branches"):
         joint_forward(unet, *batch(2), pairs=PAIR, num_branches=2, lora_branches=(1,))
+
+
+# --- other layers than attentions -------------------------------------------------------------------------
+
+
+def whole(unet, rank: int = 2) -> ImageLora:
+    """A LoRA of every linear layer and convolution of a UNet, none of whose tensors is zero."""
+    base, layers = geometry(unet), updatable(unet)
+    attentions = matrix_names(base)
+    updates = {name: new_update(layer, rank) for name, layer in layers.items() if name not in attentions}
+    lora = ImageLora(base, dict.fromkeys(attentions, rank), layers=updates)
+    generator = torch.Generator().manual_seed(7)
+    for tensor in lora.parameters():
+        tensor.data.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+    return lora.requires_grad_(False)
+
+
+def changed_by(unet, lora: ImageLora, weight: float):
+    """The UNet with a LoRA added to its own weights."""
+    modules = dict(unet.named_modules())
+    for name, update in (*lora.items(), *lora.layers().items()):
+        change = torch.einsum("or,ri...->oi...", update.up, update.down)
+        modules[name].weight.data.add_(weight * change)
+    return unet
+
+
+@pytest.mark.parametrize("make", [tiny_unet, sdxl_like_unet])
+def test_every_layer_of_the_image_branch_is_reached_and_none_of_the_maps(make):
+    unet = make()
+    graft(unet, {"depth": trained(unet)})
+    before = {reads: both(unet, reads=reads) for reads in (0.0, 1.0)}
+    lora = whole(unet)
+    graft_lora(unet, "ink", lora, weight=0.5)
+    expected = alone(changed_by(make(), lora, 0.5))
+    torch.testing.assert_close(alone(unet), expected, rtol=1e-4, atol=1e-5)
+    image, drawn = both(unet, reads=0.0)
+    assert torch.equal(drawn, before[0.0][1])
+    assert not torch.allclose(image, before[0.0][0], atol=1e-2)
+    keys = set(make().state_dict())
+    assert set(unet.state_dict()) == keys
+    unet.load_state_dict(make().state_dict())  # knows nothing of them
+    ungraft_lora(unet)
+    for reads, found in before.items():
+        assert torch.equal(both(unet, reads=reads), found)
+    assert not [name for name, _ in unet.named_modules() if "grafted_loras" in name]
+
+
+def test_layers_are_written_and_read_by_diffusers_and_by_us(tmp_path):
+    pytest.importorskip("peft")
+    unet, lora = tiny_unet(), whole(tiny_unet())
+    save_lora(lora, tmp_path / "ink.safetensors")
+    again = load_lora(tmp_path / "ink.safetensors", unet)
+    assert list(again.layers()) == list(lora.layers())
+    graft_lora(unet, "ink", again)
+    found = alone(unet)
+    torch.testing.assert_close(found, alone(changed_by(tiny_unet(), lora, 1.0)), rtol=1e-4, atol=1e-5)
+    other = tiny_unet()
+    state, alphas = StableDiffusionPipeline.lora_state_dict(
+        str(tmp_path / "ink.safetensors"), unet_config=other.config
+    )[:2]
+    StableDiffusionPipeline.load_lora_into_unet(state, alphas, other)
+    with torch.no_grad():
+        torch.testing.assert_close(other(*batch(2)).sample, found, rtol=1e-4, atol=1e-5)
+
+
+def test_several_and_their_weights_and_merged_adapters():
+    unet = tiny_unet()
+    graft(unet, {"depth": trained(unet)})
+    graft_lora(unet, "ink", whole(unet), weight=0.5)
+    graft_lora(unet, "wash", learnt(unet), weight=0.0)
+    found = two_way(unet)
+    merge_for_inference(unet)
+    torch.testing.assert_close(two_way(unet), found, rtol=1e-4, atol=1e-5)
+    unmerge(unet)
+    set_lora_weight(unet, "ink", 0.0)
+    assert torch.equal(two_way(unet), two_way(unet, lora_branches=()))
+
+
+@torch.no_grad()
+def test_layers_break_no_graph():
+    unet = tiny_unet()
+    graft(unet, {"depth": trained(unet)})
+    graft_lora(unet, "ink", whole(unet))
+    expected = two_way(unet)
+    torch._dynamo.reset()
+    unet.compile_repeated_blocks(fullgraph=True, backend="eager")
+    torch.testing.assert_close(two_way(unet), expected, rtol=1e-5, atol=1e-6)

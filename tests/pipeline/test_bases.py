@@ -17,12 +17,16 @@ from diffusers import (
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from adapters import JointAdapter
+from adapters import ImageLora, JointAdapter, save_lora
+from adapters.base import geometry
+from adapters.image_lora import matrix_names
+from adapters.layer_lora import new_update, updatable
 from tests.adapters.tiny import config, sdxl_like_unet, tiny_unet, trained
 from tests.pipeline.conftest import call
 from tests.pipeline.original_names import original_checkpoint
 from tests.tiny_base import tiny_text_encoder, tiny_tokenizer
 from unicon import Branch, UniConPipeline
+from unicon.texts import TextReader
 
 SIDE_PX = 64
 LATENTS = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -157,3 +161,56 @@ def test_a_single_file_is_the_base_it_was_made_of(tmp_path):
         expected = getattr(theirs, name).state_dict()
         for key, tensor in getattr(found, name).state_dict().items():
             assert torch.equal(tensor, expected[key]), (name, key)
+
+
+@pytest.mark.parametrize("make", [version_1, xl])
+def test_a_style_from_elsewhere_draws_as_in_diffusers_and_leaves_the_map_its_words(make, tmp_path):
+    """All of it: attentions, feed-forwards, convolutions, text encoders."""
+    pytest.importorskip("peft")
+    theirs: Any = make(tmp_path / "words")
+    theirs.set_progress_bar_config(disable=True)
+    ours = UniConPipeline.from_pipe(theirs)
+    file, encoders = tmp_path / "ink.safetensors", TextReader.of(ours).encoders
+    save_lora(whole_lora(ours.unet, encoders), file)
+    ours.add_adapter(trained(ours.unet), "depth")
+    rows = {styled: TextReader.of(ours)(["a cube"], styled=styled) for styled in (False, True)}
+    ours.load_style(file, "ink")
+    reader = TextReader.of(ours)
+    assert torch.equal(reader(["a cube"]), rows[False])  # a map's words
+    assert not torch.allclose(reader(["a cube"], styled=True), rows[True], atol=1e-3)
+    arguments = {"num_inference_steps": 3, "guidance_scale": 3.0, "latents": LATENTS}
+    size = {"height": SIDE_PX, "width": SIDE_PX}
+    found = call(ours, "a cube", **arguments, **size).images
+    ours.save_pretrained(tmp_path / "saved")
+    again = UniConPipeline.from_pretrained(tmp_path / "saved")
+    np.testing.assert_allclose(call(again, "a cube", **arguments, **size).images, found, atol=1e-5)
+    ours.unload_style()
+    assert torch.equal(TextReader.of(ours)(["a cube"], styled=True), rows[True])
+    ours.unload_adapter()
+    plain = call(ours, "a cube", **arguments, **size).images
+    theirs.load_lora_weights(file)
+    expected = theirs("a cube", output_type="np", **arguments, **size).images
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert np.abs(plain - expected).max() > 1e-2
+
+
+def whole_lora(unet, encoders) -> ImageLora:
+    base = geometry(unet)
+    attentions = matrix_names(base)
+    layers = {
+        n: new_update(layer, 2)
+        for n, layer in updatable(unet).items()
+        if n not in attentions and "add_embedding" not in n  # which diffusers misreads
+    }
+    labels = ("te",) if len(encoders) == 1 else ("te1", "te2")
+    text = {
+        f"{label}.{n}": new_update(layer, 2)
+        for label, encoder in zip(labels, encoders, strict=True)
+        for n, layer in updatable(encoder).items()
+        if "text_projection" not in n
+    }
+    lora = ImageLora(base, dict.fromkeys(attentions, 2), layers=layers, text=text)
+    generator = torch.Generator().manual_seed(7)
+    for tensor in lora.parameters():
+        tensor.data.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+    return lora.requires_grad_(False)

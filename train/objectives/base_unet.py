@@ -62,7 +62,7 @@ class BaseUnetConfig:
     caption_dropout: float = 0.1
     bare_clean: float = 0.6
     """The same for CLEAN pictures: one to estimate from mostly has no caption."""
-    num_scenes: int = 16384
+    num_scenes: int = 8192
 
     def build(self, folder: Path) -> BaseUnetObjective:
         """The objective, with its data below the family's folder."""

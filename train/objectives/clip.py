@@ -41,7 +41,7 @@ class ClipConfig:
     photos: str = "photos"
     """Folder of photographs; empty: scenes alone."""
     photo_share: float = 0.1
-    num_scenes: int = 16384
+    num_scenes: int = 8192
 
     def build(self, folder: Path) -> ClipObjective:
         """The objective, with its data below the family's folder."""

@@ -105,7 +105,7 @@ class SceneJointConfig(JointConfig):
     clean_timestep: int = 150
     base: str = "unet/export"
     latents: str = "latents"
-    num_scenes: int = 16384
+    num_scenes: int = 8192
 
     def origin(self) -> Origin:
         return Origin(base="mini", data=f"{self.num_scenes} scenes that unicon renders", licence="apache-2.0")

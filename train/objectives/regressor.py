@@ -27,7 +27,7 @@ class RegressorConfig:
     layers_per_block: int = 1
     head_width: int = 32
     latents: str = "latents"
-    num_scenes: int = 16384
+    num_scenes: int = 8192
 
     def build(self, folder: Path) -> RegressorObjective:
         """The objective, with its data below the family's folder."""

@@ -49,7 +49,7 @@ class VaeConfig:
     """Folder of photographs; empty: scenes alone."""
     start_from: str = ""
     """Folder of an exported autoencoder of this geometry to continue from; empty: random weights."""
-    num_scenes: int = 16384
+    num_scenes: int = 8192
 
     def build(self, folder: Path) -> VaeObjective:
         """The objective, with its data below the family's folder."""

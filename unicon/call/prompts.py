@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,11 @@ def branch_embeddings(
     prompt: the image's unprompted half reads it as it is.
     """
     words = _words(request, triggers, phrases)
-    rows = reader([text for each in words for text in batch.texts(each)], device)
+    texts = [batch.texts(each) for each in words]
+    own, others = itertools.chain(*texts[:2]), itertools.chain(*texts[2:])
+    rows = reader(list(own), device, styled=True)
+    if len(texts) > 2:
+        rows = torch.cat([rows, reader(list(others), device)])
     rows = rows.unflatten(0, (len(request.branches), 2, batch.num_samples)).transpose(0, 1).contiguous()
     embeddings.check(*rows.shape[-2:])
     for half, own in enumerate((embeddings.unprompted, embeddings.prompted)):

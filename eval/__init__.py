@@ -28,6 +28,8 @@ _HOME = {
     "bootstrap_interval": "metrics.summary",
     "markdown_table": "metrics.summary",
     "Record": "records",
+    "Manifold": "manifold.manifold",
+    "rarity_score": "rarity",
     "nyu_depth": "data",
     "bsds": "data",
     "lsp": "data",

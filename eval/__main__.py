@@ -17,6 +17,10 @@ COMMANDS = {
     ),
     "nyu": ("eval.protocols.nyu", "zero-shot depth of real rooms"),
     "vae": ("eval.protocols.vae", "what the compressor leaves of pictures and maps"),
+    "distributions": (
+        "eval.protocols.distributions",
+        "generated pictures against real ones: Fréchet, KID, CMMD, precision, recall, rarity",
+    ),
     "table": ("eval.protocols.results", "markdown tables from result files"),
 }
 """Name -> (module, one line of help)."""

@@ -52,3 +52,22 @@ def test_bad_arguments(scenes, tmp_path, capsys):
     assert "--workers must be at least 1, got 0" in printed
     assert "there is no 'dpeth'; did you mean depth?" in printed
     assert not (tmp_path / "check.json").exists()
+
+
+def test_outliers_are_ordered_and_shown(scenes, tmp_path, capsys):
+    many = tmp_path / "many"
+    (many / "image").mkdir(parents=True)
+    for number, photo in enumerate(sorted((scenes / "image").iterdir())):
+        (many / "image" / f"{number}.png").write_bytes(photo.read_bytes())
+        with Image.open(photo) as picture:
+            picture.crop((2, 2, 62, 62)).save(many / "image" / f"{number}_crop.png")
+    assert cli.main(["check", str(many), "--outliers", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "outliers.json").read_text())
+    distances = [row["distance"] for row in found["pictures"]]
+    assert len(distances) == 6
+    assert distances == sorted(distances, reverse=True)
+    assert found["features"] == "mini, 128 px, centred square, bicubic"
+    assert "outliers: " in capsys.readouterr().out
+    assert (tmp_path / "out" / "outliers.png").exists()
+    assert cli.main(["check", str(scenes), "--outliers", "--out", str(tmp_path / "few")]) == 0
+    assert "outliers: 3 usable pictures are too few; 4 or more can be ordered" in capsys.readouterr().out

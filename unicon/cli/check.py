@@ -1,4 +1,6 @@
-"""How does a user learn, before training, what is wrong with their own pairs?"""
+"""How does a user learn, before training, what is wrong with their own pairs, and which pictures are unlike
+the rest?
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 EXAMPLE = "%(prog)s my_pairs --conditions depth --out out/check"
 SHOWN = 8
 """Pairs on the contact sheet, and problems of each kind on the screen."""
+NEIGHBOUR = 3
+"""Outliers are told by the distance to this neighbour."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", default="out/check", metavar="DIR", help="folder to write (default out/check)"
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
+    parser.add_argument(
+        "--outliers", action="store_true", help="also order the pictures by distance to their neighbours"
+    )
+    parser.add_argument(
+        "--features", default="mini", metavar="MODEL",
+        help="whose features --outliers compares: mini, or a folder of a transformers vision model",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         write_picture(out / "sheet.png", _sheet(pairs, report))
     print("\n".join(_lines(report, args.data)))
     print(f"all of it in {out / 'check.json'}" + (", a look at it in sheet.png" if report.num_usable else ""))
+    if args.outliers:
+        print(_outliers(pairs, report, args.features, out))
     return int(report.num_usable < report.num_pairs)
 
 
@@ -88,4 +101,43 @@ def _sheet(pairs: Pairs, report: Report):
         [[None if picture is None else picture.load() for picture in row] for row in pictures],
         row_labels=[entry.key[-24:] for entry in entries],
         column_labels=["image", *pairs.conditions],
+    )
+
+
+def _outliers(pairs: Pairs, report: Report, model: str, out: Path) -> str:
+    """Write outliers.json and outliers.png, and say what stands out."""
+    from eval.features import Extractor, Pictures
+    from eval.manifold.sets import outlier_order
+    from unicon.cli.files import write_json, write_picture
+    from unicon.data.pairs.check import usable
+    from unicon.sheets import contact_sheet
+
+    images = [(entry.key, entry.image) for entry in usable(pairs, report) if entry.image is not None]
+    if len(images) <= NEIGHBOUR:
+        return f"outliers: {len(images)} usable pictures are too few; {NEIGHBOUR + 1} or more can be ordered"
+    pictures = Pictures(tuple(key for key, _ in images), lambda n: images[n][1].load())
+    found = Extractor(model)(pictures)
+    order = outlier_order(found.values, NEIGHBOUR)
+    ranked = [
+        {"key": found.names[place], "distance": float(radius)}
+        for place, radius in zip(order.index, order.radii, strict=True)
+    ]
+    write_json(out / "outliers.json", {"features": found.source, "neighbour": NEIGHBOUR, "pictures": ranked})
+    shown = min(SHOWN, len(ranked) // 2)
+    rows = [[pictures.load(n) for n in part] for part in (order.index[:shown], order.index[-shown:])]
+    notes = [[f"{row['distance']:.3g}" for row in part] for part in (ranked[:shown], ranked[-shown:])]
+    write_picture(
+        out / "outliers.png",
+        contact_sheet(
+            rows, row_labels=["most unlike", "most alike"], column_labels=[""] * len(rows[0]), notes=notes
+        ),
+    )
+    lines = [f"  {row['key']}: {row['distance']:.3g}" for row in ranked[:SHOWN]]
+    return "\n".join(
+        [
+            f"\noutliers: {order.beyond()} of {len(ranked)} pictures lie unusually far from their "
+            f"{NEIGHBOUR} nearest (features: {found.source}); the farthest:",
+            *lines,
+            f"all in order in {out / 'outliers.json'}, both ends in outliers.png",
+        ]
     )

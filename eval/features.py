@@ -1,0 +1,269 @@
+"""Whose features are compared, and of which pictures?
+
+The mini base's image encoder, any vision model of transformers in a folder, or a file of features of the
+user's own. Everything that changes the numbers is kept beside them: model, resizing, number of pictures.
+Leaves out what is done with them (`eval.manifold`, `eval.metrics.distributions`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from adapters.files import write_whole
+from unicon.data.pairs import open_pairs
+from unicon.data.photos import SUFFIXES, list_photos, load_photo
+
+MINI = "mini"
+RESIZES = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+"""All antialiased and without rounding to 8 bits (clean-fid's "clean" is bicubic; arXiv 2104.11222)."""
+FILES = (".npz", ".safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSet:
+    """Features of one set of pictures."""
+
+    values: np.ndarray
+    """(N, D) float32, not normalised."""
+    names: tuple[str, ...]
+    """N, of the pictures."""
+    source: str
+    """Whose features they are and how pictures were resized, for the record."""
+    logits: np.ndarray | None = None
+    """(N, classes) float32 where the model classifies."""
+
+    def __post_init__(self):
+        if len(self.names) != len(self.values):
+            raise ValueError(f"{self.source}: {len(self.values)} features, but {len(self.names)} names")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def save(self, path: Path) -> None:
+        """Write a `.npz` that `read_features` reads."""
+        arrays: dict[str, Any] = {"features": self.values, "names": np.array(self.names)}
+        arrays |= {"source": np.array(self.source)}
+        arrays |= {} if self.logits is None else {"logits": self.logits}
+
+        def write(target: Path) -> None:
+            with target.open("wb") as file:
+                np.savez(file, **arrays)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, write)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Pictures of a set that are decoded one by one."""
+
+    names: tuple[str, ...]
+    load: Callable[[int], Image.Image]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def find_pictures(source: str | Path) -> Pictures:
+    """The pictures of a folder, or the picture side of pairs (see `docs/data.md`), in a fixed order.
+
+    Raises ValueError where there is none.
+    """
+    path = Path(source)
+    if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
+        files = list_photos(path)
+        return Pictures(tuple(f.name for f in files), lambda n: load_photo(files[n]))
+    pairs = open_pairs(source)
+    entries = [entry for entry in pairs if entry.image is not None]
+    if not entries:
+        raise ValueError(f"{source}: holds maps alone; expected pictures")
+    return Pictures(tuple(e.key for e in entries), lambda n: _loaded(entries[n].image))
+
+
+def _loaded(picture: Any) -> Image.Image:
+    return picture.load()
+
+
+def open_features(
+    source: str | Path, model: str = MINI, *, resize: str = "bicubic", device: str = "cpu"
+) -> FeatureSet:
+    """Features of a file (.npz, .safetensors), or of pictures by the named model."""
+    if Path(source).suffix in FILES:
+        return read_features(Path(source))
+    return Extractor(model, resize=resize, device=device)(find_pictures(source))
+
+
+def read_features(path: Path) -> FeatureSet:
+    """A user's own: `features` (N, D), or the one array there is; `names` and `logits` (N, C) if present.
+
+    Raises ValueError for other files.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; check the spelling and the current folder")
+    arrays = _arrays(path)
+    if "features" not in arrays and len(arrays) != 1:
+        raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}; expected an array named features")
+    values = arrays.get("features", next(iter(arrays.values())))
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise ValueError(
+            f"{path}: features are {values.dtype} of shape {values.shape}; expected floats (N, D)"
+        )
+    names = arrays.get("names")
+    named = map(str, range(len(values)) if names is None else names.tolist())
+    given = arrays.get("source")
+    return FeatureSet(
+        values=values,
+        names=tuple(named),
+        source=path.name if given is None else str(given),
+        logits=arrays.get("logits"),
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        # Through torch: numpy has no bfloat16.
+        return {
+            k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in load_file(path).items()
+        }
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            return dict(packed)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: is no file of arrays ({error})") from error
+
+
+class Extractor:
+    """One vision model that turns pictures into features."""
+
+    model: Any
+    """Of transformers, in evaluation."""
+
+    def __init__(self, model: str = MINI, *, resize: str = "bicubic", device: str = "cpu"):
+        """`model`: "mini", or a folder of transformers' with `config.json`. It sees the centred square.
+
+        Raises ValueError for an unknown resize, and for a folder that holds no vision model.
+        """
+        if resize not in RESIZES:
+            raise ValueError(f"resize is {resize!r}; known: {', '.join(RESIZES)}")
+        folder = _folder(model)
+        self.model, self.device = _vision_model(folder).to(device).eval(), device
+        self.side_px = _side(self.model, folder)
+        self.mean, self.deviation = _normalisation(folder)
+        self.resize = resize
+        self.source = f"{model}, {self.side_px} px, centred square, {resize}"
+
+    def __call__(self, pictures: Pictures, *, batch_size: int = 64, progress: Any = iter) -> FeatureSet:
+        """Features of all pictures; `progress` wraps the iteration over batches, as tqdm does."""
+        found = [self.of_pixels(batch) for batch in progress(self._batches(pictures, batch_size))]
+        logits = [each for _, each in found if each is not None]
+        return FeatureSet(
+            values=np.concatenate([values for values, _ in found]),
+            names=pictures.names,
+            source=self.source,
+            logits=np.concatenate(logits) if logits else None,
+        )
+
+    @torch.inference_mode()
+    def of_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(features (N, D), logits or None) of pictures (N, 3, side, side) in [0, 1]."""
+        given = (torch.from_numpy(pixels) - self.mean) / self.deviation
+        given = given.to(self.device, next(self.model.parameters()).dtype)
+        out = self.model(given)
+        if (embedded := getattr(out, "image_embeds", None)) is not None:
+            return embedded.float().cpu().numpy(), None
+        logits = getattr(out, "logits", None)
+        if logits is not None:
+            out = self.model.base_model(given)
+        pooled = getattr(out, "pooler_output", None)
+        if pooled is None:
+            pooled = out.last_hidden_state.mean(1)
+        return pooled.float().flatten(
+            1
+        ).cpu().numpy(), None if logits is None else logits.float().cpu().numpy()
+
+    def _batches(self, pictures: Pictures, size: int) -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(2) as pool:
+            for first in range(0, len(pictures), size):
+                numbers = range(first, min(first + size, len(pictures)))
+                yield np.stack(list(pool.map(lambda n: self._square(pictures.load(n)), numbers)))
+
+    def _square(self, picture: Image.Image) -> np.ndarray:
+        return square(picture, self.side_px, self.resize)
+
+
+def square(picture: Image.Image, side_px: int, resize: str = "bicubic") -> np.ndarray:
+    """The largest centred square, resized without rounding: (3, side, side) float32, about [0, 1]."""
+    width, height = picture.size
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    crop = picture.convert("RGB").crop((left, top, left + edge, top + edge))
+    planes = [
+        plane.convert("F").resize((side_px, side_px), RESIZES[resize])  # 'F': nothing is rounded or cut off
+        for plane in crop.split()
+    ]
+    return np.stack([np.asarray(plane) for plane in planes]) / np.float32(255)
+
+
+def _folder(model: str) -> Path:
+    if model == MINI:
+        from unicon.mini import mini_folder
+
+        return mini_folder() / "image_encoder"
+    if not (Path(model) / "config.json").is_file():
+        raise ValueError(
+            f"model {model!r}: no such folder with config.json; give mini or a transformers model"
+        )
+    return Path(model)
+
+
+def _vision_model(folder: Path) -> torch.nn.Module:
+    """The class the folder names, so that a projection or a classifier is kept."""
+    import transformers
+
+    named = json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"]
+    kind = getattr(transformers, named[0], None)
+    if kind is None:
+        raise ValueError(f"{folder}: transformers {transformers.__version__} has no class {named[0]}")
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: holds no model that can be loaded ({error})") from error
+
+
+def _side(model: Any, folder: Path) -> int:
+    size = getattr(model.config, "image_size", None) or _processing(folder).get("size")
+    if isinstance(size, dict):
+        size = size.get("shortest_edge") or size.get("height")
+    size = size[0] if isinstance(size, (list, tuple)) else size
+    if not size:
+        raise ValueError(
+            f"{folder}: neither config.json nor preprocessor_config.json tells the picture's size"
+        )
+    return int(size)
+
+
+def _normalisation(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """(3, 1, 1) mean and deviation; without a file for it, [-1, 1], as the mini encoder was trained."""
+    told = _processing(folder)
+    mean, deviation = told.get("image_mean") or [0.5] * 3, told.get("image_std") or [0.5] * 3
+    return torch.tensor(mean).view(3, 1, 1), torch.tensor(deviation).view(3, 1, 1)
+
+
+def _processing(folder: Path) -> dict[str, Any]:
+    path = folder / "preprocessor_config.json"
+    return json.loads(path.read_text()) if path.is_file() else {}

@@ -1,0 +1,220 @@
+"""How far apart are two laws of features, given samples of each?
+
+Fréchet distance (Heusel et al. 2017), kernel distance (Bińkowski et al. 2018), CMMD (Jayasumana et al. 2024)
+and inception score (Salimans et al. 2016), as functions of arrays. All but the unbiased kernel distance
+depend on the number of samples, so it belongs beside every one of them; `size_curve` shows how much. Leaves
+out whose features they are (`eval.features`) and what a single picture is like (`eval.rarity`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.metrics.summary import Summary, over_seeds
+
+BLOCK = 2048
+"""Rows whose kernel is held at a time."""
+CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frechet:
+    """Squared Fréchet (2-Wasserstein) distance of two normal laws fitted to features."""
+
+    distance: float
+    num_real: int
+    num_fake: int
+    width: int
+
+    @property
+    def is_full_rank(self) -> bool:
+        """Whether both covariances can be; else part of the distance is only the small number of samples."""
+        return min(self.num_real, self.num_fake) > self.width
+
+
+def frechet_distance(real: np.ndarray, fake: np.ndarray) -> Frechet:
+    """|m_r - m_f|² + tr(C_r + C_f - 2 (C_r^1/2 C_f C_r^1/2)^1/2) of (N, D) and (M, D), in float64.
+
+    The product under the root is symmetric, so its eigenvalues are real and no iteration can diverge; those
+    that rounding makes negative count as 0. Raises ValueError for bad features or fewer than 2 of either.
+    """
+    real, fake = _checked(real, fake, at_least=2)
+    root = _symmetric_root(np.atleast_2d(np.cov(real, rowvar=False)))
+    other = np.atleast_2d(np.cov(fake, rowvar=False))
+    values = np.linalg.eigvalsh(root @ other @ root)
+    apart = real.mean(0) - fake.mean(0)
+    # tr C_r from its root, so that equal sets come out at 0 up to rounding.
+    spread = np.square(root).sum() + np.trace(other) - 2 * np.sqrt(values.clip(0)).sum()
+    return Frechet(
+        distance=float(max(apart @ apart + spread, 0.0)),
+        num_real=len(real), num_fake=len(fake), width=real.shape[1],
+    )  # fmt: skip
+
+
+def kernel_distance(
+    real: np.ndarray, fake: np.ndarray, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> Summary:
+    """KID: unbiased MMD² with the kernel (x·y / D + 1)³, mean and deviation over random subsets.
+
+    Subsets are drawn by `seed`, without replacement within each. Published values take 100 subsets of 1000.
+    Raises ValueError where a set is smaller than a subset.
+    """
+    real, fake = _checked(real, fake, at_least=2)
+    if num_subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
+        raise ValueError(
+            f"{num_subsets} subsets of {subset_size} from {len(real)} real and {len(fake)} fake features; "
+            "expected at least one subset, of 2 features up to the smaller set"
+        )
+    generator = np.random.default_rng(seed)
+
+    def drawn(rows: np.ndarray) -> np.ndarray:
+        return rows[generator.choice(len(rows), subset_size, replace=False)]
+
+    return over_seeds([mmd(drawn(real), drawn(fake), cubic) for _ in range(num_subsets)])
+
+
+def cmmd(real: np.ndarray, fake: np.ndarray) -> float:
+    """1000 MMD² of normalised CLIP embeddings, Gaussian kernel of deviation 10, biased estimate.
+
+    As published (arXiv 2401.09603): "biased" keeps each feature's kernel with itself. Comparable within one
+    embedding alone: the published one is CLIP ViT-L/14 at 336 px. Raises ValueError for a zero feature.
+    """
+    real, fake = _checked(real, fake, at_least=1)
+    lengths = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (real, fake)]
+    if min(each.min() for each in lengths) == 0:
+        raise ValueError("a feature is 0 and has no direction; CMMD compares directions")
+    return CMMD_SCALE * mmd(real / lengths[0], fake / lengths[1], gaussian(CMMD_SIGMA), biased=True)
+
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x·y / D + 1)³."""
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def gaussian(deviation: float) -> Kernel:
+    """exp(-|x - y|² / (2 deviation²))."""
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        squared = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * (x @ y.T)
+        return np.exp(squared.clip(0) / (-2 * deviation**2))
+
+    return kernel
+
+
+def mmd(real: np.ndarray, fake: np.ndarray, kernel: Kernel, *, biased: bool = False) -> float:
+    """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3; biased: eq. 5), block by block.
+
+    The unbiased one may be below 0.
+    """
+    real, fake = _checked(real, fake, at_least=1 if biased else 2)
+    own = [_within(rows, kernel, biased) for rows in (real, fake)]
+    return own[0] + own[1] - 2 * _sum(real, fake, kernel) / (len(real) * len(fake))
+
+
+def inception_score(logits: np.ndarray, *, splits: int = 10) -> Summary:
+    """exp of the mean divergence of p(y|x) from p(y), over contiguous splits of (N, classes) logits.
+
+    Published values are of one classifier (Inception v3) and shuffled samples: shuffle them if their order
+    means something. The deviation is the sample's, where torch-fidelity gives the population's. Raises
+    ValueError for fewer samples than splits, or values that are not finite.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    if logits.ndim != 2 or splits < 1 or len(logits) < splits or not np.isfinite(logits).all():
+        raise ValueError(
+            f"logits have shape {logits.shape} for {splits} splits; expected finite (N, classes), N >= splits"
+        )
+    shifted = logits - logits.max(1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    bounds = [len(logits) * n // splits for n in range(splits + 1)]
+    return over_seeds([_score(logs[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeCurve:
+    """A distance at several sample sizes."""
+
+    sizes: tuple[int, ...]
+    values: tuple[Summary, ...]
+    """At each size, over repeated draws."""
+    at_infinity: float
+    """Where the line through the means over 1 / N ends (Chong and Forsyth 2020)."""
+
+
+def size_curve(
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    real: np.ndarray,
+    fake: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    repeats: int = 5,
+    seed: int = 0,
+) -> SizeCurve:
+    """`metric` of random N fakes against all reals, for every N in `sizes`.
+
+    Raises ValueError for fewer than two different sizes, or one beyond the number of fakes.
+    """
+    levels = tuple(sorted(set(sizes)))
+    if len(levels) < 2 or levels[0] < 2 or levels[-1] > len(fake) or repeats < 1:
+        raise ValueError(
+            f"sizes {levels} with {repeats} repeats of {len(fake)} fakes; expected two or more different "
+            "sizes from 2 to the number of fakes, and at least one repeat"
+        )
+    generator = np.random.default_rng(seed)
+    values = [
+        over_seeds(
+            [metric(real, fake[generator.choice(len(fake), n, replace=False)]) for _ in range(repeats)]
+        )
+        for n in levels
+    ]
+    line = np.polyfit(1 / np.array(levels, float), [each.mean for each in values], 1)
+    return SizeCurve(sizes=levels, values=tuple(values), at_infinity=float(line[1]))
+
+
+def _score(logs: np.ndarray) -> float:
+    each = np.exp(logs)
+    return float(np.exp((each * (logs - np.log(each.mean(0)))).sum(1).mean()))
+
+
+def _within(rows: np.ndarray, kernel: Kernel, biased: bool) -> float:
+    total, num = _sum(rows, rows, kernel), len(rows)
+    if biased:
+        return total / num**2
+    own = sum(float(np.diagonal(kernel(part, part)).sum()) for part in _parts(rows, 64))
+    return (total - own) / (num * (num - 1))
+
+
+def _sum(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
+    return sum(float(kernel(a, b).sum()) for a in _parts(x) for b in _parts(y))
+
+
+def _parts(rows: np.ndarray, size: int = BLOCK) -> list[np.ndarray]:
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+def _checked(real: np.ndarray, fake: np.ndarray, *, at_least: int) -> tuple[np.ndarray, np.ndarray]:
+    real, fake = np.asarray(real, dtype=np.float64), np.asarray(fake, dtype=np.float64)
+    for name, rows in (("real", real), ("fake", fake)):
+        if rows.ndim != 2 or len(rows) < at_least or rows.shape[1] == 0:
+            raise ValueError(
+                f"{name} features have shape {rows.shape}; expected (N, D), N at least {at_least}"
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"{name} features hold NaN or infinity: find out why, or leave them out and say so"
+            )
+    if real.shape[1] != fake.shape[1]:
+        raise ValueError(
+            f"real features have width {real.shape[1]}, fake ones {fake.shape[1]}: use one model"
+        )
+    return real, fake

@@ -1,0 +1,126 @@
+"""How far is a set of generated pictures from a set of real ones, by every number that is in use?
+
+Distances of laws (`eval.metrics.distributions`) and the manifold's metrics on the same features, in one
+record that names the features, the resizing, the split and both N.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from eval.features import MINI, RESIZES, FeatureSet, open_features
+from eval.manifold.manifold import Manifold
+from eval.metrics.distributions import (
+    cmmd,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    size_curve,
+)
+from eval.metrics.summary import markdown_table
+from eval.protocols.results import save, tables
+from eval.protocols.setup import run_command
+from eval.records import Record
+from unicon.devices import pick_device
+
+
+def distances(
+    real: FeatureSet, fake: FeatureSet, *, ks: Sequence[int], seed: int = 0
+) -> dict[str, float | int]:
+    """Every number, by name; ValueError as the metrics'."""
+    apart = frechet_distance(real.values, fake.values)
+    smaller = min(len(real), len(fake))
+    kernel = kernel_distance(real.values, fake.values, subset_size=min(1000, smaller), seed=seed)
+    numbers: dict[str, float | int] = {
+        "num_real": len(real), "num_fake": len(fake), "frechet": apart.distance, "kid": kernel.mean,
+        "kid_deviation": kernel.deviation, "cmmd": cmmd(real.values, fake.values),
+    }  # fmt: skip
+    if fake.logits is not None:
+        numbers["inception_score"] = inception_score(shuffled(fake.logits, seed)).mean
+    manifold = Manifold(real.values, ks)
+    for found, radii in zip(manifold.compare(fake.values), manifold.radii, strict=True):
+        assert found.recall is not None
+        assert found.realism is not None
+        inside = found.rarity[found.in_manifold]
+        several = f"_k{found.k}" if len(manifold.ks) > 1 else ""
+        own: dict[str, float] = {
+            "precision": found.precision, "recall": found.recall, "density": found.density,
+            "coverage": found.coverage, "radius_of_reals": float(radii.mean()),
+        }  # fmt: skip
+        if len(inside):  # else there is no rarity to report, and precision says why
+            own["rarity"] = float(inside.mean())
+        if np.isfinite(middle := float(np.median(found.realism))):
+            own["realism_median"] = middle
+        numbers |= {name + several: value for name, value in own.items()}
+    return numbers
+
+
+def shuffled(logits: np.ndarray, seed: int) -> np.ndarray:
+    """Rows in random order: splits of a sorted set would not be alike."""
+    return logits[np.random.default_rng(seed).permutation(len(logits))]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval distributions",
+        description="Measure how far generated pictures are from real ones: Fréchet distance, KID, CMMD, "
+        "precision, recall, density, coverage, rarity, realism.",
+        epilog="example: unicon eval distributions --real data/photos --fake out/samples --out results.jsonl",
+    )
+    either = "a folder of pictures, pairs, or a file of features (.npz, .safetensors)"
+    top.add_argument("--real", required=True, metavar="SOURCE", help=either)
+    top.add_argument("--fake", required=True, metavar="SOURCE", help=either)
+    top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
+    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    top.add_argument("--split", default="unnamed", help="which part of the real set this is, for the record")
+    top.add_argument("--neighbours", type=int, nargs="+", default=[3], metavar="K", help="default 3")
+    top.add_argument("--sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N")
+    top.add_argument("--seed", type=int, default=0, help="of random subsets (default 0)")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the record, print the table; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    if min(arguments.neighbours) < 1:
+        raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
+    device = str(pick_device(arguments.device))
+    take = partial(open_features, model=arguments.features, resize=arguments.resize, device=device)
+    real, fake = take(arguments.real), take(arguments.fake)
+    if real.source != fake.source and ", " in real.source + fake.source:
+        raise ValueError(
+            f"features differ: real are {real.source}, fake {fake.source}; use one model for both"
+        )
+    one = Record(
+        name="distributions",
+        numbers=distances(real, fake, ks=arguments.neighbours, seed=arguments.seed),
+        settings={
+            "real": Path(arguments.real).name, "fake": Path(arguments.fake).name, "split": arguments.split,
+            "features": real.source, "k": " ".join(map(str, sorted(arguments.neighbours))),
+            "full_rank": frechet_distance(real.values, fake.values).is_full_rank,
+        },
+    )  # fmt: skip
+    save(arguments.out, [one])
+    return "\n\n".join([tables([one]), *([_curve(real, fake, arguments)] if arguments.sizes else [])])
+
+
+def _curve(real: FeatureSet, fake: FeatureSet, arguments: argparse.Namespace) -> str:
+    found = size_curve(
+        lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sizes,
+        seed=arguments.seed,
+    )  # fmt: skip
+    rows = [{"N": str(n), "Fréchet distance": str(v)} for n, v in zip(found.sizes, found.values, strict=True)]
+    rows.append({"N": "infinity, by a line over 1/N", "Fréchet distance": f"{found.at_infinity:.3f}"})
+    return markdown_table(rows)

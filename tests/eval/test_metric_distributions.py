@@ -1,0 +1,148 @@
+"""Are distances of laws what closed forms and torch-fidelity say?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eval import __main__ as front
+from eval.features import FeatureSet
+from eval.metrics import distributions
+from eval.metrics.distributions import (
+    cmmd,
+    cubic,
+    frechet_distance,
+    gaussian,
+    inception_score,
+    kernel_distance,
+    mmd,
+    size_curve,
+)
+from eval.records import read
+from tests.eval.test_manifold import ORACLES
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(60, 5)), RNG.normal(size=(80, 5)) * 2 + 1
+
+
+@pytest.fixture(scope="module")
+def oracles() -> dict[str, np.ndarray]:
+    with np.load(ORACLES, allow_pickle=False) as packed:
+        return dict(packed)
+
+
+def test_equal_to_torch_fidelity(oracles):
+    real, fake = oracles["real"], oracles["fake"]
+    found = frechet_distance(real, fake)
+    assert found.distance == pytest.approx(float(oracles["fid"]), rel=1e-6)
+    assert (found.num_real, found.num_fake, found.width, found.is_full_rank) == (500, 400, 64, True)
+    whole = kernel_distance(real[:400], fake, num_subsets=1, subset_size=400)
+    assert whole.mean == pytest.approx(float(oracles["kid"]), rel=1e-6)
+    found = mmd(real[:400], fake, gaussian(10))
+    assert found == pytest.approx(float(oracles["mmd_gaussian_10"]), rel=1e-6)
+    score = inception_score(fake[:, :16] * 2.0)
+    assert score.mean == pytest.approx(oracles["inception_score"][0], rel=1e-6)
+    assert score.deviation * np.sqrt(0.9) == pytest.approx(oracles["inception_score"][1], rel=1e-6)
+
+
+def test_frechet_of_moved_and_scaled_features_is_known():
+    moved = frechet_distance(A, A * 3 + [1, 0, 0, 0, 2]).distance
+    apart = A.mean(0) - (A * 3 + [1, 0, 0, 0, 2]).mean(0)
+    assert moved == pytest.approx(apart @ apart + 4 * np.trace(np.cov(A, rowvar=False)), rel=1e-10)
+    assert frechet_distance(A, A).distance < 1e-10
+    assert frechet_distance(A, B).distance == pytest.approx(frechet_distance(B, A).distance, rel=1e-10)
+    assert frechet_distance(A[:, :1], B[:, :1]).width == 1
+
+
+def test_frechet_stays_right_where_iterations_fail():
+    """Fewer samples than numbers, a few strong directions: there the trace of the root is a nuclear norm."""
+    strong = RNG.normal(size=(3, 40)) * 100
+    real, fake = (RNG.normal(size=(30, 3)) @ strong + 1e-4 * RNG.normal(size=(30, 40)) for _ in range(2))
+    centred = [rows - rows.mean(0) for rows in (real, fake)]
+    root = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum() / 29
+    apart = real.mean(0) - fake.mean(0)
+    expected = apart @ apart + sum(np.square(rows).sum() / 29 for rows in centred) - 2 * root
+    found = frechet_distance(real, fake)
+    assert found.distance == pytest.approx(expected, rel=1e-6)
+    assert not found.is_full_rank
+
+
+def test_cmmd_is_its_definition_whatever_the_block(monkeypatch):
+    x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (A, B))
+
+    def mean(p, q):
+        return np.mean([[np.exp(-((u - v) @ (u - v)) / 200) for v in q] for u in p])
+
+    expected = 1000 * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+    assert cmmd(A, B) == pytest.approx(expected, rel=1e-9)
+    monkeypatch.setattr(distributions, "BLOCK", 7)
+    assert cmmd(A, B) == pytest.approx(expected, rel=1e-9)
+    assert cmmd(A, A * 5) == pytest.approx(0, abs=1e-9)
+
+
+def test_kernel_distance_is_unbiased_and_seeded():
+    draws = [mmd(RNG.normal(size=(20, 3)), RNG.normal(size=(20, 3)), cubic) for _ in range(400)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / 20
+    assert min(draws) < 0
+    one, again, other = (
+        kernel_distance(A, B, num_subsets=5, subset_size=30, seed=seed) for seed in (1, 1, 2)
+    )
+    assert one == again != other
+
+
+def test_inception_score_of_certain_and_uniform_answers():
+    assert inception_score(np.eye(10)[np.arange(100) % 10] * 1000).mean == pytest.approx(10)
+    assert inception_score(np.zeros((100, 7))).mean == pytest.approx(1)
+
+
+def test_frechet_falls_with_the_number_of_samples():
+    found = size_curve(
+        lambda a, b: frechet_distance(a, b).distance, RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8)),
+        (50, 100, 400, 2000), repeats=6,
+    )  # fmt: skip
+    means = [each.mean for each in found.values]
+    assert means == sorted(means, reverse=True)
+    assert abs(found.at_infinity) < means[-2] / 2
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: frechet_distance(A, B[:1]), r"fake features have shape \(1, 5\)"),
+        (lambda: frechet_distance(A, B[:, :3]), "real features have width 5, fake ones 3"),
+        (lambda: frechet_distance(A * np.nan, B), "real features hold NaN"),
+        (lambda: kernel_distance(A, B), "100 subsets of 1000 from 60 real and 80 fake"),
+        (lambda: cmmd(A, np.zeros((3, 5))), "a feature is 0 and has no direction"),
+        (lambda: inception_score(A[:5]), r"logits have shape \(5, 5\) for 10 splits"),
+        (
+            lambda: size_curve(lambda a, b: 0.0, A, B, [10, 90]),
+            r"sizes \(10, 90\) with 5 repeats of 80 fakes",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_the_command_writes_one_record(tmp_path, capsys):
+    for name, rows in (("real", A), ("fake", B)):
+        FeatureSet(
+            values=rows.astype(np.float32),
+            names=tuple(map(str, range(len(rows)))),
+            source="mine",
+            logits=rows,
+        ).save(tmp_path / f"{name}.npz")
+    sources = ["--real", str(tmp_path / "real.npz"), "--fake", str(tmp_path / "fake.npz")]
+    more = ["--out", str(tmp_path / "out.jsonl"), "--sizes", "20", "80", "--neighbours", "3", "5"]
+    assert front.main(["distributions", *sources, *more, "--split", "test", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "### distributions" in printed
+    assert "infinity, by a line over 1/N" in printed
+    (one,) = read(tmp_path / "out.jsonl")
+    assert one.numbers["frechet"] == pytest.approx(frechet_distance(A, B).distance, rel=1e-5)
+    assert {"precision_k3", "recall_k5", "rarity_k3", "kid", "cmmd", "inception_score"} <= one.numbers.keys()
+    assert (one.settings["split"], one.settings["features"]) == ("test", "mine")
+    with pytest.raises(SystemExit):
+        front.main(["distributions", *sources, "--neighbours", "0"])
+    assert "--neighbours are [0]; each is at least 1" in capsys.readouterr().err

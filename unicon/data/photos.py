@@ -18,6 +18,9 @@ import PIL.ImageOps
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 MAX_MEGAPIXELS = 120.0
 MIN_SIDE_PX = 8
+ORIENTATION = 0x0112
+QUARTER_TURNS = (5, 6, 7, 8)
+"""EXIF's tag of the orientation, and its values that swap width and height."""
 
 
 def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: str = "") -> PIL.Image.Image:
@@ -37,6 +40,16 @@ def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: 
     raise ValueError(
         f"photo is a {type(source).__name__}; expected a path, a PIL image or an array: convert it"
     )
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture's file, turned as EXIF says, without decoding it."""
+    try:
+        with PIL.Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
+            return (image.height, image.width) if turned else image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path}: is not a picture that Pillow can read ({error})") from error
 
 
 def list_photos(source: str | Path) -> list[Path]:

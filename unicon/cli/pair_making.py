@@ -118,5 +118,5 @@ def _shrunk(picture: Image.Image, longest_px: int) -> Image.Image:
     scale = longest_px / max(picture.size) if longest_px else 1.0
     if scale >= 1:
         return picture
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -33,7 +33,7 @@ class Captioner:
                 self.processor: Any = AutoProcessor.from_pretrained(
                     source, revision=self.revision, backend="pil"
                 )
-                model = AutoModelForImageTextToText.from_pretrained(
+                model: Any = AutoModelForImageTextToText.from_pretrained(
                     source, revision=self.revision, dtype=torch.float32
                 )
         except (KeyError, OSError, TypeError, ValueError) as error:

@@ -29,11 +29,11 @@ def open_depth(card: Card, weights: str | Path | None, device: str):
     from transformers import AutoModelForDepthEstimation
 
     local = None if weights is None else local_folder(card, weights)
-    source, revision = (str(local), None) if local else (card.hub, card.revision)
+    source, revision = (str(local), None) if local else (str(card.hub), card.revision)
     with fetched(card):
         model = AutoModelForDepthEstimation.from_pretrained(source, revision=revision, dtype=torch.float32)
-        processor = _processor(str(source), revision)
-    place = local or _snapshot(str(source), revision)
+        processor = _processor(source, revision)
+    place = local or _snapshot(source, revision)
     network, is_metric = model.to(device).eval(), gives_distance(model.config)
 
     def draw(picture: PIL.Image.Image, file: Path | None) -> np.ndarray:

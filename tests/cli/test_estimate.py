@@ -33,6 +33,7 @@ def test_a_photo_of_any_mode_and_rotation_gives_maps_of_its_upright_size(tmp_pat
     assert opened(tmp_path / "out" / "turned_depth.png").size == (30, 50)
     assert opened(tmp_path / "out" / "a_depth.png").mode == "L"
     assert opened(tmp_path / "out" / "a_pose.png").mode == "RGB"
+    assert json.loads((tmp_path / "out" / "turned_pose.json").read_text())["canvas_height"] == 50
     assert sorted(capsys.readouterr().out.split()) == [
         str(tmp_path / "out" / name) for name in names(tmp_path / "out")
     ]

@@ -5,12 +5,15 @@ the rest?
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unicon.data.pairs import Pairs
+    from PIL import Image
+
+    from unicon.data.pairs import Entry
     from unicon.data.pairs.check import Report
 
 EXAMPLE = "%(prog)s my_pairs --conditions depth --out out/check"
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from unicon.cli.files import write_json, write_picture
     from unicon.data.pairs import open_pairs
-    from unicon.data.pairs.check import check_pairs
+    from unicon.data.pairs.check import check_pairs, usable
 
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}")
@@ -57,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     )
     write_json(out / "check.json", report.as_json())
     if report.num_usable:
-        write_picture(out / "sheet.png", _sheet(pairs, report))
+        entries = evenly(usable(pairs, report), report.num_usable)
+        write_picture(out / "sheet.png", sheet(entries, pairs.conditions))
     print("\n".join(_lines(report, args.data)))
     print(f"all of it in {out / 'check.json'}" + (", a look at it in sheet.png" if report.num_usable else ""))
     if args.outliers:
@@ -89,18 +93,20 @@ def _lines(report: Report, data: str) -> list[str]:
     return lines
 
 
-def _sheet(pairs: Pairs, report: Report):
-    """A row for each of a few usable pairs from all over the set."""
-    from unicon.data.pairs.check import usable
+def evenly(entries: Iterable[Entry], num: int) -> list[Entry]:
+    """A few of `num` entries, from all over the set."""
+    return list(islice(entries, 0, None, -(-num // SHOWN)))
+
+
+def sheet(entries: Sequence[Entry], conditions: Sequence[str]) -> Image.Image:
+    """A row for each pair: the picture and its maps."""
     from unicon.sheets import contact_sheet
 
-    step = -(-report.num_usable // SHOWN)
-    entries = list(islice(usable(pairs, report), 0, None, step))
-    pictures = [[entry.image, *(entry.maps[name] for name in pairs.conditions)] for entry in entries]
+    pictures = [[entry.image, *(entry.maps.get(name) for name in conditions)] for entry in entries]
     return contact_sheet(
         [[None if picture is None else picture.load() for picture in row] for row in pictures],
         row_labels=[entry.key[-24:] for entry in entries],
-        column_labels=["image", *pairs.conditions],
+        column_labels=["image", *conditions],
     )
 
 

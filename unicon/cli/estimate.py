@@ -1,4 +1,8 @@
-"""How does a user get maps of photographs: depth, edges, poses?"""
+"""How does a user get maps of photographs: depth, edges, normals, poses?
+
+What a photo has in the output folder from a run of the same settings is kept. Nothing of a photo's metadata
+goes into its maps.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.files import write_array, write_deep_picture, write_picture
+from unicon.cli.map_files import RAW, is_done, run_mark, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
     add_run_options,
@@ -21,18 +25,14 @@ from unicon.cli.models import (
     positive,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
+from unicon.cli.shares import add_processes_option, launched, share
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from unicon.limits import Limits
     from unicon.output import UniConOutput
     from unicon.pipeline import UniConPipeline
 
 EXAMPLE = "%(prog)s photos/ --recursive --condition depth --condition edge --ensemble 5"
-RAW = ("png16", "npy", "none")
-GREY = ("depth", "edge")
-"""Conditions whose map holds one number per pixel; of others all three channels are kept."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ensemble", type=positive, default=1, metavar="N",
-        help="estimates per photo, averaged; above 1 their deviation is written as the uncertainty",
+        help="estimates per photo, of which the median is taken; above 1 their deviation is written, too",
     )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
     parser.add_argument(
@@ -55,19 +55,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--colour", action="store_true", help="show depth in colours, near pale, far dark")
     parser.add_argument(
         "--raw", choices=RAW, default="png16",
-        help="how the values themselves are written: a PNG of 16 bits, a .npy file of floats, not at all",
+        help="how the values themselves are written: a PNG of 16 bits, a .npy file of floats, both, neither",
     )  # fmt: skip
+    parser.add_argument("--again", action="store_true", help="also photos whose maps are there already")
+    add_processes_option(parser)
     add_run_options(parser, out="out/estimate")
 
 
 def run(args: argparse.Namespace) -> int:
+    if (code := launched(args, args.given)) is not None:
+        return code
     names = condition_names(args.condition)
     if args.size is not None and (args.size < 0 or 0 < args.size < 16):
         raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
-    files = find_photos(args.photos, recursive=args.recursive)
+    found = share().of(find_photos(args.photos, recursive=args.recursive))
+    folder = base_folder(args.base)
+    files = found if args.again else [f for f in found if not is_done(f, args, names, folder)]
+    if len(files) < len(found):
+        print(f"{len(found) - len(files)} of {len(found)} photos have their maps already (see --again)")
+    if not files:
+        return 0
     reader = Reader(files=files, batch_size=args.batch)
     pipe = load_pipeline(args, needs=names)
-    folder = base_folder(args.base)
     far = estimate_all(pipe, args, names, reader, limits=_limits(folder))
     if reader.failures and len(reader.failures) == len(files):
         raise ValueError("no photo could be read: " + "; ".join(reader.failures))
@@ -82,13 +91,15 @@ def estimate_all(
     from tqdm import tqdm
 
     pipe.set_progress_bar_config(disable=True)
+    folder = base_folder(args.base)
     far: list[PhotoFile] = []
     with tqdm(total=len(reader.files), desc="estimating", unit="photo", leave=False) as bar:
         for photos in reader.batches():
             far += judge(pipe, photos, limits)
             result = estimate(pipe, args, names, photos)
             for place, photo in enumerate(photos):
-                for path in write(result, args, place, Path(args.out) / photo.file.stem):
+                mark = run_mark(photo.file, args, folder)
+                for path in write(result, args, place, Path(args.out) / photo.file.stem, mark):
                     tqdm.write(str(path), file=sys.stdout)
             bar.update(len(photos))
     return far
@@ -124,40 +135,6 @@ def judge(pipe: UniConPipeline, photos: Sequence[Photo], limits: Limits | None) 
             print(f"{photo.file.path}: far from what the base knows ({numbers})", file=sys.stderr)
             far.append(photo.file)
     return far
-
-
-def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path) -> list[Path]:
-    """Write the maps of photo `place` and return the files."""
-    paths = []
-    for name, maps in result.maps.items():
-        values = maps[place].mean(-1) if name in GREY else maps[place]
-        target = stem.with_name(f"{stem.name}_{name}")
-        paths.append(_write_view(target, values, in_colour=args.colour and name == "depth"))
-        paths += _write_raw(target, values, args.raw)
-        if name in result.uncertainty:
-            deviation = result.uncertainty[name][place]
-            target = target.with_name(f"{target.name}_uncertainty")
-            paths.append(_write_view(target, deviation / max(float(deviation.max()), 1e-6)))
-            paths += _write_raw(target, deviation, args.raw)
-    return paths
-
-
-def _write_view(target: Path, values: np.ndarray, *, in_colour: bool = False) -> Path:
-    from unicon.conditions.palettes import depth_in_colour
-    from unicon.sheets import picture
-
-    shown = picture(depth_in_colour(1 - values)) if in_colour else picture(values)
-    return write_picture(
-        target.with_name(f"{target.name}.png"), shown if values.ndim == 3 or in_colour else shown.convert("L")
-    )
-
-
-def _write_raw(target: Path, values: np.ndarray, kind: str) -> list[Path]:
-    if kind == "png16":
-        return [write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values)]
-    if kind == "npy":
-        return [write_array(target.with_name(f"{target.name}.npy"), values.astype("float32"))]
-    return []
 
 
 def _limits(folder: Path | None) -> Limits | None:

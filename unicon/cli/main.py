@@ -43,6 +43,7 @@ COMMANDS = (
     Command(name="generate", module="unicon.cli.generate", help="draw, edit or complete a picture"),
     Command(name="estimate", module="unicon.cli.estimate", help="estimate maps of photographs"),
     Command(name="joint", module="unicon.cli.joint", help="draw a picture and its maps together"),
+    Command(name="annotate", module="unicon.cli.annotate", help="make pairs of your photographs"),
     Command(name="check", module="unicon.cli.check", help="find what is wrong with your own pairs"),
     Command(
         name="train",
@@ -83,6 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = _chosen(arguments)
     parser = build_parser(command)
     args, args.rest = parser.parse_known_args(arguments)
+    args.given = list(arguments)
     if args.rest and not (command and command.passes_on):
         parser.error(f"unknown arguments: {' '.join(args.rest)}; see unicon {args.command} --help")
     return args

@@ -15,9 +15,18 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"
+)  # fmt: skip
+"""Of what counts as a picture in a folder. HEIC needs a plug-in, and is named where there is none."""
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""The decoders that are asked, as far as Pillow has them: others start programs, such as Ghostscript."""
+HEIC_BRANDS = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")
 MAX_MEGAPIXELS = 120.0
 MIN_SIDE_PX = 8
+ORIENTATION = 0x0112
+QUARTER_TURNS = (5, 6, 7, 8)
+"""EXIF's tag of the orientation, and its values that swap width and height."""
 
 
 def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: str = "") -> PIL.Image.Image:
@@ -37,6 +46,16 @@ def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: 
     raise ValueError(
         f"photo is a {type(source).__name__}; expected a path, a PIL image or an array: convert it"
     )
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture's file, turned as EXIF says, without decoding it."""
+    try:
+        with PIL.Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
+            return (image.height, image.width) if turned else image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path}: is not a picture that Pillow can read ({error})") from error
 
 
 def list_photos(source: str | Path) -> list[Path]:
@@ -76,27 +95,53 @@ def _from_file(path: Path) -> PIL.Image.Image:
     return _from_content(path, str(path), path.stat().st_size)
 
 
+class _Refused(ValueError):
+    """A picture that is whole, and that we do not take."""
+
+
 def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Image.Image:
     if num_bytes == 0:
         raise ValueError(f"{name}: is empty (0 bytes); copy or download it again")
+    PIL.Image.init()
     try:
         with warnings.catch_warnings():
-            # Our own limit below has a clearer text than Pillow's warning at a lower size.
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(content) as image:
+            # Our own limit below has a clearer text than Pillow's warning at a lower size, and what it says
+            # about damaged metadata of a picture it reads is not for our users.
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(content, formats=[f for f in FORMATS if f in PIL.Image.OPEN]) as image:
                 return _upright_rgb(image, name)
+    except _Refused:
+        raise
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(_huge(name, str(error))) from error
     except PIL.UnidentifiedImageError as error:
-        raise ValueError(
-            f"{name}: is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
-        ) from error
+        raise ValueError(f"{name}: {_unreadable(content)}") from error
     except PermissionError as error:
         raise ValueError(
             f"{name}: may not be read ({error.strerror}); change its permissions, or those of its folder"
         ) from error
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{name}: is truncated or damaged ({error}); copy or download it again") from error
+    except Exception as error:  # decoders let anything through: OSError, struct.error, IndexError, ...
+        raise ValueError(
+            f"{name}: is truncated or damaged ({error or type(error).__name__}); copy or download it again"
+        ) from error
+
+
+def _unreadable(content: Path | BytesIO) -> str:
+    """Why Pillow knows no decoder for a file."""
+    start = content.getvalue()[:12] if isinstance(content, BytesIO) else _start(content)
+    brand = start[8:12].decode("latin-1").lower() if start[4:8] == b"ftyp" else ""
+    kind = {"avif": "AVIF", "avis": "AVIF"}.get(brand, "HEIC" if brand in HEIC_BRANDS else None)
+    if kind is not None:
+        return (
+            f"is an {kind} picture, which this Pillow cannot read; convert it to JPEG or PNG, or in Python "
+            "register a plug-in first (pip install pillow-heif; pillow_heif.register_heif_opener())"
+        )
+    return f"is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def _huge(name: str, detail: str) -> str:
@@ -106,9 +151,9 @@ def _huge(name: str, detail: str) -> str:
 def _check_size(image: PIL.Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_MEGAPIXELS * 1e6:
-        raise ValueError(_huge(name, f"has {width} x {height} pixels"))
+        raise _Refused(_huge(name, f"has {width} x {height} pixels"))
     if min(width, height) < MIN_SIDE_PX:
-        raise ValueError(
+        raise _Refused(
             f"{name}: has {width} x {height} pixels; at least {MIN_SIDE_PX} are needed: use a larger one"
         )
 
@@ -132,16 +177,16 @@ def _over_white(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
     """Grey of 16 or 32 bits: integers to 65535 (32 bits: or to 255), floats to 1 or 255."""
-    plane = values.astype(np.float64)
+    plane = values.astype(np.float32)
     if not np.isfinite(plane).all() or plane.min() < 0:
-        raise ValueError(
+        raise _Refused(
             f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255"
         )
     top = 1.0 if values.dtype.kind == "f" and plane.max() <= 1 else 255.0 if plane.max() <= 255 else 65535.0
     if values.dtype == np.uint16:
         top = 65535.0
     if plane.max() > top:
-        raise ValueError(f"{name}: holds values up to {plane.max():.4g}; expected at most 65535: rescale it")
+        raise _Refused(f"{name}: holds values up to {plane.max():.4g}; expected at most 65535: rescale it")
     return PIL.Image.fromarray(np.round(plane / top * 255).astype(np.uint8)).convert("RGB")
 
 

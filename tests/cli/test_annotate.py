@@ -1,0 +1,187 @@
+"""Does `unicon annotate` write pairs that the other commands take, continue, and name what it left out?"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.cli.bases import names, opened, save_noise
+from tests.conditions.test_annotators import depth_anything, person  # noqa: F401  (a fixture)
+from tests.data.test_captioner import blip  # noqa: F401  (a fixture)
+from tests.programs import run_python
+from unicon.cli import main as cli
+from unicon.conditions.edges import canny
+from unicon.data.pairs import open_pairs
+
+
+def annotate(photos: Path, out: Path, *arguments: object) -> int:
+    return cli.main(["annotate", str(photos), "--out", str(out), *map(str, arguments)])
+
+
+def gps_photo(path: Path, **size: int) -> Path:
+    """A photograph that knows where it was taken, and lies on its side."""
+    picture, exif = opened(save_noise(path.with_suffix(".png"), **size)), PIL.Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (51.0, 30.0, 0.0)
+    path.with_suffix(".png").unlink()
+    picture.save(path, exif=exif, comment=b"at home", quality=98)
+    return path
+
+
+def manifest(out: Path) -> dict:
+    return json.loads((out / "annotate.json").read_text())
+
+
+def test_photos_become_pairs_that_check_takes(tmp_path, capsys):
+    gps_photo(tmp_path / "in" / "a.jpg", width=90, height=70)
+    (tmp_path / "in" / "a.txt").write_text("a red chair\na chair\n")
+    save_noise(tmp_path / "in" / "deep" / "b.png", width=200, height=80, seed=1)
+    (tmp_path / "in" / "c.jpg").write_bytes(b"no picture")
+    out = tmp_path / "pairs"
+    assert annotate(tmp_path / "in", out, "--condition", "edge", "--recursive", "--longest", 100) == 1
+    said = capsys.readouterr()
+    assert f"2 pairs with edge in {out}" in said.out
+    assert f"1 of 3 files were left out:\n  {tmp_path / 'in' / 'c.jpg'}: is not a picture" in said.err
+    pairs = open_pairs(out, ["edge"])
+    assert [(e.key, e.image.load().size, e.captions) for e in pairs] == [
+        ("a", (70, 90), ("a red chair", "a chair")), ("deep/b", (100, 40), ()),
+    ]  # fmt: skip
+    for entry in pairs:
+        image, drawn = (np.asarray(picture.load()) for picture in (entry.image, entry.maps["edge"]))
+        assert np.array_equal(drawn[..., 0] > 0, canny(image))
+    written = manifest(out)["edge"]
+    assert (written["annotator"], written["num_pairs"], len(written["left_out"])) == ("canny", 2, 1)
+    assert written["versions"]["torch"]
+    assert cli.main(["check", str(out), "--conditions", "edge", "--out", str(tmp_path / "check")]) == 0
+    assert opened(out / "sheet.png").width > 2 * 160
+
+
+def test_no_metadata_of_a_photo_is_copied(tmp_path):
+    photo = gps_photo(tmp_path / "in" / "a.jpg")
+    assert opened(photo).getexif().get_ifd(0x8825)
+    annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge")
+    for path in (tmp_path / "out").rglob("*.png"):
+        picture = opened(path)
+        assert not picture.getexif()
+        assert picture.info == {}
+        assert b"home" not in path.read_bytes()
+
+
+def test_a_second_run_does_only_what_is_missing_and_a_second_condition_joins(tmp_path):
+    for name in "abc":
+        save_noise(tmp_path / "in" / f"{name}.png", seed=ord(name))
+    out = tmp_path / "out"
+    assert annotate(tmp_path / "in", out, "--condition", "edge") == 0
+    before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
+    (out / "edge" / "b.png").unlink()
+    assert annotate(tmp_path / "in", out, "--condition", "edge") == 0
+    changed = {name for name in names(out) if before[name] != (out / name).stat().st_mtime_ns}
+    assert changed == {"edge/b.png", ".records/edge/b.json", "annotate.json", "sheet.png"}
+    for name in "abc":
+        joints = {"people": [{"pose_keypoints_2d": (person() / 4).ravel().tolist()}]}
+        (tmp_path / "in" / f"{name}.json").write_text(json.dumps(joints))
+    assert annotate(tmp_path / "in", out, "--condition", "pose", "--annotator", "keypoints") == 0
+    assert open_pairs(out).conditions == ("edge", "pose")
+    assert set(manifest(out)) == {"edge", "pose"}
+
+
+def test_a_folder_made_in_another_way_is_not_mixed(tmp_path, capsys):
+    save_noise(tmp_path / "in" / "a.png", width=90, height=90)
+    assert annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge") == 0
+    assert annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge", "--longest", 64) == 2
+    assert "holds pictures made as {'from': 'photos', 'longest_px': 0}" in capsys.readouterr().err
+    record = manifest(tmp_path / "out")
+    record["edge"]["settings"]["low"] = 10.0
+    (tmp_path / "out" / "annotate.json").write_text(json.dumps(record))
+    assert annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge") == 2
+    assert "holds edge with settings {'low': 10.0, 'high': 180.0}, not" in capsys.readouterr().err
+    (tmp_path / "out" / "annotate.json").write_text("{")
+    assert annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge") == 2
+    assert "annotate.json: is no JSON" in capsys.readouterr().err
+
+
+def test_depth_and_captions_by_folders_of_weights(tmp_path, depth_anything, blip):  # noqa: F811
+    save_noise(tmp_path / "in" / "a.png", width=70, height=64)
+    weights, out = depth_anything["relative"], tmp_path / "out"
+    how = ("--condition", "depth", "--weights", weights, "--caption", blip, "--device", "cpu")
+    assert annotate(tmp_path / "in", out, *how) == 0
+    (entry,) = open_pairs(out, ["depth"])
+    assert entry.captions
+    assert entry.maps["depth"].load().size == (70, 64)
+    written = manifest(out)["depth"]
+    assert (written["annotator"], written["weights"], written["captioner"]) == (
+        "depth-anything-v2", str(weights), str(blip),
+    )  # fmt: skip
+
+
+def test_appearance_pairs_are_crops_of_one_photo(tmp_path):
+    save_noise(tmp_path / "in" / "a.png", width=120, height=90)
+    out = tmp_path / "out"
+    assert annotate(tmp_path / "in", out, "--condition", "appearance", "--views", 3) == 0
+    pairs = open_pairs(out, ["appearance"])
+    assert [entry.key for entry in pairs] == ["a_0000", "a_0001", "a_0002"]
+    for entry in pairs:
+        assert entry.image.load().size == entry.maps["appearance"].load().size
+    assert cli.main(["check", str(out), "--out", str(tmp_path / "check")]) == 0
+
+
+def test_appearance_pairs_are_frames_of_a_video_or_photos_by_name(tmp_path):
+    (tmp_path / "in").mkdir()
+    writer = cv2.VideoWriter(str(tmp_path / "in" / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (96, 64))
+    for number in range(12):
+        writer.write(np.random.default_rng(number).integers(0, 255, (64, 96, 3), np.uint8))
+    writer.release()
+    how = ("--condition", "appearance", "--annotator")
+    assert annotate(tmp_path / "in", tmp_path / "frames", *how, "frames", "--every", 1) == 0
+    assert [entry.key for entry in open_pairs(tmp_path / "frames")] == ["v_0000", "v_0001"]
+    for number in (1, 2):
+        save_noise(tmp_path / "in" / f"mug_{number}.png", width=60 + 20 * number, seed=number, height=70)
+    assert annotate(tmp_path / "in", tmp_path / "named", *how, "named") == 0
+    entry = open_pairs(tmp_path / "named")[0]
+    assert (entry.image.load().size, entry.maps["appearance"].load().size) == ((80, 70), (80, 70))
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("--condition", "smell"), "condition 'smell': no annotator makes it"),
+        (("--condition", "edge", "--longest", "20"), "--longest is 20; give at least 64 px"),
+        (("--condition", "edge", "--processes", "0"), "--processes must be at least 1, got 0"),
+        (("--condition", "edge", "--weights", "w"), "annotator canny needs no weights"),
+        (("--condition", "appearance", "--annotator", "canny"), "'canny': makes no appearance; choose one"),
+        (("--condition", "appearance", "--weights", "w"), "appearance is made without a network"),
+        (("--condition", "appearance", "--annotator", "frames"), "no video; expected files in .mp4"),
+        (("--condition", "appearance", "--annotator", "frames", "--every", "0"), "--every is 0.0; expected"),
+        (("--condition", "appearance", "--annotator", "named"), "no two are named alike"),
+        (("--condition", "depth"), "run: hf download depth-anything/Depth-Anything-V2-Small-hf --rev"),
+        (("--condition", "pose", "--annotator", "keypoints"), "no file could be annotated: "),
+    ],
+)  # fmt: skip
+def test_bad_input_is_explained(tmp_path, capsys, arguments, text):
+    save_noise(tmp_path / "in" / "a.png")
+    assert annotate(tmp_path / "in", tmp_path / "out", *arguments) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(tmp_path):
+    for number in range(5):
+        save_noise(tmp_path / "in" / f"{number}.png", seed=number)
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
+    code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    out, how = tmp_path / "out", ("--condition", "edge", "--processes", "2")
+    done = run_python(code, "annotate", str(tmp_path / "in"), "--out", str(out), *how)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "5 pairs with edge" in done.stdout
+    assert "1 of 6 files were left out" in done.stderr
+    assert annotate(tmp_path / "in", tmp_path / "alone", "--condition", "edge") == 1
+    for entry, alone in zip(open_pairs(out), open_pairs(tmp_path / "alone"), strict=True):
+        assert entry.maps["edge"].read() == alone.maps["edge"].read()
+    assert "WORLD_SIZE" not in os.environ

@@ -1,0 +1,79 @@
+"""How is depth estimated by the networks of transformers: Depth Anything, DPT, ZoeDepth and their kin?
+
+transformers is a core dependency, so these need no extra. The network sees the size its own folder says; what
+comes out is resized to the picture before it becomes a map, so the quantiles are of the pixels one gets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import torch
+
+from unicon.conditions.annotators.cards import Card
+from unicon.conditions.annotators.weights import fetched, local_folder, provenance
+from unicon.conditions.palettes import depth_to_map
+
+METRIC = ("zoedepth", "depth_pro", "glpn")
+"""Kinds of networks whose output grows with distance."""
+RELATIVE = ("dpt",)
+"""Kinds whose output is inverse depth up to a scale and a shift."""
+
+
+def open_depth(card: Card, weights: str | Path | None, device: str):
+    """(draw, provenance) of a transformers folder: the card's, or the user's own."""
+    from transformers import AutoModelForDepthEstimation
+
+    local = None if weights is None else local_folder(card, weights)
+    source, revision = (str(local), None) if local else (str(card.hub), card.revision)
+    with fetched(card):
+        model = AutoModelForDepthEstimation.from_pretrained(source, revision=revision, dtype=torch.float32)
+        processor = _processor(source, revision)
+    place = local or _snapshot(source, revision)
+    network, is_metric = model.to(device).eval(), gives_distance(model.config)
+
+    def draw(picture: PIL.Image.Image, file: Path | None) -> np.ndarray:
+        depth = predicted(network, processor, picture)
+        return depth_to_map(depth if is_metric else -depth)
+
+    return draw, provenance(card, place)
+
+
+def gives_distance(config: Any) -> bool:
+    """Whether a network's output grows with distance, else it is inverse depth. ValueError if not known."""
+    if config.model_type == "depth_anything":
+        return config.depth_estimation_type == "metric"
+    if config.model_type not in METRIC + RELATIVE:
+        raise ValueError(
+            f"depth network of kind {config.model_type!r}: whether its output is depth or inverse depth is "
+            f"not known; use one of depth_anything, {', '.join(METRIC + RELATIVE)}"
+        )
+    return config.model_type in METRIC
+
+
+@torch.inference_mode()
+def predicted(network: Any, processor: Any, picture: PIL.Image.Image) -> np.ndarray:
+    """The network's own output float32 (H, W) at the picture's size."""
+    inputs = processor(images=picture, return_tensors="pt")
+    output = network(pixel_values=inputs["pixel_values"].to(network.device))
+    depth = output.predicted_depth[0].float().cpu().numpy()
+    if not np.isfinite(depth).all():
+        raise ValueError("the depth network gave NaN or infinite values; expected numbers: check its weights")
+    return np.asarray(cv2.resize(depth, picture.size, interpolation=cv2.INTER_LINEAR))
+
+
+def _processor(source: str, revision: str | None) -> Any:
+    """With Pillow's arithmetic, which every installation has; the one of torchvision is an extra's."""
+    from transformers import AutoImageProcessor
+
+    return AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+
+
+def _snapshot(source: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(source, "config.json", revision=revision)).parent

@@ -1,0 +1,120 @@
+"""How is a folder of pairs written, so that it is whole at any moment and continued by the same command?
+
+`image/STEM.png`, `CONDITION/STEM.png`, `caption/STEM.txt`, as `files` reads them, and `annotate.json`, which
+says how each condition was made. What is done is kept in `.records/CONDITION/STEM.json`, written last.
+Several processes may write different stems at the same time. No metadata of a photograph is copied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from adapters.files import write_whole
+
+MANIFEST = "annotate.json"
+_RECORDS = ".records"
+_COMPARED = ("annotator", "weights", "revision", "settings", "pictures")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """One pair to be written."""
+
+    stem: str
+    image: PIL.Image.Image
+    map: PIL.Image.Image | np.ndarray
+    """A picture, or (H, W, 3) in [0, 1]."""
+    captions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PairFolder:
+    """A folder of pairs that one condition is added to."""
+
+    root: Path
+    condition: str
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """ValueError if the folder holds this condition made in another way, or other pictures."""
+        held = self.manifest()
+        mine = held.get(self.condition, {})
+        for other in held.values():
+            if other["pictures"] != facts["pictures"]:
+                raise ValueError(
+                    f"{self.root}: holds pictures made as {other['pictures']}, not {facts['pictures']}; "
+                    "choose another folder"
+                )
+        changed = [key for key in _COMPARED if mine and mine.get(key) != facts.get(key)]
+        if changed:
+            was, now = mine.get(changed[0]), facts.get(changed[0])
+            raise ValueError(
+                f"{self.root}: holds {self.condition} with {changed[0]} {was}, not {now}; choose another "
+                f"folder, or remove {self.root / self.condition} and {self._records}"
+            )
+
+    def manifest(self) -> dict[str, dict[str, Any]]:
+        """How each condition of the folder was made. Raises ValueError for a damaged file."""
+        path = self.root / MANIFEST
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: is no JSON ({error}); remove it, and the folder's .records") from error
+
+    def state(self, facts: Mapping[str, Any]) -> None:
+        """Write how this condition is made."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**self.manifest(), self.condition: dict(facts)}, indent=2, ensure_ascii=False)
+        write_whole(self.root / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+    def is_done(self, task: str) -> bool:
+        """Whether everything that task wrote is still there."""
+        record = self._records / f"{task}.json"
+        if not record.is_file():
+            return False
+        return all((self.root / name).is_file() for name in json.loads(record.read_text()))
+
+    def write(self, made: Made) -> list[str]:
+        """Write a pair and return its files, relative to the folder. A picture that is there is kept."""
+        files = {f"image/{made.stem}.png": made.image, f"{self.condition}/{made.stem}.png": made.map}
+        for name, picture in files.items():
+            if name.startswith("image/") and (self.root / name).is_file():
+                continue
+            self._write(name, lambda path, picture=picture: _bare(picture).save(path, format="PNG"))
+        if made.captions:
+            name = f"caption/{made.stem}.txt"
+            text = "\n".join(made.captions) + "\n"
+            self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
+            return [*files, name]
+        return list(files)
+
+    def finish(self, task: str, names: Sequence[str]) -> None:
+        """Record that a task is done, with the files it wrote."""
+        record = self._records / f"{task}.json"
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(record, lambda path: path.write_text(json.dumps(list(names))))
+
+    @property
+    def _records(self) -> Path:
+        return self.root / _RECORDS / self.condition
+
+    def _write(self, name: str, write: Any) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, write)
+
+
+def _bare(picture: PIL.Image.Image | np.ndarray) -> PIL.Image.Image:
+    """The pixels alone, without EXIF, place or profile."""
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8:
+        pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return PIL.Image.fromarray(pixels)

@@ -23,6 +23,7 @@ from train.config import RunConfig
 from train.objectives.base import Objective
 from train.optimizers import restore
 from train.run_log import RunLog, trackers
+from train.spread import spread_like, spread_state, whole_all, whole_model
 from train.stepping import Stepper
 
 
@@ -50,10 +51,11 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
             pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
             if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
                 log.flush()
-                places = stepper.places()
+                # All processes: weights, states and places may be spread over them.
+                tensors, means = whole_all(trained), whole_all(average)
+                states = [whole_all(o.state_dict()) for o in optimizers]
+                state = Checkpoint(done, tensors, means, states, fixed, stepper.places())
                 if accelerator.is_main_process:
-                    states = [o.state_dict() for o in optimizers]
-                    state = Checkpoint(done, dict(trained), average, states, fixed, places)
                     write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
             # After the checkpoint: it may fail.
             if loop.validate_every and done % loop.validate_every == 0 and not pause:
@@ -62,9 +64,10 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
                 log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
                 accelerator.wait_for_everyone()
                 return False
-    if accelerator.is_main_process:
-        _load(trained, average)
-        _export(objective, folder / "export")
+    _load(trained, average)
+    with whole_model(stepper.model):
+        if accelerator.is_main_process:
+            _export(objective, folder / "export")
     accelerator.wait_for_everyone()  # what follows reads the export
     log.close(f"{config.name}: {loop.steps} steps done, exported to {folder / 'export'}")
     return True
@@ -83,7 +86,8 @@ def _validate(accelerator, objective: Objective, average, log: RunLog, step: int
     started = time.monotonic()
     # Other batch sizes, once in a while, are not worth compiling for.
     stance = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
-    with _instead(objective.trained(), average), accelerator.autocast(), stance:
+    averaged = _instead(objective.trained(), average)
+    with averaged, whole_model(objective), accelerator.autocast(), stance:
         seen = objective.validate()
     if seen is not None:
         log.validation(step, *seen)
@@ -125,7 +129,7 @@ def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -
     _load(average, checkpoint.average)
     stepper.go_on(checkpoint.places)
     for optimizer, state in zip(stepper.optimizers, checkpoint.optimizers, strict=True):
-        restore(optimizer, state)
+        restore(optimizer, spread_state(state, optimizer))
     return checkpoint.step
 
 
@@ -144,7 +148,7 @@ def _load(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tensor]
                 f"{tuple(target[name].shape)}; continue with the fields it was started with (config.json), "
                 "or choose another --out"
             )
-        target[name].copy_(value)
+        target[name].copy_(spread_like(value, target[name]))
 
 
 def _export(objective: Objective, target: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from torch import Tensor
 
 from train.checkpoint import read_state, whole_checkpoints
@@ -25,6 +25,7 @@ from train.optimizers import make_optimizers, set_rates
 from train.processes import processes
 from train.randomness import Share, step_generator
 from train.schedules import rate_share
+from train.spread import whole
 from unicon.devices import pick_dtype
 
 
@@ -39,7 +40,12 @@ class Stepper:
         log_with: Sequence[str] = (),
         folder: Path | None = None,
     ):
-        """Raises ValueError for a batch that does not divide over the processes."""
+        """Raises ValueError for a batch that does not divide over the processes, and under DeepSpeed."""
+        if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+            raise ValueError(
+                "this run was started under DeepSpeed, whose spread optimizers our checkpoints do not hold: "
+                'start it with --launch="--config_file fsdp2", which spreads the base as well'
+            )
         self.objective, self.loop = objective, loop
         chosen = precision(loop, folder)
         if AcceleratorState._shared_state and AcceleratorState().mixed_precision != chosen:
@@ -52,10 +58,10 @@ class Stepper:
             _checkpoint(objective)
         if loop.compile:
             compile_blocks(objective)
-        self.trained = objective.trained()
         self.model, *self.optimizers = self.accelerator.prepare(
-            objective, *make_optimizers(self.trained, loop)
+            objective, *make_optimizers(objective.trained(), loop)
         )
+        self.trained = objective.trained()  # only now: spread over processes they are other tensors
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
         first = process * self.share
         share = Share(process, num_processes, first, first + self.share)
@@ -82,7 +88,7 @@ class Stepper:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return {**sums, "grad_norm": torch.as_tensor(norm)}
+        return {**sums, "grad_norm": whole(torch.as_tensor(norm))}
 
     def places(self) -> list[dict[str, Any]]:
         """Where every process is in its data, for a checkpoint; empty where the step says it all.

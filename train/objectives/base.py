@@ -87,3 +87,16 @@ class Objective(nn.Module, abc.ABC):
     def trained(self) -> dict[str, nn.Parameter]:
         """The trained tensors by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def hold(objective: Objective, name: str, grafted: nn.Module) -> None:
+    """Keep what is grafted into a network without listing it as a part of its own.
+
+    It is found in the network; found twice, its tensors could not be spread over processes (FSDP).
+    """
+    object.__setattr__(objective, name, grafted)
+
+
+def named(module: nn.Module, name: str) -> dict[str, nn.Parameter]:
+    """What of a module is trained, by names behind one of its own."""
+    return {f"{name}.{each}": p for each, p in module.named_parameters() if p.requires_grad}

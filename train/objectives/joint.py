@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
 from train.assemble import family_pipeline
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
-from train.objectives.base import Draws, Objective
+from train.objectives.base import Draws, Objective, hold, named
 from train.objectives.base_unet import use_quick_attention
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
@@ -134,6 +134,8 @@ class SceneJointConfig(JointConfig):
 class JointObjective(Objective):
     """Predict both branches' noise, each from both."""
 
+    adapter: JointAdapter
+
     def __init__(
         self,
         config: JointConfig,
@@ -155,9 +157,9 @@ class JointObjective(Objective):
         ]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         unet = pipe.unet.requires_grad_(False)
-        self.adapter = JointAdapter.for_unet(unet, adapter)
+        self.unet = unet
+        hold(self, "adapter", JointAdapter.for_unet(unet, adapter))
         graft(unet, {adapter.condition: self.adapter})
-        self.unet = unet  # after the adapter, by whose names its tensors are known
 
     @property
     def num_items(self) -> int | None:
@@ -166,6 +168,9 @@ class JointObjective(Objective):
     @property
     def groups(self) -> np.ndarray | None:
         return self.examples.groups
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        return named(self.adapter, "adapter")
 
     def draw(self, generator: torch.Generator, items: Tensor) -> Draws:
         num = len(items)

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapters import ImageLora, graft_lora, joint_forward, save_lora, set_lora_weight
 from train.levels import parse_law
-from train.objectives.base import Draws, Objective
+from train.objectives.base import Draws, Objective, hold, named
 from train.objectives.base_unet import use_quick_attention
 from train.pairs.framing import View, buckets, framed, nearest
 from train.validation import encoders_on
@@ -129,6 +129,8 @@ def _page(references: Sequence[Reference]) -> Reference:
 class StyleObjective(Objective):
     """Predict the noise of one picture at a level, with the LoRA as the only thing that learns."""
 
+    lora: ImageLora
+
     def __init__(self, config: StyleConfig, pipe: UniConPipeline, references: Sequence[Reference]):
         super().__init__()
         self.config, self.pipe, self.references = config, pipe, references
@@ -139,10 +141,10 @@ class StyleObjective(Objective):
             self._encode()
         unet = pipe.unet.requires_grad_(False)
         pipe.unload_style()
-        self.lora = ImageLora.for_unet(unet, config.rank)
+        self.unet = unet
+        hold(self, "lora", ImageLora.for_unet(unet, config.rank))
         self.lora.metadata = config.card.metadata()
         graft_lora(unet, STYLE, self.lora)
-        self.unet = unet  # after the LoRA, by whose names its tensors are known
 
     @torch.no_grad()
     def _encode(self) -> None:
@@ -170,6 +172,9 @@ class StyleObjective(Objective):
     @property
     def groups(self) -> np.ndarray:
         return self._groups
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        return named(self.lora, "lora")
 
     def draw(self, generator: torch.Generator, items: Tensor) -> Draws:
         num, shape = len(items), self.latents[int(items[0])].shape[1:]

@@ -12,13 +12,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from unicon.cli import runner
-from unicon.cli.ours import ours
+from unicon.cli.ours import ROOT, ours
+
+CONFIGS = ROOT / "train" / "configs"
+"""Config files of `accelerate launch` for the usual machines."""
 
 EXAMPLE = """%(prog)s --help
   %(prog)s NAME --processes 2
-  %(prog)s NAME --launch="--config_file fsdp.yaml"
+  %(prog)s NAME --launch="--config_file fsdp2"
 """
 
 
@@ -45,11 +49,30 @@ def run(args: argparse.Namespace) -> int | None:
 def launch_options(args: argparse.Namespace) -> list[str]:
     """The options of `accelerate launch`: the user's own, or those for several processes on this machine."""
     if args.launch is not None:
-        return shlex.split(args.launch)
+        return named_config(shlex.split(args.launch))
     return [
         "--multi_gpu", "--num_processes", str(args.processes), "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no",
     ]  # fmt: skip
+
+
+def named_config(options: list[str]) -> list[str]:
+    """The options, with the name of one of our config files (`fsdp2`) as its path.
+
+    Raises ValueError for a config file that is neither ours nor there.
+    """
+    if "--config_file" not in options[:-1]:
+        return options
+    place = options.index("--config_file") + 1
+    if not Path(options[place]).is_file():
+        known = {path.stem: str(path) for path in sorted(CONFIGS.glob("*.yaml"))}
+        if options[place] not in known:
+            raise ValueError(
+                f"--config_file {options[place]}: no such file; give one that `accelerate config` wrote, or "
+                f"one of ours: {', '.join(known)}"
+            )
+        options[place] = known[options[place]]
+    return options
 
 
 def command(package: str, arguments: Sequence[str], options: Sequence[str]) -> list[str]:

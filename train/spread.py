@@ -1,0 +1,72 @@
+"""How does a tensor that is spread over processes (FSDP) become whole, and the other way round?
+
+Checkpoints and exports hold whole tensors, so a run may be continued spread in another way. Tensors that are
+not spread pass through as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of it. All processes must come here."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_all(value: Any) -> Any:
+    """The same in mappings and lists, as optimizers' states are."""
+    if isinstance(value, Tensor):
+        return whole(value)
+    if isinstance(value, Mapping):
+        return {key: whole_all(each) for key, each in value.items()}
+    return [whole_all(each) for each in value] if isinstance(value, list) else value
+
+
+def spread_like(value: Tensor, target: Tensor) -> Tensor:
+    """A whole tensor, the same in every process, spread as another of its shape is."""
+    if not isinstance(target, DTensor) or isinstance(value, DTensor):
+        return value
+    return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
+
+
+def spread_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's whole state as its parameters are spread."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    spread = {
+        number: {
+            name: spread_like(value, parameters[number])
+            if isinstance(value, Tensor) and value.shape == parameters[number].shape
+            else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    return {**state, "state": spread}
+
+
+@contextlib.contextmanager
+def whole_model(model: nn.Module) -> Iterator[None]:
+    """Every parameter whole in every process, for a while, for what does not enter by the model's forward."""
+    parts = [part for part in model.modules() if _is_spread(part)]
+    for part in parts:
+        part.unshard()  # pyright: ignore[reportCallIssue]
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()  # pyright: ignore[reportCallIssue]
+
+
+def _is_spread(part: nn.Module) -> bool:
+    try:
+        from torch.distributed.fsdp import FSDPModule
+    except ImportError:  # before torch 2.6, or built without it
+        return False
+    return isinstance(part, FSDPModule)

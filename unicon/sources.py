@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
-"""Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, and its
-decoder adapter."""
+ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER = "adapters", "styles", "decoder", "prior"
+"""Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, its decoder
+adapter and its prior."""
+OURS = (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER)
 STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
@@ -42,6 +43,8 @@ class Saved:
     """How much of each style pictures get."""
     decoder: Path | None
     """Folder of the decoder adapter."""
+    prior: Path | None
+    """Folder of the prior, which diffusers loads."""
 
 
 def saved_with(
@@ -60,18 +63,20 @@ def saved_with(
         folder = Path(
             snapshot_download(
                 base,
-                allow_patterns=[f"{name}/*" for name in (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER)],
+                allow_patterns=[f"{name}/*" for name in OURS],
                 revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             )
         )  # fmt: skip
     configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
     files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
-    weights, decoder = folder / STYLES_FOLDER / STYLE_WEIGHTS, folder / DECODER_FOLDER
+    weights = folder / STYLES_FOLDER / STYLE_WEIGHTS
+    decoder, prior = folder / DECODER_FOLDER, folder / PRIOR_FOLDER
     return Saved(
         adapters={path.parent.name: path.parent for path in configs},
         styles={path.stem: path for path in files},
         weights=json.loads(weights.read_text()) if weights.is_file() else {},
         decoder=decoder if (decoder / "config.json").is_file() else None,
+        prior=prior if (prior / "config.json").is_file() else None,
     )
 
 

@@ -27,7 +27,8 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically.
 
     Weights are in half precision. `limits.json`, measured on `num_familiar` scenes, says which photographs
-    the base can be expected to understand (`unicon.limits`).
+    the base can be expected to understand (`unicon.limits`). A decoder adapter and a prior are taken in where
+    the family has them.
     """
     clip = family / "clip" / "export"
     pipe = family_pipeline(family, family / "unet" / "export")
@@ -35,6 +36,10 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     pipe.register_modules(image_encoder=image_encoder)
     for name in adapters:
         pipe.add_adapter(load_adapter(family / name / "export", pipe.unet), name)
+    if (family / "decoder" / "export").exists():
+        pipe.load_decoder(family / "decoder" / "export")
+    if (family / "prior" / "export").exists():
+        pipe.load_prior(family / "prior" / "export")
     limits = as_json(_familiar(pipe, num_familiar))
     pipe.to(dtype=torch.float16)
     temporary = target.with_name(f".{target.name}_{os.getpid()}")

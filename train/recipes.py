@@ -4,7 +4,8 @@ A family is a sequence of stages in one folder; each stage is skipped when its o
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
 `adapter` is one adapter from a user's own pairs, `style` a style from a few pictures (as published: rank 32,
-300 steps of 4 at 1e-4).
+300 steps of 4 at 1e-4). `prior` and `decoder` make a base follow what a picture shows, from pictures with
+captions: unCLIP's two parts (rates and decays as published, for the prior of a batch of 4096).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from train.config import LoopConfig, RunConfig
 from train.names import closest
 from train.objectives.base_unet import BaseUnetConfig
 from train.objectives.clip import ClipConfig
+from train.objectives.decoder import DataDecoderTraining, SceneDecoderTraining
 from train.objectives.joint import SceneJointConfig
 from train.objectives.pairs import PairsConfig
+from train.objectives.prior import DataPriorConfig, ScenePriorConfig
 from train.objectives.regressor import RegressorConfig
 from train.objectives.style import StyleConfig
 from train.objectives.vae import VaeConfig
@@ -52,6 +55,14 @@ class EncodeStage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedStage:
+    """CLIP embeddings of the pictures and captions of the shards in `source`."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AssembleStage:
     """Put the exported parts together as one pipeline in half precision, in the folder `name`."""
 
@@ -61,7 +72,7 @@ class AssembleStage:
     """Scenes on which it is measured what is familiar to the base."""
 
 
-Stage = RenderStage | PhotoStage | EncodeStage | AssembleStage | RunConfig
+Stage = RenderStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +84,8 @@ class FamilySize:
     clip_steps: int
     unet_steps: int
     adapter_steps: int
+    prior_steps: int
+    decoder_steps: int
     photos: bool
     """Whether photographs (given as `--photos`) join the scenes."""
 
@@ -86,6 +99,7 @@ def _family(size: FamilySize) -> dict[str, Stage]:
         stages.append(EncodeStage(name="photo-latents", source="photos"))
     stages.append(_unet(size))
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
+    stages += [EmbedStage(name="embeddings", source="scenes"), _prior(size), _decoder(size)]
     stages += [AssembleStage(), _regressor(size)]  # the pipeline needs no regressor: that is a reference
     return {stage.name: stage for stage in stages}
 
@@ -154,6 +168,37 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
     )
 
 
+def _prior(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="prior",
+        objective=ScenePriorConfig(num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.prior_steps,
+            batch_size=128,
+            learning_rate=1e-3,
+            weight_decay=0.06,
+            betas=(0.9, 0.96),
+            ema_decay=0.999,
+        ),
+    )
+
+
+def _decoder(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="decoder",
+        objective=SceneDecoderTraining(num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.decoder_steps,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup_steps=100,
+            decay_share=0.4,
+            weight_decay=0.0,
+            ema_decay=0.995,
+        ),
+    )
+
+
 def _regressor(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="regressor",
@@ -165,12 +210,26 @@ def _regressor(size: FamilySize) -> RunConfig:
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
-            scenes=8192, vae_steps=8000, clip_steps=1000, unet_steps=2500, adapter_steps=360, photos=False
+            scenes=8192,
+            vae_steps=8000,
+            clip_steps=1000,
+            unet_steps=2500,
+            adapter_steps=360,
+            prior_steps=1000,
+            decoder_steps=360,
+            photos=False,
         )
     ),
     "mini": _family(
         FamilySize(
-            scenes=8192, vae_steps=24000, clip_steps=1000, unet_steps=12000, adapter_steps=360, photos=True
+            scenes=8192,
+            vae_steps=24000,
+            clip_steps=1000,
+            unet_steps=12000,
+            adapter_steps=360,
+            prior_steps=4000,
+            decoder_steps=1000,
+            photos=True,
         )
     ),
     "adapter": {
@@ -179,6 +238,35 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             objective=PairsConfig(),
             loop=LoopConfig(
                 steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0, validate_every=500
+            ),
+        )
+    },
+    "prior": {
+        "prior": RunConfig(
+            name="prior",
+            objective=DataPriorConfig(),
+            loop=LoopConfig(
+                steps=50_000,
+                batch_size=256,
+                learning_rate=1.1e-4,
+                weight_decay=0.06,
+                betas=(0.9, 0.96),
+                ema_decay=0.9999,
+                validate_every=2000,
+            ),
+        )
+    },
+    "decoder": {
+        "decoder": RunConfig(
+            name="decoder",
+            objective=DataDecoderTraining(),
+            loop=LoopConfig(
+                steps=20_000,
+                batch_size=16,
+                learning_rate=1.2e-4,
+                weight_decay=0.0,
+                betas=(0.9, 0.999),
+                validate_every=1000,
             ),
         )
     },

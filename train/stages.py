@@ -12,6 +12,7 @@ from train.processes import processes
 from train.recipes import (
     SCENE_SEED,
     AssembleStage,
+    EmbedStage,
     EncodeStage,
     PhotoStage,
     RenderStage,
@@ -43,7 +44,9 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
 
 
 def _carry_out(
-    stage: RenderStage | PhotoStage | EncodeStage | AssembleStage, folder: Path, args: argparse.Namespace
+    stage: RenderStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage,
+    folder: Path,
+    args: argparse.Namespace,
 ) -> None:
     """A stage that trains nothing."""
     if isinstance(stage, RenderStage):
@@ -52,6 +55,8 @@ def _carry_out(
         _photos(folder / stage.name, args.photos)
     elif isinstance(stage, EncodeStage):
         _encode(stage, folder)
+    elif isinstance(stage, EmbedStage):
+        _embed(stage, folder)
     else:
         _assemble(stage, folder)
 
@@ -99,6 +104,13 @@ def _encode(stage: EncodeStage, folder: Path) -> None:
     device = pick_device("auto")
     encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", device, pick_dtype(device))
     encode_shards(folder / stage.source, folder / stage.name, encoder)
+
+
+def _embed(stage: EmbedStage, folder: Path) -> None:
+    from train.embeddings import embed_scenes
+    from unicon.devices import pick_device
+
+    embed_scenes(folder / stage.source, folder / stage.name, folder / "clip" / "export", pick_device("auto"))
 
 
 def _assemble(stage: AssembleStage, folder: Path) -> None:

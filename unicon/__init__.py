@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from unicon.devices import pick_dtype
     from unicon.output import UniConOutput
     from unicon.pipeline import UniConPipeline
+    from unicon.prior import PriorSettings
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Branch": "unicon.branch",
+    "PriorSettings": "unicon.prior",
     "UniConOutput": "unicon.output",
     "UniConPipeline": "unicon.pipeline",
     "pick_dtype": "unicon.devices",

@@ -18,6 +18,11 @@ from transformers import CLIPVisionModelWithProjection
 
 from adapters import ClipIdentity
 from unicon.pictures import resize
+from unicon.sampling.levels import Schedule
+
+NOISE = Schedule.from_scheduler({"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"})
+"""The cosine schedule on which embeddings are noised, in priors and decoders (Ramesh et al. 2022, appendix
+C)."""
 
 NAMES = {
     (768, 12, 32): "ViT-B/32",
@@ -96,7 +101,7 @@ def embed_pictures(
     pictures: Tensor,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Embeddings (n, width) of pictures (n, 3, H, W) in [0, 1].
+    """Embeddings (n, width) of pictures (n, 3, H, W) in [0, 1], of the length the encoder gives them.
 
     The shorter side is resized to the encoder's, the middle is cropped. Means and deviations are those of
     `feature_extractor`, or 0.5 without one, as in the mini family.
@@ -106,7 +111,7 @@ def embed_pictures(
     mean = getattr(feature_extractor, "image_mean", None) or [0.5] * 3
     std = getattr(feature_extractor, "image_std", None) or [0.5] * 3
     seen = (seen - seen.new_tensor(mean)[:, None, None]) / seen.new_tensor(std)[:, None, None]
-    return F.normalize(image_encoder(seen.to(image_encoder.dtype)).image_embeds.float(), dim=-1)
+    return image_encoder(seen.to(image_encoder.dtype)).image_embeds.float()
 
 
 def _middle(pictures: Tensor, side: int) -> Tensor:
@@ -121,19 +126,31 @@ def _middle(pictures: Tensor, side: int) -> Tensor:
 class TextEmbeddings:
     """What a CLIP's text encoder says about captions."""
 
-    z: Tensor
-    """Embeddings (n, width), unit vectors."""
+    projected: Tensor
+    """Embeddings (n, width) of the length the encoder gives them, which is how priors are told them."""
     tokens: Tensor
     """The encoded text (n, tokens, width), in the width of embeddings."""
     mask: Tensor
     """Which tokens are the caption's own, bool (n, tokens)."""
 
+    @property
+    def z(self) -> Tensor:
+        """Embeddings as unit vectors."""
+        return F.normalize(self.projected.float(), dim=-1)
+
     def __getitem__(self, rows: Any) -> TextEmbeddings:
-        return TextEmbeddings(z=self.z[rows], tokens=self.tokens[rows], mask=self.mask[rows])
+        return TextEmbeddings(projected=self.projected[rows], tokens=self.tokens[rows], mask=self.mask[rows])
+
+    def to(self, device: torch.device) -> TextEmbeddings:
+        return TextEmbeddings(
+            projected=self.projected.to(device), tokens=self.tokens.to(device), mask=self.mask.to(device)
+        )
 
 
 @torch.no_grad()
-def embed_texts(text_encoder: Any, tokenizer: Any, texts: Sequence[str]) -> TextEmbeddings:
+def embed_texts(
+    text_encoder: Any, tokenizer: Any, texts: Sequence[str], device: torch.device | None = None
+) -> TextEmbeddings:
     """Embeddings of texts; one longer than the tokenizer takes is cut.
 
     Raises ValueError for a text encoder without a projection, whose states lie in no space with pictures.
@@ -151,14 +168,12 @@ def embed_texts(text_encoder: Any, tokenizer: Any, texts: Sequence[str]) -> Text
         truncation=True,
         return_tensors="pt",
     )
-    mask = encoded.attention_mask.to(text_encoder.device)
-    out = text_encoder(encoded.input_ids.to(text_encoder.device))
+    device = device or text_encoder.device
+    mask, out = encoded.attention_mask.to(device), text_encoder(encoded.input_ids.to(device))
     states = out.last_hidden_state
     # CLIPs that are published are as wide inside as outside, and priors read their states as they are.
     tokens = states if states.shape[-1] == out.text_embeds.shape[-1] else projection(states)
-    return TextEmbeddings(
-        z=F.normalize(out.text_embeds.float(), dim=-1), tokens=tokens.float(), mask=mask.bool()
-    )
+    return TextEmbeddings(projected=out.text_embeds.float(), tokens=tokens.float(), mask=mask.bool())
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:

@@ -22,19 +22,20 @@ from unicon.bases import base_size
 from unicon.branch import IMAGE
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
-from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like
+from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like, read_prior
 from unicon.call.network import BranchNetwork, HeldClean, branch_network
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
 from unicon.call.watching import TENSORS, Watch
-from unicon.embeddings import embed_pictures
+from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts
 from unicon.loading import AdaptedPipeline
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
+from unicon.prior import PriorSettings, sample_prior
 from unicon.sampling.grids import grid_from_timesteps
 from unicon.sampling.levels import Schedule
-from unicon.sampling.loop import sample, start
+from unicon.sampling.loop import Noise, sample, start
 from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
@@ -81,6 +82,7 @@ class UniConPipeline(AdaptedPipeline):
         like_scale: float = 1.0,
         like_guidance_scale: float = 1.0,
         like_noise_level: int = 0,
+        prior: bool | PriorSettings = False,
         held_clean: HeldClean = "auto",
         output_type: str = "pil",
         return_dict: bool = True,
@@ -124,6 +126,7 @@ class UniConPipeline(AdaptedPipeline):
             like_scale: how much of the decoder adapter the image gets, 0 is the base.
             like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
             like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
+            prior: let the prior choose what the image looks like, after its prompt, instead of `like`.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
                 wherever all adapters in the run allow it.
             output_type: "pil", "np", "pt" or "latent".
@@ -150,7 +153,8 @@ class UniConPipeline(AdaptedPipeline):
         liking = LikeSettings(
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
         )
-        check_like(like is not None, liking, self.decoder, request)
+        check_like(like is not None or prior is not False, liking, self.decoder, request)
+        imagining = read_prior(prior, like, prompt_embeds)
         # 2. Pictures, their size, and how many samples there are.
         given = read_given(request, base_size(self.unet, self.vae), height, width, processing_resolution)
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
@@ -173,7 +177,10 @@ class UniConPipeline(AdaptedPipeline):
         source = NoiseSource.from_generator(batch.generators(generator), batch.num_samples)
         draws = CallNoise(source=source, latents=given_latents(latents, trajectory, shape))
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
-        told = None if liked is None else self._told(batch.spread(liked), liking, source)
+        wanted = None if liked is None else batch.spread(liked)
+        if imagining is not None:
+            wanted = self.imagine(batch.texts(request.branches[IMAGE].prompt), imagining, source)
+        told = None if wanted is None else self._told(wanted, liking, source)
         network = self._network(request, batch, embeddings, held_clean, told)
         # 6. Clean latents of what was given, and latents to start from.
         clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
@@ -217,6 +224,23 @@ class UniConPipeline(AdaptedPipeline):
         image encoder, and for one that is not the decoder adapter's.
         """
         return read_like(pictures, self.clip.width, self._embed)
+
+    def imagine(
+        self, texts: Sequence[str], settings: PriorSettings | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Embeddings (n, width) of pictures that texts could describe, from the prior; unit vectors.
+
+        Without `noise`, such as `NoiseSource.from_seed(0, n)`, they differ from call to call. Raises
+        ValueError without a prior, and for one that does not fit.
+        """
+        self._check_prior()
+        assert self.prior is not None, "_check_prior has seen to it"
+        noise = NoiseSource.from_generator(None, len(texts)) if noise is None else noise
+        return sample_prior(self.prior, self.embed_texts(texts), self.embed_texts([""]), noise, settings)
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """What the CLIP of this base says about texts; `.z` lies in one space with those of pictures."""
+        return embed_texts(self.text_encoder, self.tokenizer, texts, self._execution_device)
 
     @torch.no_grad()
     def predict(

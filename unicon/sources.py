@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
-"""Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, and its
-decoder adapter."""
+ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER = "adapters", "styles", "decoder", "prior"
+"""Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, its decoder
+adapter and its prior."""
+OURS = (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER)
 STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
@@ -70,12 +71,14 @@ def hub_commit(path: str) -> str | None:
 
 
 def _check_parts(folder: Path) -> None:
-    """ValueError for a base on this disk without a part that it names itself."""
+    """ValueError for a base on this disk without a part that it names itself (but its safety checker, which
+    is not loaded)."""
     index = folder / "model_index.json"
     if not index.is_file():
         return
     for name, kind in json.loads(index.read_text(encoding="utf-8")).items():
-        if isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
+        is_loaded = name != "safety_checker" and isinstance(kind, list) and any(kind)
+        if is_loaded and not (folder / name).is_dir():
             raise ValueError(
                 f"base {str(folder)!r}: has no folder {name!r}, which its model_index.json names; "
                 "copy it again"
@@ -94,6 +97,8 @@ class Saved:
     """How much of each style pictures get."""
     decoder: Path | None
     """Folder of the decoder adapter."""
+    prior: Path | None
+    """Folder of the prior, which diffusers loads."""
 
 
 def saved_with(
@@ -112,18 +117,20 @@ def saved_with(
         folder = Path(
             snapshot_download(
                 base,
-                allow_patterns=[f"{name}/*" for name in (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER)],
+                allow_patterns=[f"{name}/*" for name in OURS],
                 revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             )
         )  # fmt: skip
     configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
     files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
-    weights, decoder = folder / STYLES_FOLDER / STYLE_WEIGHTS, folder / DECODER_FOLDER
+    weights = folder / STYLES_FOLDER / STYLE_WEIGHTS
+    decoder, prior = folder / DECODER_FOLDER, folder / PRIOR_FOLDER
     return Saved(
         adapters={path.parent.name: path.parent for path in configs},
         styles={path.stem: path for path in files},
         weights=json.loads(weights.read_text()) if weights.is_file() else {},
         decoder=decoder if (decoder / "config.json").is_file() else None,
+        prior=prior if (prior / "config.json").is_file() else None,
     )
 
 

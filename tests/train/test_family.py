@@ -20,6 +20,7 @@ _TINY_CLIP = {
     "projection": "16",
 }
 _TINY_UNET = {"channels": "[16, 16]", "head_width": "8"}
+_TINY_PRIOR = {"channels": "16", "layers": "1", "heads": "2"}
 
 
 def _tiny(stage):
@@ -30,9 +31,8 @@ def _tiny(stage):
         return recipes.AssembleStage(num_familiar=2)
     if not hasattr(stage, "loop"):
         return stage
-    size = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}.get(
-        stage.name, {}
-    )
+    sizes = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}
+    size = {**sizes, "prior": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(stage.name, {})
     loop = {"steps": "2", "batch_size": "2", "mixed_precision": "no", "num_scenes": "4"}
     return override(stage, {**loop, **size})
 
@@ -51,12 +51,15 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
     assert np.isfinite(out.images).all()
     assert np.isfinite(out.maps["depth"]).all()
+    like = pipe("a red ball", prior=True, num_inference_steps=2, output_type="np").images
+    assert np.isfinite(like).all()
     assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "pipeline").glob("**/*.json"))
     limits = read_limits(tmp_path / "pipeline")
     assert limits is not None
     assert limits.num_pictures == 2
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
-    assert len(trained) == 10  # vae, two encoders, unet, four adapters, regressor and its triggers
+    # vae, two encoders, unet, four adapters, prior, decoder, regressor and its triggers
+    assert len(trained) == 12
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from adapters import AdapterConfig
@@ -17,16 +16,14 @@ from train.objectives.joint import JointConfig, JointObjective
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
-from train.pairs.framing import View, buckets
+from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
-from unicon.bases import base_size
 from unicon.cards import Origin
 from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.data.pairs.streams import open_stream
 from unicon.pipeline import UniConPipeline
-from unicon.texts import TextReader
 
 AUTO = "auto"
 POSES = ("pose", "openpose", "dwpose")
@@ -135,15 +132,11 @@ class PairsConfig(JointConfig):
         return pipe
 
     def _encoder(self, pipe: UniConPipeline, state: PartialState) -> PairEncoder:
-        size = base_size(pipe.unet, pipe.vae)
-        reader = TextReader.of(pipe)
-        for part in (pipe.vae, *reader.encoders):
-            torch.nn.Module.to(part, state.device).eval()
-        return PairEncoder(
-            vae=pipe.vae,
-            reader=reader,
+        return PairEncoder.of(
+            pipe,
+            state.device,
+            resolution=self.resolution,
             trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
-            sizes=buckets(self.resolution or size.own_px, size.multiple_px),
             redrawn=swap_sides if self.condition in POSES else None,
             unpaired=self.unpaired,
             views=[View(place, flip) for place in self._places() for flip in self._flips()],

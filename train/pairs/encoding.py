@@ -14,9 +14,11 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from train.pairs.framing import Bucket, View, framed, nearest
+from train.pairs.framing import Bucket, View, buckets, framed, nearest
+from unicon.bases import base_size
 from unicon.data.pairs import Entry
 from unicon.latents import Autoencoder, downscale, encode
+from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
 
 
@@ -49,6 +51,33 @@ class PairEncoder:
     """What becomes of a map, uint8 (H, W, 3), before it is seen mirrored; None: nothing."""
     unpaired: bool = False
     """Whether pictures without a map, and maps without a picture, are taken too."""
+
+    @classmethod
+    def of(
+        cls,
+        pipe: UniConPipeline,
+        device: torch.device,
+        *,
+        resolution: int,
+        views: Sequence[View],
+        trigger: str = "",
+        redrawn: Callable[[np.ndarray], np.ndarray] | None = None,
+        unpaired: bool = False,
+    ) -> PairEncoder:
+        """A pipeline's, whose encoders are moved to `device`. `resolution` is the side of a square of as many
+        pixels as pairs are framed to, 0: the base's own."""
+        size, reader = base_size(pipe.unet, pipe.vae), TextReader.of(pipe)
+        for part in (pipe.vae, *reader.encoders):
+            torch.nn.Module.to(part, device).eval()
+        return cls(
+            vae=pipe.vae,
+            reader=reader,
+            trigger=trigger,
+            sizes=buckets(resolution or size.own_px, size.multiple_px),
+            views=views,
+            redrawn=redrawn,
+            unpaired=unpaired,
+        )
 
     @torch.no_grad()
     def __call__(self, entry: Entry, condition: str) -> EncodedPair:

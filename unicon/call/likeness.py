@@ -13,23 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adapters import DecoderAdapter, Likeness
 from unicon.branch import IMAGE
 from unicon.call.request import Request
-from unicon.embeddings import check_unit
+from unicon.embeddings import NOISE, check_unit
 from unicon.pictures import as_pictures
+from unicon.prior import PriorSettings
 from unicon.sampling.guidance import Variant
-from unicon.sampling.levels import Schedule, add_noise
+from unicon.sampling.levels import add_noise
 from unicon.sampling.loop import Noise
 from unicon.sampling.noise import INITIAL
 
 LIKE = "like"
 """Whose noise it is: no branch may be called so, since it is a parameter of the call."""
-
-NOISE = Schedule.from_scheduler({"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"})
-"""The cosine schedule on which embeddings are noised, here and in priors (Ramesh et al. 2022, appendix C)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +71,19 @@ def check_like(
         )
 
 
+def read_prior(prior: bool | PriorSettings, like: Any, prompt_embeds: Tensor | None) -> PriorSettings | None:
+    """How the prior is sampled, if it is; ValueError where it would contradict what is given."""
+    if prior is False:
+        return None
+    if like is not None:
+        raise ValueError("prior and like both say what the image looks like; keep one")
+    if prompt_embeds is not None:
+        raise ValueError(
+            "prior reads prompts, and prompt_embeds stand in their place: give the prompt itself"
+        )
+    return PriorSettings() if prior is True else prior
+
+
 def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tensor:
     """Embeddings (n, width) of what a call is given.
 
@@ -86,7 +98,7 @@ def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tenso
     pictures = [picture[None] for value in values for picture in as_pictures(value, LIKE)]
     if not pictures:
         raise ValueError("like is an empty list; give at least one picture, or leave it out")
-    return torch.cat([embed(picture) for picture in pictures])
+    return F.normalize(torch.cat([embed(picture) for picture in pictures]), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -59,12 +59,12 @@ def launch_options(args: argparse.Namespace) -> list[str]:
 def named_config(options: list[str]) -> list[str]:
     """The options, with the name of one of our config files (`fsdp2`) as its path.
 
-    Raises ValueError for a config file that is neither ours nor there.
+    Raises ValueError for a name that is none of ours.
     """
     if "--config_file" not in options[:-1]:
         return options
     place = options.index("--config_file") + 1
-    if not Path(options[place]).is_file():
+    if not Path(options[place]).suffix and not Path(options[place]).is_file():
         known = {path.stem: str(path) for path in sorted(CONFIGS.glob("*.yaml"))}
         if options[place] not in known:
             raise ValueError(

@@ -179,7 +179,8 @@ class UniConPipeline(AdaptedPipeline):
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
         wanted = None if liked is None else batch.spread(liked)
         if imagining is not None:
-            wanted = self.imagine(batch.texts(request.branches[IMAGE].prompt), imagining, source)
+            texts = [text or "" for text in batch.texts(request.branches[IMAGE].prompt)]
+            wanted = self.imagine(texts, imagining, source)
         told = None if wanted is None else self._told(wanted, liking, source)
         network = self._network(request, batch, embeddings, held_clean, told)
         # 6. Clean latents of what was given, and latents to start from.

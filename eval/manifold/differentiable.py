@@ -1,9 +1,9 @@
 """How does rarity change when a feature moves a little?
 
 Hard rarity is a step function, its gradient 0. Here membership in ball i is w_i = sigmoid((r_i - d_i) / tau)
-and the minimum is soft: s = -T log sum_i w_i exp(-r_i / T). A ball missed by delta costs r + delta T / tau, so
-inside the manifold s tends to the hard score as T and tau / T tend to 0. Outside s grows with the distance, so
-it rewards leaving: use it together with `membership`.
+and the minimum is soft: s = -T log sum_i w_i exp(-r_i / T). A ball missed by delta costs r + delta T / tau,
+so inside the manifold s tends to the hard score as T and tau / T tend to 0. Outside s grows with the
+distance, so it rewards leaving: use it together with `membership`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def soft_rarity(
     """Soft rarity of (M, D) among `real` (N, D) with k-NN `radii` (N,), computed in float64.
 
     `temperature` T and `softness` tau are in units of distance; a tenth and a hundredth of the median
-    radius are a start. Balls of radius 0 are left out. Raises ValueError for values that are not above 0, and shapes that do
-    not fit.
+    radius are a start. Balls of radius 0 are left out. Raises ValueError for a temperature or softness that
+    is not above 0, and for shapes that do not fit.
     """
     if not (temperature > 0 and softness > 0):
         raise ValueError(f"temperature {temperature} and softness {softness} must be above 0")

@@ -21,6 +21,10 @@ COMMANDS = {
         "eval.protocols.distributions",
         "generated pictures against real ones: Fréchet, KID, CMMD, precision, recall, rarity",
     ),
+    "originality": (
+        "eval.originality.command",
+        "generated pictures beside a training set: rarity, realism, near-copies",
+    ),
     "table": ("eval.protocols.results", "markdown tables from result files"),
 }
 """Name -> (module, one line of help)."""

@@ -14,8 +14,10 @@ import torch
 from eval.manifold.bounds import Bounded, Frame, products
 from eval.manifold.sharing import Share
 
-SIZE = 2048
-"""Rows of a block, either way, unless told otherwise: 16 MiB of float32."""
+SIZE = 1024
+"""Rows of a block, either way, unless told otherwise: 4 MiB of float32."""
+STEP = 16
+"""Blocks are a multiple of this long where they can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ def half_blocks(a: Bounded, frame: Frame, size: int, share: Share) -> Iterator[B
 def _slices(num: int, size: int) -> list[slice]:
     """Of nearly one length, none above `size`."""
     count = -(-num // size)
-    bounds = [num * n // count for n in range(count + 1)]
+    length = min(size, -(-num // count // STEP) * STEP)
+    bounds = [*range(0, num, length), num]
     return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
 
 
@@ -60,7 +63,7 @@ def _blocks(a: Bounded, b: Bounded, frame: Frame, tiles) -> Iterator[Block]:
     at, left = None, torch.empty(0)
     for i, j in tiles:
         if i != at:
-            at, left = i, frame.cast(a.rows[i])[0] * -2
+            at, left = i, frame.cast(a.rows[i])[0].mul_(-2)
         right = frame.cast(b.rows[j])[0]
         with products(frame.dtype):
             lower = left @ right.T

@@ -19,7 +19,7 @@ Features: TypeAlias = "np.ndarray | torch.Tensor"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e100
 """Beyond it squared distances leave float64."""
-PIECE = 1 << 22
+PIECE = 1 << 20
 """Numbers that are looked at together."""
 
 

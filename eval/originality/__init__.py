@@ -1,0 +1,1 @@
+"""Whose pictures are these? Rarity, realism and near-copies of generated pictures against a training set."""

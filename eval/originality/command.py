@@ -1,0 +1,99 @@
+"""How is `unicon eval originality` asked for, and what does it write?"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from adapters.files import existing, write_whole
+from eval.features import MINI, RESIZES, Extractor, find_pictures
+from eval.originality.assessment import Assessment, assess
+from eval.originality.page import as_csv, as_html
+from eval.originality.selection import keep_rarest
+from eval.protocols.setup import run_command
+from unicon.devices import pick_device
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval originality",
+        description="Judge generated pictures beside a training set: rarity, realism, near-copies.",
+        epilog="example: unicon eval originality --generated out/samples --training data/photos "
+        "--out out/originality",
+    )
+    top.add_argument("--generated", required=True, metavar="DIR", help="folder of pictures, or pairs")
+    top.add_argument("--training", required=True, metavar="DIR", help="folder of pictures, or pairs")
+    top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
+    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    top.add_argument("--neighbour", type=int, default=3, metavar="K", help="k of the manifold (default 3)")
+    top.add_argument(
+        "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
+    )
+    top.add_argument("--truncation", metavar="FILE", help="CSV with columns name and truncation, if known")
+    top.add_argument("--keep", type=int, metavar="N", help="also name the N rarest that are no near-copies")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write originality.html and originality.csv; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    generated, training = find_pictures(arguments.generated), find_pictures(arguments.training)
+    psis = read_truncation(Path(arguments.truncation)) if arguments.truncation else {}
+    device = str(pick_device(arguments.device))
+    found = assess(
+        generated, training, Extractor(arguments.features, resize=arguments.resize, device=device),
+        k=arguments.neighbour, level=arguments.level, truncation=psis,
+    )  # fmt: skip
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    title = f"{Path(arguments.generated).name} beside {Path(arguments.training).name}"
+    texts = {"originality.csv": as_csv(found)}
+    texts["originality.html"] = as_html(found, generated, training, title)
+    if arguments.keep is not None:
+        texts["rarest.txt"] = "".join(f"{name}\n" for name in rarest_names(found, arguments.keep))
+    for name, text in texts.items():
+        write_whole(out / name, partial(_write, text=text))
+    return (
+        f"{found.rarity.summary}\n{found.num_copies} of {len(found.rows)} are near-copies by look at a false "
+        f"alarm rate of {found.look.level:g}; {', '.join(texts)} in {out}"
+    )
+
+
+def rarest_names(found: Assessment, num: int) -> list[str]:
+    """The rarest in the manifold that are realistic (1 or more) and no near-copies."""
+    kept = keep_rarest(
+        found.rarity, num, fidelity=np.array([row.realism for row in found.rows]),
+        exclude=np.array([row.is_copy for row in found.rows]),
+    )  # fmt: skip
+    return [found.rows[place].name for place in kept]
+
+
+def read_truncation(path: Path) -> dict[str, float]:
+    """psi by name; ValueError naming the line for what is no such table."""
+    with existing(path, "a CSV with columns name and truncation was asked for").open(newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"name", "truncation"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path} has columns {reader.fieldnames}; expected name and truncation")
+        found = {}
+        for number, row in enumerate(reader, start=2):
+            try:
+                found[row["name"]] = float(row["truncation"])
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}; expected a number") from error
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,173 @@
+"""How alike do two pictures look, whatever was done to one of them on the way?
+
+In two steps. Descriptors find candidates: pixels at low resolution and local gradients (histograms of
+orientation in cells, Dalal and Triggs 2005) of the grey picture, as it is and mirrored, against the whole of
+another and crops of it. Each candidate is then laid over: the picture, at sizes from whole down to two
+thirds, is moved over the other and over its contours, and the best correlation counts. Both are blind to
+brightness, contrast and tint; JPEG and noise vanish at this resolution. Leaves out turned pictures, smaller
+crops, and meaning (`eval.features`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+SIDE_PX = 96
+"""Pictures are compared at this size, stretched to a square."""
+PIXELS, CELLS, ORIENTATIONS = 16, 8, 8
+SCALES = (0.93, 0.83, 0.74)
+"""Sides of crops, over the picture's; each in its corners, at its edges and in the middle."""
+FLAT = 4.0
+"""Contrast, in grey levels out of 255, below which a picture has no look of its own."""
+BLOCK = 256
+OVERLAY_PX = 64
+"""Size at which candidates are laid over each other."""
+OVERLAY_SIDES_PX = tuple(range(64, 42, -2))
+"""Of the picture that is moved over the other: crops of 1 to two thirds."""
+CANDIDATES = 6
+"""Others that each picture is laid over."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """Descriptors of a set."""
+
+    whole: np.ndarray
+    """(N, 2, D) float32, as it is and mirrored; pixels then gradients, each half of the squared length 1."""
+    crops: np.ndarray
+    """(N, C, D) float16, the whole picture first."""
+    planes: np.ndarray
+    """(N, OVERLAY_PX, OVERLAY_PX) uint8, grey."""
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
+def describe(pictures: Iterable[Image.Image]) -> Looks:
+    """Descriptors of pictures of any size."""
+    whole, crops, planes = [], [], []
+    for picture in pictures:
+        grey = cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2GRAY)
+        plane = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+        whole.append([_descriptor(plane), _descriptor(np.ascontiguousarray(plane[:, ::-1]))])
+        crops.append([_descriptor(part) for part in _crops(plane)])
+        planes.append(cv2.resize(grey, (OVERLAY_PX, OVERLAY_PX), interpolation=cv2.INTER_AREA))
+    if not whole:
+        raise ValueError("no pictures to describe; give at least one")
+    return Looks(
+        whole=np.array(whole, np.float32),
+        crops=np.array(crops, np.float16),
+        planes=np.array(planes, np.uint8),
+    )
+
+
+def nearest_look(looks: Looks, others: Looks, *, same: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """(distance (N,), place (N,)) of the most alike other picture; 0 equal, 1 or more nothing in common.
+
+    `same`: both are one set, and no picture is its own neighbour. Raises ValueError when there is no other.
+    """
+    if len(others) <= same:
+        raise ValueError(f"{len(others)} pictures to compare with; expected at least {1 + same}")
+    candidates = _candidates(looks, others, same)
+    alike = np.array(
+        [
+            [_overlay(plane, others.planes[place]) for place in row]
+            for plane, row in zip(looks.planes, candidates, strict=True)
+        ]
+    )
+    best = alike.argmax(1)
+    rows = np.arange(len(best))
+    return np.clip(1 - alike[rows, best], 0, None), candidates[rows, best]
+
+
+def _candidates(looks: Looks, others: Looks, same: bool) -> np.ndarray:
+    """(N, CANDIDATES or fewer) places of the others with the most similar descriptors."""
+    whole, keep = torch.from_numpy(looks.whole), min(CANDIDATES, len(others) - same)
+    best = torch.full((len(looks), keep), -torch.inf)
+    place = torch.zeros(len(looks), keep, dtype=torch.int64)
+    for first in range(0, len(others), BLOCK):
+        crops = torch.from_numpy(others.crops[first : first + BLOCK]).float()
+        alike = torch.stack([(side @ crops.flatten(0, 1).T) for side in whole.unbind(1)]).amax(0)
+        alike = alike.view(len(whole), *crops.shape[:2]).amax(2)
+        if same:
+            own = torch.arange(first, first + len(crops))
+            alike[own, own - first] = -torch.inf
+        values = torch.cat([best, alike], 1)
+        places = torch.cat([place, torch.arange(first, first + len(crops)).expand(len(whole), -1)], 1)
+        best, index = values.topk(keep, dim=1)
+        place = places.gather(1, index)
+    return place.numpy()
+
+
+def _overlay(plane: np.ndarray, other: np.ndarray) -> float:
+    """The best correlation of a picture with a part of another: mean of that of pixels and of contours."""
+    grounds = [other.astype(np.float32), _contours(other)]
+    best = -1.0
+    for version in (plane, np.ascontiguousarray(plane[:, ::-1])):
+        for side in OVERLAY_SIDES_PX:
+            small = cv2.resize(version, (side, side), interpolation=cv2.INTER_AREA)
+            if small.std() < FLAT:
+                continue
+            maps = [
+                cv2.matchTemplate(ground, moved, cv2.TM_CCOEFF_NORMED)
+                for ground, moved in zip(grounds, (small.astype(np.float32), _contours(small)), strict=True)
+            ]
+            found = (maps[0] + maps[1]) / 2
+            best = max(best, float(found[np.isfinite(found)].max(initial=-1.0)))
+    return best
+
+
+def _contours(plane: np.ndarray) -> np.ndarray:
+    """Root of the gradient's length: tint and contrast change it by a factor at most."""
+    grey = plane.astype(np.float32)
+    return np.sqrt(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)))
+
+
+def _crops(plane: np.ndarray) -> Iterator[np.ndarray]:
+    yield plane
+    for scale in SCALES:
+        side = round(scale * SIDE_PX)
+        free = SIDE_PX - side
+        for top in (0, free // 2, free):
+            for left in (0, free // 2, free):
+                yield plane[top : top + side, left : left + side]
+
+
+def _descriptor(plane: np.ndarray) -> np.ndarray:
+    parts = [_pixels(plane), _gradients(plane)]
+    return np.concatenate([part / np.sqrt(2) for part in parts])
+
+
+def _pixels(plane: np.ndarray) -> np.ndarray:
+    """(PIXELS²,) of length 1, mean 0."""
+    small = cv2.resize(plane, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA).ravel()
+    small = small - small.mean()
+    # A flat picture would be all noise: its descriptor stays short, and it looks like nothing.
+    return small / max(np.linalg.norm(small), FLAT * PIXELS)
+
+
+def _gradients(plane: np.ndarray) -> np.ndarray:
+    """(CELLS² ORIENTATIONS,) of length 1: strength of gradients by cell and direction, mean 0 over cells."""
+    side = 8 * CELLS
+    grey = cv2.GaussianBlur(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    # A root, or the one strongest contour would be all that counts.
+    strength = np.sqrt(np.hypot(across, down))
+    # Directions without sign, shared linearly between the two nearest bins; tint can turn contrast round.
+    angle = (np.arctan2(down, across) % np.pi) * (ORIENTATIONS / np.pi)
+    low = np.floor(angle).astype(int) % ORIENTATIONS
+    share = (angle - np.floor(angle)).astype(np.float32)
+    planes = np.zeros((ORIENTATIONS, side, side), np.float32)
+    rows, columns = np.indices((side, side))
+    planes[low, rows, columns] += strength * (1 - share)
+    planes[(low + 1) % ORIENTATIONS, rows, columns] += strength * share
+    cells = np.stack([cv2.resize(p, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for p in planes])
+    cells -= cells.mean((1, 2), keepdims=True)
+    found = cells.ravel()
+    return found / max(np.linalg.norm(found), FLAT)

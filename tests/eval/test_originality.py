@@ -1,0 +1,219 @@
+"""Are planted copies found and fresh pictures left in peace, and does the page hold what it promises?"""
+
+from __future__ import annotations
+
+import csv
+import re
+import runpy
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from eval import __main__ as front
+from eval.features import Extractor, Pictures, find_pictures
+from eval.manifold.differentiable import soft_rarity
+from eval.manifold.manifold import Manifold
+from eval.originality.assessment import assess, nearest_meaning
+from eval.originality.command import rarest_names
+from eval.originality.copies import judge
+from eval.originality.look import Looks, describe, nearest_look
+from eval.originality.selection import keep_rarest
+from eval.rarity import Rarity, rarity_score
+from tests.programs import ROOT
+
+NUM = 100
+CHANGES = runpy.run_path(str(ROOT / "benchmarks" / "copies.py"))["CHANGES"]
+
+
+def drawing(seed: int) -> Image.Image:
+    """A few random shapes on a random ground: quick to make, and no two alike."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (64, 64), tuple(rng.integers(0, 256, 3).tolist()))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(6):
+        left, top, width, height = rng.integers(4, 44, 4).tolist()
+        box, colour = (left, top, left + width, top + height), tuple(rng.integers(0, 256, 3).tolist())
+        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)(box, fill=colour)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def training() -> list[Image.Image]:
+    return [drawing(seed) for seed in range(NUM)]
+
+
+@pytest.fixture(scope="module")
+def looks(training) -> Looks:
+    return describe(training)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_copies_lead_back_to_their_original(training, looks, change):
+    rng = np.random.default_rng(0)
+    changed = [CHANGES[change](picture, rng) for picture in training[:20]]
+    distances, places = nearest_look(describe(changed), looks)
+    found = judge(distances, places, nearest_look(looks, looks, same=True)[0], level=0.01)
+    assert (places == np.arange(20)).mean() >= 0.95
+    assert found.is_copy.mean() >= 0.95
+
+
+def test_fresh_pictures_are_accused_at_about_the_level(looks):
+    own = nearest_look(looks, looks, same=True)[0]
+    fresh = describe([drawing(seed) for seed in range(1000, 1080)])
+    found = judge(*nearest_look(fresh, looks), own, level=0.05)
+    assert found.is_copy.mean() < 0.12
+    assert 0.2 < found.shares.mean() < 0.8  # as far from the set as its own members are from each other
+    exact = nearest_look(looks, looks)
+    np.testing.assert_array_equal(exact[1], np.arange(NUM))
+    assert exact[0].max() < 1e-3
+
+
+def test_a_flat_picture_looks_like_nothing(looks):
+    flat = [Image.new("RGB", (40, 40), (90, 90, 90)), Image.new("RGB", (40, 40), (91, 90, 90))]
+    assert nearest_look(describe(flat), looks)[0].min() > 0.9
+
+
+def test_nearest_by_meaning_is_the_largest_cosine():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(30, 6)).astype(np.float32), rng.normal(size=(50, 6)).astype(np.float32)
+    cosine = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T
+    distance, place = nearest_meaning(a, b * 7)
+    np.testing.assert_array_equal(place, cosine.argmax(1))
+    np.testing.assert_allclose(distance, 1 - cosine.max(1), atol=1e-6)
+    assert (nearest_meaning(a, a, same=True)[1] != np.arange(30)).all()
+
+
+@pytest.fixture(scope="module")
+def folders(training, tmp_path_factory):
+    """A training folder, and generated pictures: a mirrored copy, then fresh ones."""
+    root = tmp_path_factory.mktemp("originality")
+    generated = [
+        training[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        *(drawing(s) for s in range(500, 511)),
+    ]
+    for name, pictures in (("training", training), ("generated", generated)):
+        (root / name).mkdir()
+        for number, picture in enumerate(pictures):
+            picture.save(root / name / f"{number:03d}.png")
+    return root
+
+
+def test_a_copy_is_named_with_its_original(folders):
+    found = assess(
+        find_pictures(folders / "generated"), find_pictures(folders / "training"), Extractor(),
+        truncation={"000.png": 0.5},
+    )  # fmt: skip
+    copy, *others = found.rows
+    assert copy.is_copy
+    assert (copy.look_nearest, copy.truncation) == ("007.png", 0.5)
+    assert found.num_copies <= 2
+    assert [row.rarity is None for row in found.rows] == (~found.rarity.in_manifold).tolist()
+    assert all(row.truncation is None for row in others)
+    words = {(False, False): "", (True, True): "", (True, False): "looks copied, means something else",
+             (False, True): "means the same, looks different"}  # fmt: skip
+    for row in found.rows:
+        assert row.disagreement == words[row.is_copy_by_look, row.is_copy_by_meaning]
+    kept = rarest_names(found, 3)
+    assert len(kept) <= 3
+    assert "000.png" not in kept
+
+
+def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
+    (tmp_path / "psi.csv").write_text("name,truncation\n000.png,0.7\n001.png,1\n")
+    sources = ["--generated", str(folders / "generated"), "--training", str(folders / "training")]
+    out, psi = ["--out", str(tmp_path / "out")], ["--truncation", str(tmp_path / "psi.csv")]
+    assert front.main(["originality", *sources, *out, *psi, "--keep", "2", "--device", "cpu"]) == 0
+    assert "near-copies by look at a false alarm rate of 0.01" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "out" / "originality.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == [f"{n:03d}.png" for n in range(12)]
+    assert rows[0]["is_copy_by_look"] == "True"
+    assert (rows[0]["truncation"], rows[5]["truncation"]) == ("0.7", "")
+    page = (tmp_path / "out" / "originality.html").read_text()
+    assert re.findall(r'(?:src|href)="(?!data:)', page) == []  # nothing outside the page
+    assert page.count("Sorted by") == 3
+    assert page.count("near-copy</span>") >= 1
+    assert (tmp_path / "out" / "rarest.txt").exists()
+    (tmp_path / "psi.csv").write_text("name,truncation\n000.png,much\n")
+    with pytest.raises(SystemExit):
+        front.main(["originality", *sources, *out, *psi])
+    assert "psi.csv, line 2: could not convert" in capsys.readouterr().err
+
+
+def test_judging_needs_enough_pictures():
+    with pytest.raises(
+        ValueError, match="20 training pictures cannot tell a level of 0.01; give at least 100"
+    ):
+        judge(np.zeros(2), np.zeros(2), np.ones(20))
+    with pytest.raises(ValueError, match="level is 1; it must lie strictly between"):
+        judge(np.zeros(2), np.zeros(2), np.ones(20), level=1)
+    with pytest.raises(ValueError, match="no pictures to describe"):
+        describe([])
+    one = describe([drawing(0)])
+    with pytest.raises(ValueError, match="1 pictures to compare with; expected at least 2"):
+        nearest_look(one, one, same=True)
+
+
+def test_the_rarest_are_kept_while_they_can_pass_for_real():
+    scores = np.array([3.0, np.nan, 9.0, 5.0, 7.0])
+    rarity = Rarity(scores=scores, radii=np.ones(4), k=3, features="none")
+    assert keep_rarest(rarity, 3).tolist() == [2, 4, 3]
+    fidelity = np.array([2.0, 2.0, 0.5, 1.0, 2.0])
+    assert keep_rarest(rarity, 9, fidelity=fidelity).tolist() == [4, 3, 0]
+    assert keep_rarest(rarity, 2, fidelity=fidelity, exclude=np.arange(5) == 4).tolist() == [3, 0]
+    with pytest.raises(ValueError, match="number to keep is 0"):
+        keep_rarest(rarity, 0)
+    with pytest.raises(ValueError, match=r"exclude has shape \(2,\) for 5 samples"):
+        keep_rarest(rarity, 1, exclude=np.zeros(2, bool))
+
+
+def real_and_fake() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    noise = torch.Generator().manual_seed(0)
+    real = torch.randn(60, 4, generator=noise, dtype=torch.float64)
+    fake = 0.8 * torch.randn(25, 4, generator=noise, dtype=torch.float64)
+    return real, torch.from_numpy(Manifold(real).radii[0]), fake
+
+
+def test_soft_rarity_tends_to_the_hard_score():
+    real, radii, fake = real_and_fake()
+    hard = rarity_score(real, fake)
+    errors = []
+    inside = torch.from_numpy(hard.in_manifold)
+    for width in (0.1, 0.01, 1e-5):
+        soft = soft_rarity(fake, real, radii, temperature=width, softness=width**2 / 10)
+        errors.append(np.abs(soft.score.numpy() - hard.scores)[hard.in_manifold])
+    assert errors[0].mean() > errors[1].mean() > errors[2].mean()
+    assert errors[2].max() < 1e-4
+    assert soft.membership[inside].min() > 0.99
+    assert soft_rarity(fake + 20, real, radii, temperature=0.1, softness=0.01).membership.max() < 1e-9
+
+
+def test_gradients_of_soft_rarity_are_those_of_finite_differences():
+    real, radii, fake = real_and_fake()
+    fake.requires_grad_(True)
+
+    def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = soft_rarity(x, real, radii, temperature=0.2, softness=0.1)
+        return found.score, found.membership
+
+    assert torch.autograd.gradcheck(both, (fake,), eps=1e-6, rtol=1e-5, atol=1e-7)
+    (gradient,) = torch.autograd.grad(both(fake)[0].sum(), fake)
+    assert gradient.abs().sum(1).min() > 0
+    fake = fake.detach()
+    assert float(both(fake + 1e-3 * gradient)[0].sum()) > float(both(fake)[0].sum())
+
+
+def test_bad_softness_is_refused():
+    real, radii, fake = real_and_fake()
+    with pytest.raises(ValueError, match="softness 0 must be above 0"):
+        soft_rarity(fake, real, radii, temperature=1, softness=0)
+    with pytest.raises(ValueError, match=r"expected \(M, D\), \(N, D\), \(N,\)"):
+        soft_rarity(fake, real, radii[:5], temperature=1, softness=1)
+    with pytest.raises(ValueError, match="every radius is 0"):
+        soft_rarity(fake, real, 0 * radii, temperature=1, softness=1)
+
+
+def test_pictures_may_come_from_memory(training):
+    held = Pictures(("a", "b"), lambda n: training[n])
+    assert Extractor()(held).values.shape == (2, 128)

@@ -190,7 +190,7 @@ def style_emergence(
     try:
         x = start(trajectory, {}, noise, shape)
         whole = decode(pipe.vae, sample(styled, x, trajectory, solver, noise)[0].to(pipe.unet.device))
-        measure = Likeness.to(whole if references is None else references, whole, _encoder(pipe))
+        measure = Likeness.to(whole if references is None else references, whole, image_features(pipe))
         return emergence(
             plain, styled, lambda z: measure(decode(pipe.vae, z.to(pipe.unet.device))), noise=noise,
             progress=progress, **settings,
@@ -200,7 +200,7 @@ def style_emergence(
             pipe.set_style(name, weight)
 
 
-def _encoder(pipe: UniConPipeline) -> Callable[[Tensor], Tensor] | None:
+def image_features(pipe: UniConPipeline) -> Callable[[Tensor], Tensor] | None:
     """Pictures to unit features (n, width); None where the base has no image encoder."""
     encoder = pipe.image_encoder
     if encoder is None:

@@ -95,11 +95,8 @@ def _calibrated(args: argparse.Namespace) -> str:
             f"{aspect}: half of it is decided at log-SNR {found.lost(aspect):.1f}; "
             f"mean {found.mean(aspect):.1f}, deviation {found.deviation(aspect):.1f}"
         )
-    print(
-        write_json(
-            out / "emergence.json", {**found.as_json(), "base": args.base, "prompts": list(args.prompts)}
-        )
-    )
+    record = {**found.as_json(), "base": args.base, "style": args.style, "prompts": list(args.prompts)}
+    print(write_json(out / "emergence.json", record))
     print(write_bytes(out / "emergence.png", _emergence_plot(found)))
     print(f'train it with: unicon train style --levels "{law}" ...')
     return law

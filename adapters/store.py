@@ -46,7 +46,14 @@ def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     those of its config, or if it was built for another base.
     """
     folder = Path(folder)
-    adapter = JointAdapter(read_config(folder), device=torch.device("meta"))
+    config = read_config(folder)
+    try:
+        adapter = JointAdapter(config, device=torch.device("meta"))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # sizes that are no sizes
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{folder / CONFIG_NAME} describes no adapter ({reason}): fetch or save it again"
+        ) from error
     check_base(adapter.base, unet, str(folder))
     tensors = read_tensors(folder / TENSORS_NAME, _FOLDER)
     return fill(adapter, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
@@ -56,14 +63,18 @@ def read_config(folder: str | Path) -> AdapterConfig:
     """The config of a stored adapter. Raises `ValueError` for unknown, missing or wrong entries."""
     path = existing(Path(folder) / CONFIG_NAME, _FOLDER)
     entries = read_entries(path, AdapterConfig, "an adapter's config")
-    return AdapterConfig(
-        **{
-            **entries,
-            "skip_blocks": tuple(entries["skip_blocks"]),
-            "value_range": tuple(entries["value_range"]),
-            "base": read_base(entries["base"], path),
-        }
-    )
+    base = read_base(entries["base"], path)
+    try:
+        return AdapterConfig(
+            **{
+                **entries,
+                "skip_blocks": tuple(entries["skip_blocks"]),
+                "value_range": tuple(entries["value_range"]),
+                "base": base,
+            }
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; fetch or save the adapter again") from error
 
 
 def modelspec(base: BaseGeometry, part: str, **said: str) -> dict[str, str]:

@@ -142,11 +142,20 @@ def test_libraries_that_do_not_import_show_the_first_cause():
     assert traps.libraries(None).status == "ok"
 
 
+def test_detectors_that_do_not_import_are_a_trap():
+    assert traps.annotators(None).status == "ok"
+    finding = traps.annotators(ImportError("cannot import name 'gaussian_filter'"))
+    assert finding.status == "trap"
+    assert "gaussian_filter" in finding.text
+    assert "[annotators]" in finding.remedy
+
+
 def test_import_error_is_caught_whatever_it_is(tmp_path, monkeypatch):
     (tmp_path / "broken_library.py").write_text("raise RuntimeError('half an installation')")
     monkeypatch.syspath_prepend(tmp_path)
     assert str(doctor.import_error("broken_library")) == "half an installation"
     assert doctor.import_error("json") is None
+    assert isinstance(doctor.import_error("json", "dumps"), TypeError)
 
 
 def test_processor_flags(tmp_path):

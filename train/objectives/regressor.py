@@ -67,7 +67,8 @@ class RegressorObjective(Objective):
         items = np.where(is_pose.numpy(), posed, items)
         picture = torch.from_numpy(self.scenes.gather("image", items)).to(self.device).float()
         rows = [self.scenes.row(MAPS[k], int(i)) for i, k in zip(items, kind.tolist(), strict=True)]
-        target = torch.stack([torch.from_numpy(row.copy()) for row in rows]).to(self.device).float()
+        # Not by torch.stack, which CPU autocast refuses for half precision.
+        target = torch.from_numpy(np.stack(rows)).to(self.device).float()
         kind = kind.to(self.device)
         out = self.unet(picture, torch.zeros_like(kind), self.triggers[kind]).sample.float()
         return (out - target).square().mean(dim=(1, 2, 3)), {}

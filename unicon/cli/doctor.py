@@ -72,14 +72,18 @@ def examine(found: Installed) -> Iterator[Finding]:
     yield traps.opencv(found)
     yield traps.torchvision(found, platform=sys.platform)
     yield traps.libraries(import_error("diffusers.models.unets.unet_2d_condition"))
+    if "controlnet-aux" in found:
+        yield traps.annotators(import_error("unicon.conditions.annotators.detectors", "import_aux"))
     yield cache()
     yield from torch_findings()
 
 
-def import_error(name: str) -> Exception | None:
-    """What importing `name` raises. Anything at all can come out of a broken installation."""
+def import_error(name: str, function: str | None = None) -> Exception | None:
+    """What importing `name` raises, or calling a function of it. A broken installation may raise anything."""
     try:
-        import_module(name)
+        module = import_module(name)
+        if function is not None:
+            getattr(module, function)()
     except Exception as error:
         return error
     return None

@@ -174,6 +174,17 @@ def libraries(error: Exception | None) -> Finding:
     )  # fmt: skip
 
 
+def annotators(error: Exception | None) -> Finding:
+    """Do the installed detectors of controlnet-aux import? `error` is what importing them raised."""
+    if error is None:
+        return Finding(name="annotators", status="ok", text="controlnet-aux imports")
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return Finding(
+        name="annotators", status="trap", text=f"controlnet-aux does not import: {first}",
+        remedy=f"pip uninstall -y controlnet-aux torchvision timm && {install_command('annotators')}",
+    )  # fmt: skip
+
+
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -12,6 +12,9 @@ STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
 
+NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""Parts of a base without which nothing runs."""
+
 
 def find_base(source: str | Path) -> str:
     """A folder or hub id that diffusers can load: "mini" is the base that ships with the package.
@@ -36,7 +39,7 @@ def _check_parts(folder: Path) -> None:
     if not index.is_file():
         return
     for name, kind in json.loads(index.read_text(encoding="utf-8")).items():
-        if isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
+        if name in NEEDED and isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
             raise ValueError(
                 f"base {str(folder)!r}: has no folder {name!r}, which its model_index.json names; "
                 "copy it again"

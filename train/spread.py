@@ -12,12 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def is_spread(tensor: Tensor) -> bool:
+    """Whether this process has a part of it alone."""
+    if not torch.distributed.is_available():  # a build without it cannot even import the class
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of it. All processes must come here."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_spread(tensor) else tensor  # pyright: ignore[reportCallIssue]
 
 
 def whole_all(value: Any) -> Any:
@@ -31,8 +39,10 @@ def whole_all(value: Any) -> Any:
 
 def spread_like(value: Tensor, target: Tensor) -> Tensor:
     """A whole tensor, the same in every process, spread as another of its shape is."""
-    if not isinstance(target, DTensor) or isinstance(value, DTensor):
+    if not is_spread(target) or is_spread(value):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
 
 
@@ -54,7 +64,7 @@ def spread_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> 
 @contextlib.contextmanager
 def whole_model(model: nn.Module) -> Iterator[None]:
     """Every parameter whole in every process, for a while, for what does not enter by the model's forward."""
-    parts = [part for part in model.modules() if _is_spread(part)]
+    parts = [part for part in model.modules() if hasattr(part, "unshard")]
     for part in parts:
         part.unshard()  # pyright: ignore[reportCallIssue]
     try:
@@ -62,11 +72,3 @@ def whole_model(model: nn.Module) -> Iterator[None]:
     finally:
         for part in parts:
             part.reshard()  # pyright: ignore[reportCallIssue]
-
-
-def _is_spread(part: nn.Module) -> bool:
-    try:
-        from torch.distributed.fsdp import FSDPModule
-    except ImportError:  # before torch 2.6, or built without it
-        return False
-    return isinstance(part, FSDPModule)

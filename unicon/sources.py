@@ -17,6 +17,9 @@ STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
 
+NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""Parts of a base without which nothing runs."""
+
 
 def find_base(source: str | Path) -> str:
     """A folder or hub id that diffusers can load: "mini" is the base that ships with the package.
@@ -71,14 +74,12 @@ def hub_commit(path: str) -> str | None:
 
 
 def _check_parts(folder: Path) -> None:
-    """ValueError for a base on this disk without a part that it names itself (but its safety checker, which
-    is not loaded)."""
+    """ValueError for a base on this disk without a part that it names itself and that is needed."""
     index = folder / "model_index.json"
     if not index.is_file():
         return
     for name, kind in json.loads(index.read_text(encoding="utf-8")).items():
-        is_loaded = name != "safety_checker" and isinstance(kind, list) and any(kind)
-        if is_loaded and not (folder / name).is_dir():
+        if name in NEEDED and isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
             raise ValueError(
                 f"base {str(folder)!r}: has no folder {name!r}, which its model_index.json names; "
                 "copy it again"

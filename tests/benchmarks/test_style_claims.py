@@ -77,6 +77,7 @@ def test_pictures_in_the_style_are_nearer_to_it(base):
     assert numbers["rendered in the style"]["colour"] < numbers["rendered as a photo"]["colour"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(base, tmp_path, capsys):
     todo = [Cell(style="ink", law=law, rank=4, seed=0) for law in ("uniform", normal(-6, 2), "sd3")]
     assert run(tmp_path, base, todo[:1], TINY) == 0

@@ -48,8 +48,10 @@ def swap_sides(picture: np.ndarray) -> np.ndarray:
     A mirror image is this, flipped. Raises ValueError for a drawing in other colours.
     """
     colours = as_map(picture, "pose map")
-    hue, brightness, is_coloured = _seen(colours)
     lit = colours.max(axis=-1) > _LIT
+    shape = lit.shape  # most of a drawing is background, where there is nothing to look at
+    hue, brightness, is_coloured = np.zeros(shape, int), np.zeros(shape, np.float32), np.zeros(shape, bool)
+    hue[lit], brightness[lit], is_coloured[lit] = _seen(colours[lit])
     if is_coloured.sum() < _LEAST_SHARE * lit.sum():
         raise ValueError(
             f"{is_coloured.sum() / lit.sum():.0%} of this drawing has OpenPose's colours, so nobody knows "

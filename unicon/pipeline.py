@@ -20,6 +20,7 @@ from adapters import Pair, joint_forward, lora_weights
 from unicon import latents as autoencoder
 from unicon.bases import base_size
 from unicon.branch import IMAGE
+from unicon.call.backwards import check_invertible, inverse
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
 from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like, read_prior
@@ -83,6 +84,7 @@ class UniConPipeline(AdaptedPipeline):
         like_guidance_scale: float = 1.0,
         like_noise_level: int = 0,
         prior: bool | PriorSettings = False,
+        invert: bool = False,
         held_clean: HeldClean = "auto",
         output_type: str = "pil",
         return_dict: bool = True,
@@ -127,6 +129,9 @@ class UniConPipeline(AdaptedPipeline):
             like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
             like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
             prior: let the prior choose what the image looks like, after its prompt, instead of `like`.
+            invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
+                `latents` of a call that draws it again: the same one without image and invert, or with the
+                same `noise` and image.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
                 wherever all adapters in the run allow it.
             output_type: "pil", "np", "pt" or "latent".
@@ -142,7 +147,7 @@ class UniConPipeline(AdaptedPipeline):
         # 1. What is asked for: branches, what each does, what comes back.
         main = image_branch(
             image,
-            noise=noise,
+            noise=1.0 if invert and noise is None else noise,
             mask=mask,
             prompt=prompt,
             negative_prompt=negative_prompt,
@@ -171,6 +176,8 @@ class UniConPipeline(AdaptedPipeline):
         )
         # 3. The levels of every branch at every step, and how a step is made.
         trajectory, solver = self._trajectory(request, num_inference_steps, timesteps, eta)
+        if invert:
+            check_invertible(request, solver, latents=latents, callback_on_step_end=callback_on_step_end)
         # 4. Noise.
         cells = (side // self.vae_scale_factor for side in given.frame.padded)
         shape = (batch.num_samples, self.unet.config["in_channels"], *cells)
@@ -187,6 +194,10 @@ class UniConPipeline(AdaptedPipeline):
         clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
         trajectory = replace(trajectory, known=known)
+        if invert:
+            noise_of = inverse(guidance(network.evaluate), trajectory, clean)
+            self.maybe_free_model_hooks()
+            return latent_output({IMAGE: noise_of})
         x = start(trajectory, clean, draws, shape, device=self._execution_device)
         # 7. The run.
         self._interrupt, self._num_timesteps = False, trajectory.num_steps

@@ -47,10 +47,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", metavar="FILE", help="white where --image is drawn anew, black where it is kept"
     )
+    add_like_options(parser)
     add_text_options(parser)
     add_size_options(parser)
     add_style_option(parser)
     add_run_options(parser, out="out/generate")
+
+
+def add_like_options(parser: argparse.ArgumentParser) -> None:
+    """`--like` and how it is followed, `--decoder`, `--prior`."""
+    parser.add_argument("--like", metavar="FILE", help="a picture whose content is drawn again, differently")
+    for name, kind, default, what in (
+        ("scale", float, 1.0, "how much of it is heeded, 0 is none"),
+        ("guidance-scale", float, 1.0, "how strictly, beside the prompt's own; 1 is off"),
+        ("noise-level", int, 0, "0 to 999: more of it keeps less"),
+    ):
+        parser.add_argument(
+            f"--like-{name}", type=kind, default=default, metavar="N", help=f"{what} (default {default})"
+        )
+    parser.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
+    parser.add_argument(
+        "--prior", nargs="?", const="", metavar="FOLDER",
+        help="let a prior choose the content from the prompt: the base's own, or that of a folder",
+    )  # fmt: skip
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +109,10 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     given = read(args)
     pipe = load_pipeline(args, needs=[each.name for each in args.maps])
+    if args.decoder is not None:
+        pipe.load_decoder(args.decoder)
+    if args.prior:
+        pipe.load_prior(args.prior)
     given = given.fitted(own_size_px(pipe) if args.size is None else args.size)
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
@@ -103,9 +126,11 @@ class Given:
     """The pictures of the command line, read: `image`, `mask`, and the maps by condition."""
 
     pictures: dict[str, Image.Image]
+    like: Image.Image | None = None
+    """In its own size: CLIP sees it in another than the base."""
 
     def fitted(self, longest_px: int) -> Given:
-        return Given(pictures=fit(self.pictures, longest_px))
+        return Given(pictures=fit(self.pictures, longest_px), like=self.like)
 
     def get(self, name: str) -> Image.Image | None:
         return self.pictures.get(name)
@@ -117,7 +142,8 @@ def read(args: argparse.Namespace) -> Given:
 
     named = {name: getattr(args, name) for name in ("image", "mask")}
     pictures = {name: load_photo(path) for name, path in named.items() if path is not None}
-    return Given(pictures=pictures | {each.name: read_map(each) for each in args.maps})
+    like = None if args.like is None else load_photo(args.like)
+    return Given(pictures=pictures | {each.name: read_map(each) for each in args.maps}, like=like)
 
 
 def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: range) -> list[Image.Image]:
@@ -133,6 +159,11 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: ra
         num_inference_steps=args.steps,
         guidance_scale=guidance_scale(args, pipe),
         negative_prompt=args.negative_prompt,
+        like=given.like,
+        like_scale=args.like_scale,
+        like_guidance_scale=args.like_guidance_scale,
+        like_noise_level=args.like_noise_level,
+        prior=args.prior is not None,
         num_images_per_prompt=len(seeds),
         generator=generators(seeds),
     )

@@ -1,0 +1,162 @@
+"""Do pictures come back from their noise, and does each manipulation change what it says and nothing else?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+from tests.pipeline.conftest import call
+from tests.tiny_base import tiny_pipeline
+from tests.tiny_clip import tiny_decoder, with_clip
+from unicon import UniConPipeline
+from unicon.latents import decode, encode
+from unicon.manipulations import (
+    Drawing,
+    PrincipalComponents,
+    change_by_text,
+    interpolate,
+    reconstruct,
+    swap,
+    variations,
+)
+from unicon.pictures import as_pictures
+
+DRAWING = Drawing(prompt="a dog", num_inference_steps=4, output_type="np", like_scale=0.5)
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory) -> UniConPipeline:
+    made = with_clip(tiny_pipeline(tmp_path_factory.mktemp("words")))
+    made.add_decoder(tiny_decoder(made))
+    return made
+
+
+@pytest.fixture
+def drawn(pipe) -> np.ndarray:
+    """A picture of the tiny base's own, which its autoencoder can hold."""
+    return call(pipe, "a dog").images[0]
+
+
+@torch.no_grad()
+def latents(pipe, picture) -> torch.Tensor:
+    """What of a picture the autoencoder keeps."""
+    return encode(pipe.vae, as_pictures(picture, "picture"))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).mean())
+
+
+def test_noise_of_a_picture_draws_it_again(pipe, drawn, depth):
+    """In latents: what the autoencoder loses is not the inversion's."""
+    common = {
+        "depth": depth,
+        "like": drawn,
+        "like_scale": 0.5,
+        "num_inference_steps": 20,
+        "output_type": "latent",
+    }
+    noise = call(pipe, "a dog", image=drawn, invert=True, **common).images
+    expected = latents(pipe, drawn)
+
+    def error(**changes) -> float:
+        again = call(pipe, "a dog", latents=noise, outputs=["image"], **{**common, **changes}).images
+        return float((again - expected).square().mean().sqrt() / expected.std())
+
+    assert error() < 0.1
+    assert error(like=1 - drawn) > 2 * error(), "z is part of the code"
+
+
+def test_part_of_the_way(pipe, drawn):
+    common = {"image": drawn, "noise": 0.5, "num_inference_steps": 20, "output_type": "latent"}
+    noise = call(pipe, "a dog", invert=True, **common).images
+    again = call(pipe, "a dog", latents=noise, **common).images
+    expected = latents(pipe, drawn)
+    assert (again - expected).square().mean().sqrt() < 0.25 * expected.std()
+
+
+def test_variations_are_the_picture_at_eta_0_and_part_from_it_as_eta_grows(pipe, drawn):
+    kept, drawing = pipe.scheduler, replace(DRAWING, num_inference_steps=20)
+    by_eta = {eta: variations(pipe, drawn, 2, eta=eta, drawing=drawing) for eta in (0.0, 0.3, 1.0)}
+    assert pipe.scheduler is kept
+    assert by_eta[0.0].shape == (2, *drawn.shape)
+    np.testing.assert_array_equal(by_eta[0.0][0], by_eta[0.0][1])
+    with torch.no_grad():
+        kept_by_autoencoder = decode(pipe.vae, latents(pipe, drawn))[0].permute(1, 2, 0).numpy()
+    errors = {eta: difference(found, kept_by_autoencoder[None]) for eta, found in by_eta.items()}
+    assert errors[0.0] < 0.03
+    assert errors[0.0] < errors[0.3] < errors[1.0]
+    assert difference(by_eta[1.0][0], by_eta[1.0][1]) > 1e-3
+
+
+def test_the_ends_of_an_interpolation_are_the_pictures(pipe, drawn):
+    other = call(pipe, "a cat", generator=torch.Generator().manual_seed(4)).images[0]
+    shares = [0.0, 0.5, 1.0]
+    found = interpolate(pipe, drawn, other, shares, drawing=DRAWING)
+    alone = [variations(pipe, each, 1, eta=0.0, drawing=DRAWING)[0] for each in (drawn, other)]
+    np.testing.assert_allclose(found[0], alone[0], atol=1e-4)
+    np.testing.assert_allclose(found[2], alone[1], atol=1e-4)
+    fixed = interpolate(pipe, drawn, other, shares, fixed_noise=True, drawing=DRAWING)
+    assert difference(fixed[0], fixed[2]) > 1e-4
+    assert difference(fixed[0], fixed[2]) < difference(found[0], found[2]), "one composition"
+
+
+def test_a_text_changes_the_picture_by_as_much_as_is_asked(pipe, drawn):
+    found = change_by_text(pipe, drawn, "a cat", [0.0, 0.2, 0.5], instead_of="a dog", drawing=DRAWING)
+    np.testing.assert_allclose(found[0], variations(pipe, drawn, 1, eta=0.0, drawing=DRAWING)[0], atol=1e-4)
+    assert 0 < difference(found[1], found[0]) < difference(found[2], found[0])
+
+
+def test_principal_components_are_those_of_a_second_implementation(pipe, drawn):
+    z = torch.nn.functional.normalize(torch.randn(30, 8, generator=torch.Generator().manual_seed(2)), dim=-1)
+    components = PrincipalComponents.of(z)
+    torch.testing.assert_close(
+        components.directions @ components.directions.T, torch.eye(8), atol=1e-5, rtol=0
+    )
+    values, vectors = torch.linalg.eigh(torch.cov(z.T))
+    first = vectors[:, values.argmax()]
+    assert float((components.directions[0] @ first).abs()) == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(components.keep(z, 8), z, atol=1e-5, rtol=1e-4)
+    near = [float((components.keep(z, num) * z).sum(1).mean()) for num in (0, 2, 5, 8)]
+    assert sorted(near) == near
+    found = reconstruct(pipe, drawn, components, [1, 8], drawing=DRAWING)
+    direct = DRAWING(
+        pipe,
+        like=pipe.embed(drawn),
+        latents=torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
+    )
+    np.testing.assert_allclose(found[1:], direct, atol=1e-4)
+    assert difference(found[0], found[1]) > 1e-4
+    with pytest.raises(ValueError, match="1 embeddings have no principal components"):
+        PrincipalComponents.of(z[:1])
+
+
+def test_a_swap_has_ones_meaning_and_the_others_map(pipe, drawn, photo):
+    found = swap(pipe, drawn, photo, "depth", drawing=DRAWING)
+    map_ = call(pipe, image=photo, outputs=["depth"], num_inference_steps=20).maps["depth"]
+    expected = DRAWING(pipe, like=drawn, depth=map_, generator=DRAWING.generators(1))
+    assert found.shape == expected.shape
+    assert difference(found, swap(pipe, 1 - drawn, photo, "depth", drawing=DRAWING)) > 1e-5
+    assert difference(found, swap(pipe, drawn, 1 - photo, "depth", drawing=DRAWING)) > 1e-5
+
+
+def test_refusals(pipe, drawn, depth):
+    for arguments, message in (
+        ({}, "invert asks which noise a picture comes from: give image"),
+        ({"image": drawn, "mask": np.ones(drawn.shape[:2], np.float32)}, "without mask and stages"),
+        ({"image": drawn, "outputs": ["depth"]}, "invert: depth runs, too; give its map"),
+        ({"image": drawn, "eta": 0.5}, "ddim with eta 0.5: leave out eta"),
+        ({"image": drawn, "latents": torch.zeros(1, 4, 8, 8)}, "makes no use of latents"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(pipe, "a dog", invert=True, **arguments)
+    kept = pipe.scheduler
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(kept.config)
+    with pytest.raises(ValueError, match="this call has dpmpp_2m with eta 0.0"):
+        call(pipe, "a dog", image=drawn, invert=True)
+    assert isinstance(pipe.scheduler, DPMSolverMultistepScheduler)
+    pipe.scheduler = DDIMScheduler.from_config(kept.config)

@@ -158,7 +158,7 @@ def style_emergence(
     solver, spacing = solver_from_scheduler(pipe.scheduler)
     texts = [["" for _ in prompts], list(prompts), list(with_phrases(list(prompts), phrases) or [])]
     rows = encode_prompts(pipe.tokenizer, pipe.text_encoder, texts, pipe.unet.device)
-    bare, plain_text, styled_text = rows.unflatten(0, (3, -1))
+    bare, plain_text, styled_text = rows.to(pipe.unet.dtype).unflatten(0, (3, -1))
 
     def denoiser(text: Tensor, with_style: bool) -> Denoiser:
         def denoise(x: Tensor, level: Levels) -> Tensor:

@@ -200,8 +200,15 @@ def seen(objective, order, steps: int) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("form", ["tars", "parquet"])
-@pytest.mark.parametrize("num", [1, 3])
+@pytest.mark.parametrize(
+    "form, num",
+    [
+        ("tars", 1),
+        ("parquet", 3),
+        pytest.param("tars", 3, marks=pytest.mark.slow),
+        pytest.param("parquet", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_place_in_the_data_is_found_again_from_anywhere(form, num, request, base, tmp_path):
     """In blocks, between them, and between epochs, which have places of their own by the process."""
     config = settings(request.getfixturevalue(form), base, flip=False)
@@ -218,7 +225,7 @@ def test_the_place_in_the_data_is_found_again_from_anywhere(form, num, request, 
         assert [seen(again, order, 1) for _ in batches[number : number + 2]] == batches[number : number + 2]
 
 
-@pytest.mark.parametrize("num", [2, 3])
+@pytest.mark.parametrize("num", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_share_the_stream_out(tars, base, tmp_path, num):
     config = settings(tars, base, flip=False)
     one = seen(*order_of(config, tmp_path, each=1), SHARDS * EACH)

@@ -174,13 +174,7 @@ class Ruler:
 
     @torch.no_grad()
     def _text_features(self) -> Tensor:
-        pipe = self.pipe
-        settings = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-        tokens = pipe.tokenizer(list(self.test.captions), **settings).to(pipe.text_encoder.device)
-        out = pipe.text_encoder(tokens.input_ids)
-        if getattr(out, "text_embeds", None) is None:
-            raise ValueError("this base's text encoder has no projection to compare pictures with; use mini")
-        return torch.nn.functional.normalize(out.text_embeds.float(), dim=-1)
+        return self.pipe.embed_texts(list(self.test.captions)).z
 
     def drawn(self, words: str) -> dict[str, float]:
         """Of the pipeline as it is, with those words behind every prompt."""

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from adapters import lora_weights
-from unicon.call.prompts import encode_prompts
 from unicon.latents import decode
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.grids import Grid
@@ -30,6 +29,7 @@ from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, run
 from unicon.sampling.solvers import Solver, solver_from_scheduler
 from unicon.styles import with_phrases
+from unicon.texts import TextReader
 
 LEAST_DEVIATION = 2.0
 """Choi et al. found laws narrower than this poor, whatever the measured width."""
@@ -156,9 +156,11 @@ def style_emergence(
         raise ValueError("there is no style to measure; load one, or give its words")
     schedule = Schedule.from_scheduler(pipe.scheduler)
     solver, spacing = solver_from_scheduler(pipe.scheduler)
-    texts = [["" for _ in prompts], list(prompts), list(with_phrases(list(prompts), phrases) or [])]
-    rows = encode_prompts(pipe.tokenizer, pipe.text_encoder, texts, pipe.unet.device)
-    bare, plain_text, styled_text = rows.to(pipe.unet.dtype).unflatten(0, (3, -1))
+    reader, device = TextReader.of(pipe), pipe.unet.device
+    plain_rows = reader([*(None for _ in prompts), *prompts], device).to(pipe.unet.dtype)
+    bare, plain_text = plain_rows.unflatten(0, (2, -1))
+    styled_words = list(with_phrases(list(prompts), phrases) or [])
+    styled_text = reader(styled_words, device, styled=True).to(pipe.unet.dtype)
 
     def denoiser(text: Tensor, with_style: bool) -> Denoiser:
         def denoise(x: Tensor, level: Levels) -> Tensor:

@@ -74,19 +74,22 @@ MAPS = ("depth", "edge", "pose")
 
 
 class MapsHead(nn.Module):
-    """Reads the latents of all maps from the features that enter the UNet's last, finest block."""
+    """Reads the latents of all maps from the features that enter the UNet's last transformer.
+
+    There the features of all resolutions have come together, and an adapter's last read takes place.
+    """
 
     def __init__(self, unet: UNet2DConditionModel, latent_shape: tuple[int, ...]):
         super().__init__()
-        block = unet.up_blocks[-2]
-        width = unet.config["block_out_channels"][1]
+        width = unet.config["block_out_channels"][0]
         self.norm = nn.GroupNorm(1, width)
         self.read = nn.Conv2d(width, len(MAPS) * latent_shape[0], 1)
         self.features: torch.Tensor | None = None
-        block.register_forward_hook(self._see)
+        last: Any = unet.up_blocks[-1]
+        last.attentions[-1].register_forward_pre_hook(self._see)
 
-    def _see(self, block: nn.Module, inputs: Any, features: Any) -> None:
-        self.features = features
+    def _see(self, transformer: nn.Module, inputs: Any) -> None:
+        self.features = inputs[0]
 
     def forward(self) -> torch.Tensor:
         """The maps of the UNet's last call."""

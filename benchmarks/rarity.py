@@ -159,13 +159,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to which records are added, one line of JSON each")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    records = compared(args.num, args.width, args.rounds) if args.rounds else []
-    if args.large:
-        records.append(large(args.large, args.width))
     print(f"{processor_name()}, {args.threads} threads, width {args.width}, k = {K}, {args.rounds} rounds\n")
-    print(table(records))
-    for record in records if args.out else ():
-        append(args.out, record)
+    if args.rounds:
+        report(compared(args.num, args.width, args.rounds), args.out)
+    if args.large:
+        report([large(args.large, args.width)], args.out)
+
+
+def report(records: Sequence[Record], out: Path | None) -> None:
+    """At once: the next part may take long."""
+    print(table(records), flush=True)
+    for record in records:
+        if out is not None:
+            append(out, record)
 
 
 if __name__ == "__main__":

@@ -49,25 +49,30 @@ def looks(training) -> Looks:
     return describe(training)
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_copies_lead_back_to_their_original(training, looks, change):
+@pytest.fixture(scope="module")
+def own(looks) -> np.ndarray:
+    return nearest_look(looks, looks, same=True)[0]
+
+
+LAST = "all at once"
+KINDS = [*(pytest.param(name, marks=pytest.mark.slow) for name in CHANGES if name != LAST), LAST]
+
+
+@pytest.mark.parametrize("change", KINDS)
+def test_changed_copies_lead_back_to_their_original(training, looks, own, change):
     rng = np.random.default_rng(0)
     changed = [CHANGES[change](picture, rng) for picture in training[:20]]
     distances, places = nearest_look(describe(changed), looks)
-    found = judge(distances, places, nearest_look(looks, looks, same=True)[0], level=0.01)
+    found = judge(distances, places, own, level=0.01)
     assert (places == np.arange(20)).mean() >= 0.95
     assert found.is_copy.mean() >= 0.95
 
 
-def test_fresh_pictures_are_accused_at_about_the_level(looks):
-    own = nearest_look(looks, looks, same=True)[0]
-    fresh = describe([drawing(seed) for seed in range(1000, 1080)])
+def test_fresh_pictures_are_accused_at_about_the_level(looks, own):
+    fresh = describe([drawing(seed) for seed in range(1000, 1060)])
     found = judge(*nearest_look(fresh, looks), own, level=0.05)
     assert found.is_copy.mean() < 0.12
     assert 0.2 < found.shares.mean() < 0.8  # as far from the set as its own members are from each other
-    exact = nearest_look(looks, looks)
-    np.testing.assert_array_equal(exact[1], np.arange(NUM))
-    assert exact[0].max() < 1e-3
 
 
 def test_a_flat_picture_looks_like_nothing(looks):
@@ -93,7 +98,7 @@ def folders(training, tmp_path_factory):
         training[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         *(drawing(s) for s in range(500, 511)),
     ]
-    for name, pictures in (("training", training), ("generated", generated)):
+    for name, pictures in (("training", training[:40]), ("generated", generated)):
         (root / name).mkdir()
         for number, picture in enumerate(pictures):
             picture.save(root / name / f"{number:03d}.png")
@@ -103,12 +108,13 @@ def folders(training, tmp_path_factory):
 def test_a_copy_is_named_with_its_original(folders):
     found = assess(
         find_pictures(folders / "generated"), find_pictures(folders / "training"), Extractor(),
-        truncation={"000.png": 0.5},
+        level=0.05, truncation={"000.png": 0.5},
     )  # fmt: skip
     copy, *others = found.rows
     assert copy.is_copy
     assert (copy.look_nearest, copy.truncation) == ("007.png", 0.5)
-    assert found.num_copies <= 2
+    assert copy.look_distance < min(row.look_distance for row in others) / 5
+    assert found.num_copies == sum(row.is_copy_by_look for row in found.rows)
     assert [row.rarity is None for row in found.rows] == (~found.rarity.in_manifold).tolist()
     assert all(row.truncation is None for row in others)
     words = {(False, False): "", (True, True): "", (True, False): "looks copied, means something else",
@@ -124,8 +130,9 @@ def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     (tmp_path / "psi.csv").write_text("name,truncation\n000.png,0.7\n001.png,1\n")
     sources = ["--generated", str(folders / "generated"), "--training", str(folders / "training")]
     out, psi = ["--out", str(tmp_path / "out")], ["--truncation", str(tmp_path / "psi.csv")]
-    assert front.main(["originality", *sources, *out, *psi, "--keep", "2", "--device", "cpu"]) == 0
-    assert "near-copies by look at a false alarm rate of 0.01" in capsys.readouterr().out
+    level = ["--level", "0.05", "--device", "cpu"]
+    assert front.main(["originality", *sources, *out, *psi, *level, "--keep", "2"]) == 0
+    assert "near-copies by look at a false alarm rate of 0.05" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "out" / "originality.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [f"{n:03d}.png" for n in range(12)]
     assert rows[0]["is_copy_by_look"] == "True"

@@ -40,7 +40,9 @@ HOWS = {
 }
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=[] if how == "components" else pytest.mark.slow) for how in HOWS]
+)
 def test_every_way_writes_one_grid(how, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_noise(Path("a.png"))

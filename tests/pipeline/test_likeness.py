@@ -83,6 +83,7 @@ def test_pictures_are_seen_as_clip_sees_them(photo):
     torch.testing.assert_close(embed_pictures(encoder, Extractor(), pictures), expected)
 
 
+@pytest.mark.slow
 def test_batches_and_several_pictures_per_prompt(pipe, photo, other):
     both = images(
         pipe, ["a dog", "a cat"], like=[photo, other], num_images_per_prompt=2, generator=seeded(0, 1, 2, 3)
@@ -116,6 +117,7 @@ def test_guidance_of_text_and_of_likeness_are_separate(pipe, photo):
     assert not torch.allclose(text_of_another, by_text, atol=1e-4), "the text's unprompted half is told, too"
 
 
+@pytest.mark.slow
 def test_noise_on_the_embedding(pipe, photo):
     levels = {level: images(pipe, "a dog", like=photo, like_noise_level=level) for level in (0, 1, 600, 999)}
     assert np.array_equal(levels[0], images(pipe, "a dog", like=photo))
@@ -133,6 +135,7 @@ def test_beside_a_map_held_clean_and_with_guidance(pipe, photo, depth, held_clea
     np.testing.assert_allclose(found, images(pipe, "a dog", held_clean="two_way", **settings), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_maps_know_of_it_only_where_that_is_configured(own, photo, other):
     def joint(like):
         reads = Branch(reads=0.0)  # a map that does not read the image
@@ -152,6 +155,7 @@ def test_estimates_do_not_know_of_it(pipe, own, photo):
     assert np.array_equal(*estimated)
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_the_pipeline_and_comes_back(pipe, own, photo, tmp_path):
     before = images(pipe, "a dog", like=photo)
     pipe.save_pretrained(tmp_path / "saved")

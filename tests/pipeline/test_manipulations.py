@@ -71,6 +71,7 @@ def test_noise_of_a_picture_draws_it_again(pipe, drawn, depth):
     assert error(like=1 - drawn) > 2 * error(), "z is part of the code"
 
 
+@pytest.mark.slow
 def test_part_of_the_way(pipe, drawn):
     common = {"image": drawn, "noise": 0.5, "num_inference_steps": 20, "output_type": "latent"}
     noise = call(pipe, "a dog", invert=True, **common).images
@@ -79,6 +80,7 @@ def test_part_of_the_way(pipe, drawn):
     assert (again - expected).square().mean().sqrt() < 0.25 * expected.std()
 
 
+@pytest.mark.slow
 def test_variations_are_the_picture_at_eta_0_and_part_from_it_as_eta_grows(pipe, drawn):
     kept, drawing = pipe.scheduler, replace(DRAWING, num_inference_steps=20)
     by_eta = {eta: variations(pipe, drawn, 2, eta=eta, drawing=drawing) for eta in (0.0, 0.3, 1.0)}
@@ -93,6 +95,7 @@ def test_variations_are_the_picture_at_eta_0_and_part_from_it_as_eta_grows(pipe,
     assert difference(by_eta[1.0][0], by_eta[1.0][1]) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_ends_of_an_interpolation_are_the_pictures(pipe, drawn):
     other = call(pipe, "a cat", generator=torch.Generator().manual_seed(4)).images[0]
     shares = [0.0, 0.5, 1.0]
@@ -105,6 +108,7 @@ def test_the_ends_of_an_interpolation_are_the_pictures(pipe, drawn):
     assert difference(fixed[0], fixed[2]) < difference(found[0], found[2]), "one composition"
 
 
+@pytest.mark.slow
 def test_a_text_changes_the_picture_by_as_much_as_is_asked(pipe, drawn):
     found = change_by_text(pipe, drawn, "a cat", [0.0, 0.2, 0.5], instead_of="a dog", drawing=DRAWING)
     np.testing.assert_allclose(found[0], variations(pipe, drawn, 1, eta=0.0, drawing=DRAWING)[0], atol=1e-4)
@@ -135,6 +139,7 @@ def test_principal_components_are_those_of_a_second_implementation(pipe, drawn):
         PrincipalComponents.of(z[:1])
 
 
+@pytest.mark.slow
 def test_a_swap_has_ones_meaning_and_the_others_map(pipe, drawn, photo):
     found = swap(pipe, drawn, photo, "depth", drawing=DRAWING)
     map_ = call(pipe, image=photo, outputs=["depth"], num_inference_steps=20).maps["depth"]

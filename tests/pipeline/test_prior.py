@@ -158,6 +158,7 @@ def test_the_best_candidate_is_the_nearest_to_the_text():
     assert len(set(similar.argmax(1).tolist())) > 1, "not always the same place"
 
 
+@pytest.mark.slow
 def test_more_candidates_come_nearer_and_guidance_changes_them():
     prior, said, noise = tiny_prior(), texts(6), NoiseSource.from_seed(0, 6)
     few, many = (
@@ -207,6 +208,7 @@ def test_texts_of_padding_alone_and_their_width(pipe):
     torch.testing.assert_close(said.z.norm(dim=-1), torch.ones(2))
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_the_pipeline_and_comes_back(pipe, tmp_path):
     before = call(pipe, "a dog", prior=True).images
     pipe.save_pretrained(tmp_path / "saved")

@@ -159,6 +159,7 @@ def test_resuming_is_bitwise_the_straight_run(tmp_path, encoders):
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_its_error_falls_and_held_out_captions_are_looked_at(tmp_path, encoders):
     objective = prior_objective(tmp_path, encoders)
     optimizer = torch.optim.AdamW(objective.trained().values(), lr=3e-3)
@@ -207,6 +208,7 @@ def test_a_released_prior_is_adapted_by_low_rank_and_merged(tmp_path, encoders):
     assert not torch.allclose(outputs[2], outputs[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_recipe_makes_a_prior_that_its_base_loads(data, base, tmp_path):
     tiny = ["--channels", "16", "--layers", "1", "--heads", "2"]
     arguments = ["prior", "--data", str(data), "--base", str(base), *tiny, *LOOP, "--out", str(tmp_path)]
@@ -287,6 +289,7 @@ def test_only_the_adapter_learns_from_each_pictures_own_embedding(decoder, encod
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_recipe_makes_a_decoder_that_its_base_loads(data, base, tmp_path):
     many = tmp_path / "many"
     (many / "image").mkdir(parents=True)
@@ -327,6 +330,7 @@ def test_bad_input(arguments, message, base, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_base_without_a_clip_is_refused(data, tmp_path, capsys):
     tiny_pipeline(tmp_path / "words").save_pretrained(tmp_path / "plain")
     for recipe in ("prior", "decoder"):

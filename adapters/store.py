@@ -73,7 +73,7 @@ def read_config(folder: str | Path) -> AdapterConfig:
                 "base": base,
             }
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: {error}; fetch or save the adapter again") from error
 
 

@@ -129,6 +129,20 @@ def test_config_base(folder):
     rejects(folder, "'base' is no base geometry")
 
 
+@pytest.mark.parametrize("entries", [{"value_range": []}, {"value_range": {}}, {"rank": [2]}, {"rank": "x"}])
+def test_config_entries_of_another_kind_name_the_file(folder, entries):
+    change_config(folder, **entries)
+    rejects(folder, r"config\.json: .*; fetch or save the adapter again")
+
+
+def test_config_whose_sizes_are_none_names_the_file(folder):
+    config = json.loads((folder / "config.json").read_text())
+    name = next(iter(config["base"]["blocks"]))
+    config["base"]["blocks"][name] |= dict.fromkeys(config["base"]["blocks"][name], [1])
+    (folder / "config.json").write_text(json.dumps(config))
+    rejects(folder, r"config\.json")
+
+
 def test_other_bases(folder):
     rejects(
         folder,

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import fuzz
 
 
+@pytest.mark.slow
 def test_a_few_broken_files_do_no_harm(tmp_path):
     tally = fuzz.fuzz(tmp_path, 40, seed=1, limit_s=60)
     assert tally.failures == []

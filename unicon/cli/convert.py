@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -79,7 +79,7 @@ def _geometry_of(base: str) -> UNet2DConditionModel:
 
     place = find_base(base)
     with explained(place):
-        config = UNet2DConditionModel.load_config(place, subfolder="unet")
+        config: Any = UNet2DConditionModel.load_config(place, subfolder="unet")
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)

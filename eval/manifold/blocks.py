@@ -14,10 +14,8 @@ import torch
 from eval.manifold.bounds import Bounded, Frame, products
 from eval.manifold.sharing import Share
 
-SIZE = 1024
-"""Rows of a block, either way, unless told otherwise: 4 MiB of float32."""
-STEP = 16
-"""Blocks are a multiple of this long where they can be."""
+SIZE = 2048
+"""Rows of a block, either way, unless told otherwise: 16 MiB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ def half_blocks(a: Bounded, frame: Frame, size: int, share: Share) -> Iterator[B
 def _slices(num: int, size: int) -> list[slice]:
     """Of nearly one length, none above `size`."""
     count = -(-num // size)
-    length = min(size, -(-num // count // STEP) * STEP)
-    bounds = [*range(0, num, length), num]
+    bounds = [num * n // count for n in range(count + 1)]
     return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
 
 

@@ -19,8 +19,6 @@ from eval.manifold.sharing import Share
 
 SPARE = 8
 """Candidates kept beyond k."""
-GROUP = 16
-"""Columns of a block whose minimum is looked at first."""
 PAIRS = 1 << 18
 """Pairs of whole rows that are computed together."""
 
@@ -42,9 +40,9 @@ class Nearest:
         lower = block.lower
         if self.factors is not None and self.penalty is not None:
             lower = (lower * self.factors[block.j]).add_(self.penalty[block.j])
-        near, places = _near(lower, min(self.keep, lower.shape[1]))
-        values = torch.cat([self.values[block.i], near], 1)
-        index = torch.cat([self.index[block.i], places + block.j.start], 1)
+        near = lower.topk(min(self.keep, lower.shape[1]), largest=False, sorted=False)
+        values = torch.cat([self.values[block.i], near.values], 1)
+        index = torch.cat([self.index[block.i], near.indices + block.j.start], 1)
         self.values[block.i], self.index[block.i] = _lowest(values, index, self.keep)
 
     def merge(self, share: Share) -> None:
@@ -203,22 +201,6 @@ def _hide_selves(block: Block, numbers: torch.Tensor) -> None:
     own = numbers[block.i]
     here = ((own >= block.j.start) & (own < block.j.stop)).nonzero()[:, 0]
     block.lower[here, own[here] - block.j.start] = torch.inf
-
-
-def _near(lower: torch.Tensor, keep: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(values, columns) of the `keep` lowest of every row, in any order.
-
-    They lie in those `keep` groups of columns whose minima are lowest; minima are much cheaper than a search.
-    """
-    num, width = lower.shape
-    if width % GROUP or width // GROUP < 2 * keep:
-        found = lower.topk(keep, largest=False, sorted=False)
-        return found.values, found.indices
-    step = width // GROUP  # a group is every step-th column, so that minima run along memory
-    groups = lower.view(num, GROUP, step).amin(1).topk(keep, largest=False, sorted=False).indices
-    columns = (groups[:, :, None] + step * torch.arange(GROUP, device=lower.device)).flatten(1)
-    found = lower.gather(1, columns).topk(keep, largest=False, sorted=False)
-    return found.values, columns.gather(1, found.indices)
 
 
 def _lowest(values: torch.Tensor, index: torch.Tensor, keep: int) -> tuple[torch.Tensor, torch.Tensor]:

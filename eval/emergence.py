@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from adapters import lora_weights
+from unicon.embeddings import embed_pictures
 from unicon.latents import decode
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.grids import Grid
@@ -207,21 +208,9 @@ def image_features(pipe: UniConPipeline) -> Callable[[Tensor], Tensor] | None:
     encoder = pipe.image_encoder
     if encoder is None:
         return None
-    size, said = encoder.config.image_size, pipe.feature_extractor
-    # The mini family's encoder, which comes without a processor, takes values from -1 to 1.
-    mean, deviation = (
-        torch.tensor(getattr(said, name, [0.5] * 3))[:, None, None] for name in ("image_mean", "image_std")
+    return lambda pictures: torch.nn.functional.normalize(
+        embed_pictures(encoder, pipe.feature_extractor, pictures), dim=-1
     )
-
-    def features(pictures: Tensor) -> Tensor:
-        resized = torch.nn.functional.interpolate(
-            pictures, size=(size, size), mode="bilinear", antialias=True
-        )
-        normal = (resized - mean.to(pictures)) / deviation.to(pictures)
-        found = encoder(normal.to(encoder.device, encoder.dtype)).image_embeds.float()
-        return torch.nn.functional.normalize(found, dim=-1)
-
-    return features
 
 
 # --- likeness ---------------------------------------------------------------------------------------------

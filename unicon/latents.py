@@ -6,6 +6,7 @@ Pictures are (n, 3, H, W) in [0, 1]; latents (n, C, h, w), float32, scaled as th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
@@ -36,7 +37,7 @@ def encode(vae: Autoencoder, pictures: Tensor) -> Tensor:
 def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
     """Float32 pictures, clipped to [0, 1]. Raises ValueError for latents that give NaN or infinity."""
     scaled = latents / vae.config["scaling_factor"] + _shift(vae)
-    pictures = _finite(vae, lambda part: vae.decode(part).sample, scaled)
+    pictures = _finite(vae, lambda part: cast(Any, vae).decode(part).sample, scaled)
     return (pictures / 2 + 0.5).clamp(0, 1)
 
 

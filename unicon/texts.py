@@ -59,16 +59,16 @@ class TextReader:
         """Embeddings (texts, rows, width), see `adapters.texts`; None is no prompt.
 
         `device` is where the encoders run, their own by default; `styled`: they read with the styles' own
-        parts. Equal texts are read once. One longer than
-        the tokenizers take is cut, with a warning in the log.
+        parts. Equal texts are read once. One longer than the tokenizers take is cut, with a warning in the
+        log.
         """
-        device = self.encoders[0].device if device is None else device
+        place: torch.device = self.encoders[0].device if device is None else device
         unique = {text: index for index, text in enumerate(dict.fromkeys(text or "" for text in texts))}
         with contextlib.ExitStack() as told:
             for encoder in self.encoders if styled else ():
                 told.enter_context(telling_layers(encoder, self.styles))
             read = [
-                _read(tokenizer, encoder, list(unique), device, warn=warn, last=len(self.encoders) == 1)
+                _read(tokenizer, encoder, list(unique), place, warn=warn, last=len(self.encoders) == 1)
                 for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True)
             ]
         rows = torch.cat([hidden for hidden, _ in read], dim=-1)

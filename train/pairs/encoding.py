@@ -56,7 +56,7 @@ class PairEncoder:
     def of(
         cls,
         pipe: UniConPipeline,
-        device: torch.device,
+        device: torch.device | None,
         *,
         resolution: int,
         views: Sequence[View],

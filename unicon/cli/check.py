@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-    from unicon.data.pairs import Entry
+    from unicon.data.pairs import Entry, Pairs
     from unicon.data.pairs.check import Report
 
 EXAMPLE = "%(prog)s my_pairs --conditions depth --out out/check"

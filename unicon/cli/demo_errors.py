@@ -23,7 +23,6 @@ from unicon.conditions.edges import map_to_edges
 from unicon.conditions.palettes import map_to_depth
 from unicon.conditions.pose_reading import read_pose
 from unicon.data.scenes import FAR_M, Scene
-from unicon.pictures import as_pictures, resize
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
@@ -135,20 +134,9 @@ def likeness(
     """
     if pipe.image_encoder is None:
         return None
-    first, second = (_embedded(pipe, pictures) for pictures in (drawn, given))
+    first, second = pipe.embed(list(drawn)), pipe.embed(list(given))
     own, others = (first * second).sum(-1), (first * second.roll(1, 0)).sum(-1)
     numbers = {"cosine": float(own.mean())}
     if len(drawn) > 1:
         numbers["cosine_to_other_scenes"] = float(others.mean())
     return Score(numbers=numbers, notes=[f"cosine {value:.2f}" for value in own.tolist()])
-
-
-def _embedded(pipe: UniConPipeline, pictures: Sequence[Image.Image]) -> torch.Tensor:
-    encoder = pipe.image_encoder
-    if pipe.feature_extractor is None:  # the mini family's encoder takes pictures in [-1, 1] as they are
-        side = int(encoder.config.image_size)
-        pixels = resize(as_pictures(list(pictures), "pictures"), side, side) * 2 - 1
-    else:
-        pixels = pipe.feature_extractor(images=list(pictures), return_tensors="pt").pixel_values
-    rows = encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds.float()
-    return torch.nn.functional.normalize(rows, dim=-1)

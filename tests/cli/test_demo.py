@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,11 +115,12 @@ def test_a_base_without_adapters_is_refused(tmp_path, capsys):
     assert "has no adapter for depth, edge, pose, appearance" in capsys.readouterr().err
 
 
-def test_a_second_view_is_compared_by_the_bases_own_image_encoder():
+def test_a_second_view_is_compared_by_the_bases_own_image_encoder(tmp_path):
     import torch
     from PIL import Image
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+    from tests.tiny_base import tiny_pipeline
     from unicon.cli.demo_errors import likeness
 
     torch.manual_seed(0)
@@ -128,14 +128,13 @@ def test_a_second_view_is_compared_by_the_bases_own_image_encoder():
         hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32,
         patch_size=8, projection_dim=8,
     )  # fmt: skip
-    pipe = SimpleNamespace(
-        image_encoder=CLIPVisionModelWithProjection(settings).eval(), feature_extractor=None
-    )
+    pipe = tiny_pipeline(tmp_path / "words")
     views = [
         Image.effect_mandelbrot((48, 48), (-2, -1.5, 1, 1.5), 50).convert("RGB"),
         Image.new("RGB", (48, 48)),
     ]
+    assert likeness(pipe, views, views) is None
+    pipe.register_modules(image_encoder=CLIPVisionModelWithProjection(settings).eval())
     numbers = likeness(pipe, views, views).numbers
     assert numbers["cosine"] == pytest.approx(1, abs=1e-5)
     assert numbers["cosine_to_other_scenes"] < numbers["cosine"] - 1e-5
-    assert likeness(SimpleNamespace(image_encoder=None), views, views) is None

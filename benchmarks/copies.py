@@ -1,7 +1,7 @@
 """How many planted near-copies does `unicon eval originality` find, and how many fresh pictures does it
 accuse?
 
-    PYTHONPATH=. python benchmarks/copies.py [--training 1000] [--fresh 400] [--level 0.01] [--out FILE]
+    python benchmarks/copies.py [--training 1000] [--fresh 400] [--level 0.01] [--out FILE]
 
 Training pictures and fresh ones are rendered scenes of other seeds and of one law. A copy is a training
 picture that was mirrored, cropped, saved as JPEG, tinted, or all of it at once. Near-copies are judged at the

@@ -1,6 +1,6 @@
 """Does every metric say the truth about generators whose faults are known?
 
-    PYTHONPATH=. python benchmarks/verdicts.py [--real 400] [--fake 120] [--out FILE]
+    python benchmarks/verdicts.py [--real 400] [--fake 120] [--out FILE]
 
 Training pictures are rendered scenes. The generators: an honest one (fresh scenes of the same law), a copier,
 a near-copier (mirrored, cropped, tinted, JPEG), one that drops modes (fresh scenes in rooms alone), one that

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from adapters.base import bare
 from adapters.config import AdapterConfig
 from adapters.decoder import Likeness
 from adapters.grafting import grafted, grafted_decoder, joint_attentions, lora_weights
@@ -74,7 +75,7 @@ def joint_forward(
     else:
         layout, telling = _with_likeness(unet, layout, likeness, num_samples, sample.dtype)
     used = pairs or layout.loras or layout.like is not None
-    with _answering(unet, cache), telling, telling_layers(unet, layout.loras, layout):
+    with _answering(unet, cache), telling, telling_layers(bare(unet), layout.loras, layout):
         return _call(unet, sample, timestep, encoder_hidden_states, layout if used else None)
 
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+from adapters.hidden import Hidden
 from adapters.image_lora import ImageUpdate
 from adapters.layout import Layout, Member
 from adapters.lowrank import AttentionUpdate, SelfAttentionAdapter
@@ -54,9 +55,10 @@ class Reading(NamedTuple):
     answers: dict[Key, Answer]
 
 
-class GraftedProcessor(nn.Module):
+class GraftedProcessor(Hidden):
     """A processor that moves and trains with its UNet, but is no part of the UNet's state dict."""
 
+    PLACE = "processor"
     is_merged = False
 
     def __init__(self, original: Any):
@@ -66,20 +68,12 @@ class GraftedProcessor(nn.Module):
         self.loras = nn.ModuleDict()
         self.decoder: Any = None
         """A decoder adapter's part (`decoder.DecoderBlock`), beside text alone."""
-        self.register_load_state_dict_post_hook(_expect_no_keys)
-
-    def state_dict(self, *args: Any, destination: Any = None, **_: Any) -> Any:
-        return {} if destination is None else destination
 
     def image_updates(self, joint: Layout) -> dict[int, Any]:
         """The update of each image branch that gets LoRAs."""
         parts = [(self.loras[name], weight) for name, weight in joint.loras.items() if name in self.loras]
         update = ImageUpdate(cast(Any, parts)) if parts else None
         return {} if update is None else dict.fromkeys(joint.lora_branches, update)
-
-
-def _expect_no_keys(module: nn.Module, keys: Any) -> None:
-    keys.missing_keys[:] = [key for key in keys.missing_keys if ".processor." not in key]
 
 
 class TextAttention(GraftedProcessor):

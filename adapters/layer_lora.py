@@ -88,25 +88,34 @@ def _sum(updates: Sequence[tuple[nn.Module, float]], x: Tensor) -> Tensor:
     return total
 
 
+_HOOKED = "_lora_layers"
+"""Where a network keeps its `LayerLoras`, by path: a step must not search for them."""
+
+
+def _hooked(root: nn.Module) -> dict[str, LayerLoras]:
+    return root.__dict__.setdefault(_HOOKED, {})
+
+
 def graft_layers(root: nn.Module, name: str, updates: Mapping[str, nn.Module]) -> None:
     """Attach one LoRA's updates to layers of a network, by path; plain calls stay what they were."""
+    hooked = _hooked(root)
     for path, update in updates.items():
-        layer = root.get_submodule(path)
-        if LayerLoras.PLACE not in layer._modules:
-            layer.add_module(LayerLoras.PLACE, LayerLoras(layer))
-        cast(LayerLoras, layer._modules[LayerLoras.PLACE]).updates[name] = update
+        if path not in hooked:
+            layer = root.get_submodule(path)
+            hooked[path] = LayerLoras(layer)
+            layer.add_module(LayerLoras.PLACE, hooked[path])
+        hooked[path].updates[name] = update
 
 
 def ungraft_layers(root: nn.Module, keep: Mapping[str, Any]) -> None:
     """Take off the updates of every LoRA that is not in `keep`."""
-    for layer in list(root.modules()):
-        loras = layer._modules.get(LayerLoras.PLACE)
-        if isinstance(loras, LayerLoras):
-            for name in set(loras.updates) - set(keep):
-                del loras.updates[name]
-            if not loras.updates:
-                loras.remove()
-                del layer._modules[LayerLoras.PLACE]
+    hooked = _hooked(root)
+    for path, loras in list(hooked.items()):
+        for name in set(loras.updates) - set(keep):
+            del loras.updates[name]
+        if not loras.updates:
+            loras.remove()
+            del root.get_submodule(path)._modules[LayerLoras.PLACE], hooked[path]
 
 
 @contextmanager
@@ -114,7 +123,7 @@ def telling_layers(
     root: nn.Module, weights: Mapping[str, float], layout: Layout | None = None
 ) -> Iterator[None]:
     """Let the LoRAs of these weights act for a while, on the image branches of `layout` or on every row."""
-    told = [m for m in root.modules() if isinstance(m, LayerLoras)] if weights else []
+    told = _hooked(root).values() if weights else ()
     for loras in told:
         loras.weights, loras.layout = weights, layout
     try:

@@ -22,6 +22,7 @@ from adapters.base import bare, geometry
 from adapters.files import existing, write_tensors
 from adapters.image_lora import ImageLora, matrix_names
 from adapters.layer_lora import new_update, updatable
+from adapters.original_names import original_name
 
 _PAIRS = {
     ".lora_down.weight": "down",
@@ -88,9 +89,10 @@ def load_lora(
         raise ValueError(f"{path} is damaged ({error}): fetch or save it again") from error
     base, layers = geometry(unet), updatable(bare(unet))
     text = _layers_of_text(text_encoders)
-    names = {key: name for name in layers for key in _written(name)}
+    config = cast(Any, bare(unet)).config
+    names = {key: name for name in layers for key in (*_written(name), _kohya(original_name(name, config)))}
     names |= {key: name for name in text for key in _written_of_text(name)}
-    parts = _sorted_out(_in_diffusers_names(tensors, unet), names, path)
+    parts = _sorted_out(tensors, names, path)
     attentions = [name for name in matrix_names(base) if name in parts]
     device = next(unet.parameters()).device
     lora = ImageLora(
@@ -198,15 +200,6 @@ def _written_of_text(name: str) -> list[str]:
     whole = f"text_model.{path.removeprefix('text_model.')}"
     place = "text_encoder_2." if label == "te2" else "text_encoder."
     return [_kohya_of_text(name), place + whole, f"{place}{whole}.lora_linear_layer"]
-
-
-def _in_diffusers_names(tensors: dict[str, Tensor], unet: nn.Module) -> dict[str, Tensor]:
-    """kohya's files for SDXL name blocks as its authors do; diffusers knows how to rename them."""
-    if not any(key.startswith(("lora_unet_input_blocks", "lora_unet_output_blocks")) for key in tensors):
-        return tensors
-    from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
-
-    return _maybe_map_sgm_blocks_to_diffusers(tensors, cast(Any, bare(unet)).config)
 
 
 @dataclass(frozen=True, slots=True)

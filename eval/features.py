@@ -183,18 +183,24 @@ class Extractor:
         """(features (N, D), logits or None) of pictures (N, 3, side, side) in [0, 1]."""
         given = (torch.from_numpy(pixels) - self.mean) / self.deviation
         given = given.to(self.device, next(self.model.parameters()).dtype)
-        out = self.model(given)
+        seen = []
+        # A classifier answers with logits alone; its features come by on the way.
+        body = getattr(self.model, "base_model", self.model)
+        hook = body.register_forward_hook(lambda _, inputs, answer: seen.append(answer))
+        try:
+            out = self.model(given)
+        finally:
+            hook.remove()
         if (embedded := getattr(out, "image_embeds", None)) is not None:
             return embedded.float().cpu().numpy(), None
         logits = getattr(out, "logits", None)
         if logits is not None:
-            out = self.model.base_model(given)
+            out = seen[-1]
         pooled = getattr(out, "pooler_output", None)
         if pooled is None:
             pooled = out.last_hidden_state.mean(1)
-        return pooled.float().flatten(
-            1
-        ).cpu().numpy(), None if logits is None else logits.float().cpu().numpy()
+        values = pooled.float().flatten(1).cpu().numpy()
+        return values, None if logits is None else logits.float().cpu().numpy()
 
     def _batches(self, pictures: Pictures, size: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(2) as pool:

@@ -195,9 +195,9 @@ class UniConPipeline(AdaptedPipeline):
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
         trajectory = replace(trajectory, known=known)
         if invert:
-            noise_of = inverse(guidance(network.evaluate), trajectory, clean)
+            result = latent_output({IMAGE: inverse(guidance(network.evaluate), trajectory, clean)})
             self.maybe_free_model_hooks()
-            return latent_output({IMAGE: noise_of})
+            return result if return_dict else result.to_tuple()
         x = start(trajectory, clean, draws, shape, device=self._execution_device)
         # 7. The run.
         self._interrupt, self._num_timesteps = False, trajectory.num_steps
@@ -309,14 +309,16 @@ class UniConPipeline(AdaptedPipeline):
         told: Told | None,
     ) -> BranchNetwork:
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
+        reader, is_drawn = TextReader.of(self), not request.plans[IMAGE].is_given_clean
         prompts = branch_embeddings(
             request,
             batch,
             {name: config.trigger for name, config in configs.items()},
             embeddings,
-            reader=TextReader.of(self),
+            # A style, its words and what it changes in the text encoder are for an image that is drawn.
+            reader=reader if is_drawn else replace(reader, styles={}),
             device=self._execution_device,
-            phrases=[] if request.plans[IMAGE].is_given_clean else self._phrases(),
+            phrases=self._phrases() if is_drawn else [],
         )
         prediction = Schedule.from_scheduler(self.scheduler).prediction
         return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)

@@ -335,6 +335,32 @@ def test_layers_are_written_and_read_by_diffusers_and_by_us(tmp_path):
         torch.testing.assert_close(other(*batch(2)).sample, found, rtol=1e-4, atol=1e-5)
 
 
+def test_kohyas_names_of_xls_blocks_are_known(tmp_path):
+    """Those of its authors: a block's parts counted through all resolutions."""
+    unet = sdxl_like_unet()
+    lora = whole(unet)
+    save_lora(lora, tmp_path / "ours.safetensors")
+    theirs = {
+        "down_blocks_1_attentions_0": "input_blocks_3_1", "mid_block_attentions_0": "middle_block_1",
+        "up_blocks_0_attentions_1": "output_blocks_1_1", "up_blocks_0_upsamplers_0": "output_blocks_1_2",
+        "down_blocks_0_downsamplers_0_conv": "input_blocks_2_0_op", "conv_in": "input_blocks_0_0",
+        "down_blocks_0_resnets_0_conv1": "input_blocks_1_0_in_layers_2",
+    }  # fmt: skip
+    renamed = {
+        key.replace(ours, theirs[ours]): tensor
+        for key, tensor in load_file(tmp_path / "ours.safetensors").items()
+        for ours in theirs
+        if f"lora_unet_{ours}" in key
+    }
+    save_file(renamed, tmp_path / "theirs.safetensors")
+    expected = {**dict(lora.items()), **lora.layers()}
+    again = load_lora(tmp_path / "theirs.safetensors", unet)
+    found = {**dict(again.items()), **again.layers()}
+    assert len(found) == len(renamed) / 3
+    for name, update in found.items():
+        assert torch.equal(update.down, expected[name].down), name
+
+
 def test_several_and_their_weights_and_merged_adapters():
     unet = tiny_unet()
     graft(unet, {"depth": trained(unet)})

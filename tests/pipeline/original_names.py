@@ -7,14 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-_RESNET = {
-    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
-    "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
-}  # fmt: skip
-_ENDS = {
-    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
-}  # fmt: skip
+from adapters.original_names import original_name
+
 _ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
@@ -32,32 +26,8 @@ def original_checkpoint(pipe: Any) -> dict[str, Tensor]:
 
 
 def _of_unet(name: str, config: Any) -> str:
-    stem, _, kind = name.rpartition(".")
-    if stem in _ENDS:
-        return f"{_ENDS[stem]}.{kind}"
-    layers = config.layers_per_block
-    if match := re.match(r"mid_block\.(resnets|attentions)\.(\d)\.(.*)", name):
-        part, j, rest = match.groups()
-        place = 1 if part == "attentions" else 2 * int(j)
-        return f"middle_block.{place}.{_in_resnet(rest)}"
-    side, i, part, j, rest = re.match(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)", name).groups()
-    i, j = int(i), int(j)
-    if part == "downsamplers":
-        return f"input_blocks.{(i + 1) * (layers + 1)}.0.{rest.replace('conv', 'op')}"
-    if part == "upsamplers":
-        has_attention = "CrossAttn" in config.up_block_types[i]
-        return f"output_blocks.{i * (layers + 1) + layers}.{2 if has_attention else 1}.{rest}"
-    first = (
-        f"input_blocks.{i * (layers + 1) + j + 1}"
-        if side == "down"
-        else f"output_blocks.{i * (layers + 1) + j}"
-    )
-    return f"{first}.{int(part == 'attentions')}.{_in_resnet(rest)}"
-
-
-def _in_resnet(rest: str) -> str:
-    head, _, kind = rest.partition(".")
-    return f"{_RESNET.get(head, head)}.{kind}"
+    path, _, kind = name.rpartition(".")
+    return f"{original_name(path, config)}.{kind}"
 
 
 def _of_vae(name: str, tensor: Tensor, config: Any) -> tuple[str, Tensor]:

@@ -174,7 +174,11 @@ def test_a_style_from_elsewhere_draws_as_in_diffusers_and_leaves_the_map_its_wor
     save_lora(whole_lora(ours.unet, encoders), file)
     ours.add_adapter(trained(ours.unet), "depth")
     rows = {styled: TextReader.of(ours)(["a cube"], styled=styled) for styled in (False, True)}
+    photo = np.full((SIDE_PX, SIDE_PX, 3), 0.3, np.float32)
+    told = call(ours, "a cube", image=photo, outputs=["depth"]).maps["depth"]
     ours.load_style(file, "ink")
+    again = call(ours, "a cube", image=photo, outputs=["depth"]).maps["depth"]
+    np.testing.assert_array_equal(again, told)  # nothing is drawn, so nothing of a style, its words neither
     reader = TextReader.of(ours)
     assert torch.equal(reader(["a cube"]), rows[False])  # a map's words
     assert not torch.allclose(reader(["a cube"], styled=True), rows[True], atol=1e-3)

@@ -29,6 +29,7 @@ LIBRARIES = (
     "opencv-python-headless",
     "pillow",
 )
+"""Those that decide what a map looks like."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Annotate what is not there yet; 1 if a file had to be left out."""
+    from eval.records import versions
     from unicon.data.pairs.writing import PairFolder
 
     if (code := launched(args, args.given)) is not None:
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     ours, folder = share(), PairFolder(Path(args.out), args.condition)
     maker, facts = open_maker(args, kind)
     captioner = open_captioner(args)
-    facts |= {"captioner": captioner and captioner.source, "versions": versions()}
+    facts |= {"captioner": captioner and captioner.source, "versions": versions(LIBRARIES)}
     folder.check_same(facts)
     ours.wait()
     if ours.is_first:
@@ -156,19 +158,6 @@ def captions_of(task: Task, caption: partial[str] | None) -> list[str]:
     if beside.is_file():
         return [line.strip() for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [said] if caption is not None and (said := caption()) else []
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that decide what a map looks like."""
-    from importlib import metadata
-
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def report(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.map_files import RAW, is_done, run_mark, write
+from unicon.cli.map_files import RAW, is_done, run_mark, run_settings, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
     add_run_options,
@@ -69,15 +69,16 @@ def run(args: argparse.Namespace) -> int:
     if args.size is not None and (args.size < 0 or 0 < args.size < 16):
         raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
     found = share().of(find_photos(args.photos, recursive=args.recursive))
-    folder = base_folder(args.base)
-    files = found if args.again else [f for f in found if not is_done(f, args, names, folder)]
+    folder, out = base_folder(args.base), Path(args.out)
+    settings = run_settings(args, folder)
+    files = found if args.again else [f for f in found if not is_done(f, out, names, settings)]
     if len(files) < len(found):
         print(f"{len(found) - len(files)} of {len(found)} photos have their maps already (see --again)")
     if not files:
         return 0
     reader = Reader(files=files, batch_size=args.batch)
     pipe = load_pipeline(args, needs=names)
-    far = estimate_all(pipe, args, names, reader, limits=_limits(folder))
+    far = estimate_all(pipe, args, names, reader, limits=_limits(folder), settings=settings)
     if reader.failures and len(reader.failures) == len(files):
         raise ValueError("no photo could be read: " + "; ".join(reader.failures))
     _report(args, names, reader, far)
@@ -85,20 +86,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def estimate_all(
-    pipe: UniConPipeline, args: argparse.Namespace, names: list[str], reader: Reader, *, limits: Limits | None
+    pipe: UniConPipeline,
+    args: argparse.Namespace,
+    names: list[str],
+    reader: Reader,
+    *,
+    limits: Limits | None,
+    settings: str,
 ) -> list[PhotoFile]:
     """Estimate, write and print; returns the photos that are far from what the base knows."""
     from tqdm import tqdm
 
     pipe.set_progress_bar_config(disable=True)
-    folder = base_folder(args.base)
     far: list[PhotoFile] = []
     with tqdm(total=len(reader.files), desc="estimating", unit="photo", leave=False) as bar:
         for photos in reader.batches():
             far += judge(pipe, photos, limits)
             result = estimate(pipe, args, names, photos)
             for place, photo in enumerate(photos):
-                mark = run_mark(photo.file, args, folder)
+                mark = run_mark(photo.file, settings)
                 for path in write(result, args, place, Path(args.out) / photo.file.stem, mark):
                     tqdm.write(str(path), file=sys.stdout)
             bar.update(len(photos))

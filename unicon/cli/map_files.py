@@ -26,18 +26,22 @@ RUN = "unicon-run"
 """Entry of a map's file that says which run made it."""
 
 
-def run_mark(file: PhotoFile, args: argparse.Namespace, folder: Path | None) -> str:
-    """What all maps of one photo from one run have in common, as a short digest.
-
-    The photo, the weights and every setting that changes a value; not the device, nor the batch.
-    """
+def run_settings(args: argparse.Namespace, folder: Path | None) -> str:
+    """What all maps of one run have in common: the weights and every setting that changes a value; not the
+    device, nor the batch. `folder` is the base's."""
     settings = {
-        "photo": _state([file.path]), "base": args.base if folder is None else _state(_files(folder)),
+        "base": args.base if folder is None else _state(_files(folder)),
         "adapters": [_state(_files(Path(text.rpartition("=")[2]))) for text in args.adapter],
         "how": [args.adapter, args.seed, args.steps, args.ensemble, args.size, args.raw, args.colour],
         "version": __version__,
-    }  # fmt: skip
-    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
+    }
+    return json.dumps(settings)
+
+
+def run_mark(file: PhotoFile, settings: str) -> str:
+    """A photo and its run, as a short digest that its maps carry."""
+    whole = json.dumps(_state([file.path])) + settings
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -50,11 +54,11 @@ def _state(files: Sequence[Path]) -> list[tuple[str, int, int]]:
     return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
-def is_done(file: PhotoFile, args: argparse.Namespace, names: Sequence[str], folder: Path | None) -> bool:
+def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> bool:
     """Whether a run of these settings has written all maps of a photo. The view is written last."""
     from PIL import Image
 
-    views = [Path(args.out) / f"{file.stem}_{name}.png" for name in names]
+    views = [out / f"{file.stem}_{name}.png" for name in names]
     if not all(view.is_file() for view in views):
         return False
     try:
@@ -64,7 +68,7 @@ def is_done(file: PhotoFile, args: argparse.Namespace, names: Sequence[str], fol
                 marks.add(picture.info.get(RUN))
     except (OSError, SyntaxError, ValueError):
         return False
-    return marks == {run_mark(file, args, folder)}
+    return marks == {run_mark(file, settings)}
 
 
 def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, mark: str) -> list[Path]:

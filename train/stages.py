@@ -65,10 +65,18 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     from train.loop import fit
 
     run = folder / config.name
-    if (run / "export").exists():
+    if _done(run, config.loop.steps):
         print(f"{config.name}: done before ({run / 'export'})")
         return True
     return fit(_objective(config, folder), config, run, stop_after=seconds)
+
+
+def _done(run: Path, steps: int) -> bool:
+    """Whether `run` was exported, and not on the way to more steps than it had then."""
+    from train.checkpoint import whole_checkpoints
+
+    reached = [step for step, _ in whole_checkpoints(run / "checkpoints")]
+    return (run / "export").exists() and (not reached or reached[-1] >= steps)
 
 
 def _objective(config: RunConfig, folder: Path) -> Objective:

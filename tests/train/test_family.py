@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from train import recipes
+from train.checkpoint import whole_checkpoints
 from train.command import main
 from train.config import override
 from train.objectives.clip import fit_tokenizer
@@ -63,6 +64,11 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert len(trained) == 12
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
+    more = ["mini-fast/prior", "--out", str(tmp_path), "--steps", "3"]
+    assert main(more) == 0
+    assert whole_checkpoints(tmp_path / "prior" / "checkpoints")[-1][0] == 3  # it went on
+    assert main(["mini-fast/prior", "--out", str(tmp_path)]) == 0  # two steps are done
+    assert whole_checkpoints(tmp_path / "prior" / "checkpoints")[-1][0] == 3
 
 
 def test_the_tokenizer_encodes_any_text(tmp_path):

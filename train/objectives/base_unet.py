@@ -147,6 +147,8 @@ class BaseUnetObjective(Objective):
         items, kinds, noise = np.asarray(items), self._kinds(draws), draws["noise"].to(self.device)
         mapped = torch.from_numpy(kinds == KINDS.index("image")) & (self.maps is not None)
         clean = mapped & (draws["clean"] < self.config.clean_share)
+        figures = clean.numpy() | (kinds == KINDS.index("pose"))  # where poses are learnt
+        items = np.where(figures, self.scenes.mostly_posed(items, draws["photo"].numpy()), items)
         dropped = draws["uncaptioned"] < torch.where(
             clean, self.config.bare_clean, self.config.caption_dropout
         )
@@ -184,18 +186,13 @@ class BaseUnetObjective(Objective):
     def _examples(
         self, items: np.ndarray, kinds: np.ndarray, draws: Draws, dropped: list[bool]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        posed = self.scenes.mostly_posed(items, draws["photo"].numpy())
         latents, texts = [], []
-        for item, with_figure, kind, photo, bare in zip(
-            items, posed, kinds, draws["photo"].tolist(), dropped, strict=True
-        ):
+        for item, kind, photo, bare in zip(items, kinds, draws["photo"].tolist(), dropped, strict=True):
             name, source = KINDS[kind], self.scenes
             if name == "photo":
                 name = "image"
                 if self.photos is not None:
                     source, item = self.photos, int(photo * len(self.photos))
-            elif name == "pose":
-                item = with_figure
             latents.append(source.row(name, item))
             texts.append(self._empty(name) if bare else source.row(f"{name}_text", item))
         return torch.from_numpy(np.stack(latents)).float(), torch.from_numpy(np.stack(texts)).float()

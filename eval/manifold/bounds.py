@@ -95,21 +95,26 @@ class Frame:
         # The final word is spoken in float64, which is not exact either.
         return _gamma(terms, UNIT[self.dtype]) + 2 * _gamma(width + 2, 2.0**-53)
 
-    def cast(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(rows for products, rows before the last rounding)."""
+    def cast(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows as products read them, in a piece of memory of their own."""
+        result = torch.empty(rows.shape, dtype=self.arithmetic, device=self.device)
+        for first, piece in pieces(rows):
+            # Rounded on the way, to 8 bits where those are all that products read.
+            result[first : first + len(piece)] = self._moved(piece).to(self.dtype)
+        return result
+
+    def _moved(self, rows: torch.Tensor) -> torch.Tensor:
         moved = rows.to(self.device, self.shift.dtype) - self.shift
         if self.scale != 1:
             moved *= self.scale
-        moved = moved.to(self.arithmetic)
-        if self.dtype != torch.bfloat16:
-            return moved, moved
-        return moved.to(torch.bfloat16).to(torch.float32), moved
+        return moved.to(self.arithmetic)
 
     def bounded(self, rows: torch.Tensor) -> Bounded:
         """The set with its share of the bounds."""
         norms, lost = torch.empty(2, len(rows), dtype=torch.float64, device=self.device)
         for first, piece in pieces(rows):
-            cast, before = self.cast(piece)
+            before = self._moved(piece)
+            cast = before.to(self.dtype).to(self.arithmetic)
             place = slice(first, first + len(piece))
             norms[place] = (cast * cast).sum(1)
             lost[place] = before.sub_(cast).square_().sum(1) if self.slack else 0.0

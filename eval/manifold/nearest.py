@@ -129,7 +129,7 @@ class Search:
         nearest = Nearest(len(rows), len(rows) - 1, max(self.ks), frame)
         for block in half_blocks(bounded, frame, self.block, self.share):
             nearest.add(block)
-            if block.i != block.j:
+            if not block.on_diagonal:
                 nearest.add(block.transposed)
         nearest.merge(self.share)
         found, left = nearest.distances(bounded, bounded, self.ks, self.share)

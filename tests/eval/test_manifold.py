@@ -104,7 +104,7 @@ def test_no_distance_leaves_its_bracket(kind, arithmetic):
     frame = Frame.about(rows, FORMATS[arithmetic], torch.device("cpu"))
     a, b = (frame.bounded(each) for each in rows)
     with products(frame.dtype):
-        lower = (frame.cast(a.rows)[0] * -2) @ frame.cast(b.rows)[0].T + a.low[:, None] + b.low
+        lower = (frame.cast(a.rows) * -2) @ frame.cast(b.rows).T + a.low[:, None] + b.low
     low, high = frame.bracket(lower, a.width[:, None] + b.width, a.extra[:, None] + b.extra)
     exact = distances(rows[0].numpy(), rows[1].numpy()) * frame.scale**2
     assert (low.numpy() <= exact).all()

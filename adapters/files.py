@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise cannot_write(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A new folder that becomes `target` when the block ends well, and is gone when it does not."""
+    new = target.with_name(f".{target.name}_{os.getpid()}")
+    shutil.rmtree(new, ignore_errors=True)  # of a process of this number that was killed
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(new, target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from adapters import load_adapter
+from adapters.files import whole_folder
 from unicon import UniConPipeline
 from unicon.bases import base_size
 from unicon.data.scenes import SceneConfig, render
@@ -42,15 +42,12 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
         pipe.load_prior(family / "prior" / "export")
     limits = as_json(_familiar(pipe, num_familiar))
     pipe.to(dtype=torch.float16)
-    temporary = target.with_name(f".{target.name}_{os.getpid()}")
-    pipe.save_pretrained(temporary)
-    shutil.copy(clip / "clip.json", temporary / "clip.json")
-    (temporary / FILE).write_text(json.dumps(limits, indent=2))
-    for path in temporary.glob("**/*.json"):
-        _forget_origin(path)
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(temporary, target)
+    with whole_folder(target) as new:
+        pipe.save_pretrained(new)
+        shutil.copy(clip / "clip.json", new / "clip.json")
+        (new / FILE).write_text(json.dumps(limits, indent=2))
+        for path in new.glob("**/*.json"):
+            _forget_origin(path)
 
 
 def family_pipeline(family: Path, base: Path) -> UniConPipeline:

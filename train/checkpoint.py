@@ -7,7 +7,6 @@ again continues from the newest one. Old ones are pruned only after a newer one 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from adapters.files import cannot_write
+from adapters.files import cannot_write, whole_folder
 
 _NAME = re.compile(r"step_(\d{8})$")
 _PLACES = "data.json"
@@ -47,16 +46,11 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     Raises CannotWrite where it does not fit; the checkpoints before it stay.
     """
     target = folder / f"step_{checkpoint.step:08d}"
-    partial = folder / f".partial_{checkpoint.step:08d}_{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
-        _write(partial, checkpoint)
+        with whole_folder(target) as partial:
+            _write(partial, checkpoint)
     except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError is torch.save's
-        shutil.rmtree(partial, ignore_errors=True)
         raise cannot_write(target, error) from error
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(partial, target)
     for step, path in whole_checkpoints(folder)[:-keep]:
         if step < checkpoint.step:
             shutil.rmtree(path)

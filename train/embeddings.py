@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from tqdm import tqdm
 
 from adapters import ClipIdentity
 from adapters.decoder_store import read_clip
+from adapters.files import whole_folder
 from train.shards import open_shards
 from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts, identity
 from unicon.pictures import as_pictures
@@ -110,28 +109,29 @@ _ARRAYS = ("pictures", "first", *_TEXTS)
 def write_embeddings(target: Path, num: int, items: Callable[[], Iterator[Item]], clip: Clip) -> EmbeddingSet:
     """Encode `num` items into `target`, unless they are there already."""
     if not (target / "clip.json").exists():
-        temporary = target.with_name(f".{target.name}_{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        captions, first = [""], [1]
-        width = clip.identity.width
-        pictures = np.lib.format.open_memmap(temporary / "pictures.npy", "w+", np.float32, (num, width))
-        waiting: list[tuple[int, Any]] = []
-        for number, (picture, texts) in enumerate(tqdm(items(), total=num, desc="embedding", unit="picture")):
-            captions += texts
-            first.append(len(captions))
-            pictures[number] = np.nan
-            if picture is not None:
-                waiting.append((number, picture))
-            if len(waiting) == AT_ONCE:
-                _embed(waiting, pictures, clip)
-        _embed(waiting, pictures, clip)
-        pictures.flush()
-        np.save(temporary / "first.npy", np.array(first, dtype=np.int64))
-        _write_texts(temporary, captions, clip)
-        (temporary / "clip.json").write_text(json.dumps(asdict(clip.identity)), encoding="utf-8")
-        os.replace(temporary, target)
+        with whole_folder(target) as new:
+            _write(new, num, items, clip)
     return EmbeddingSet.open(target)
+
+
+def _write(folder: Path, num: int, items: Callable[[], Iterator[Item]], clip: Clip) -> None:
+    captions, first = [""], [1]
+    shape = (num, clip.identity.width)
+    pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.float32, shape)
+    waiting: list[tuple[int, Any]] = []
+    for number, (picture, texts) in enumerate(tqdm(items(), total=num, desc="embedding", unit="picture")):
+        captions += texts
+        first.append(len(captions))
+        pictures[number] = np.nan
+        if picture is not None:
+            waiting.append((number, picture))
+        if len(waiting) == AT_ONCE:
+            _embed(waiting, pictures, clip)
+    _embed(waiting, pictures, clip)
+    pictures.flush()
+    np.save(folder / "first.npy", np.array(first, dtype=np.int64))
+    _write_texts(folder, captions, clip)
+    (folder / "clip.json").write_text(json.dumps(asdict(clip.identity)), encoding="utf-8")
 
 
 def _embed(waiting: list[tuple[int, Any]], into: np.ndarray, clip: Clip) -> None:

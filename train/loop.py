@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from adapters.files import whole_folder
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import RunConfig
 from train.objectives.base import Objective
@@ -152,16 +151,9 @@ def _load(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tensor]
 
 
 def _export(objective: Objective, target: Path) -> None:
-    """Write the export under a temporary name first: its presence says that the run is complete."""
-    temporary = target.with_name(f".{target.name}_{os.getpid()}")
-    try:
-        objective.export(temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(temporary, target)
+    """Write the export whole: its presence says that the run is complete."""
+    with whole_folder(target) as new:
+        objective.export(new)
 
 
 class _StopSignal:

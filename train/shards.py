@@ -8,8 +8,6 @@ Photographs with captions go through the same format with the maps left out.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from adapters.files import whole_folder
 
 SCENES_PER_SHARD = 256
 POSED_SHARE = 0.75
@@ -158,11 +158,8 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
 
 
 def write_shard(target: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]]) -> None:
-    """Write one shard whole: under a temporary name, then renamed."""
-    temporary = target.with_name(f".{target.name}_{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(temporary / f"{name}.npy", array)
-    (temporary / "captions.json").write_text(json.dumps(texts))
-    os.replace(temporary, target)
+    """Write one shard, whole or not at all."""
+    with whole_folder(target) as new:
+        for name, array in arrays.items():
+            np.save(new / f"{name}.npy", array)
+        (new / "captions.json").write_text(json.dumps(texts))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from adapters.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,14 +19,9 @@ LONGEST_SLUG = 48
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file under a temporary name, then rename it; folders are made. Returns `path`."""
+    """Write a file whole or not at all; folders are made. Returns `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda target: target.write_bytes(content))
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from adapters.files import write_whole
 
 from .config import SceneConfig
 from .render import Scene, render
@@ -120,7 +121,4 @@ def _metadata(scene: Scene, names: dict[str, str]) -> dict:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_whole(path, lambda target: target.write_bytes(data))

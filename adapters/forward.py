@@ -48,6 +48,7 @@ def joint_forward(
     cache: CleanCache | None = None,
     lora_branches: Collection[int] = (0,),
     likeness: Likeness | None = None,
+    timestep_cond: Tensor | None = None,
 ) -> Tensor:
     """The UNet's prediction for all running branches.
 
@@ -55,7 +56,8 @@ def joint_forward(
     width; see `adapters.texts`) hold the running branches in increasing order: all of `num_branches`, except
     those in `cache`. `timestep` is one number, or one per item. Pairs keep the same branch indices with and
     without a cache. `lora_branches` get the LoRAs that are grafted (`graft_lora`); the decoder adapter tells
-    `likeness` to its branches. Raises `ValueError` for shapes, pairs or a cache that do not fit together.
+    `likeness` to its branches. `timestep_cond` (item, width), diffusers' name, is for UNets that are
+    told their guidance. Raises `ValueError` for shapes, pairs or a cache that do not fit together.
     """
     cached = () if cache is None else cache.branches
     running = [b for b in range(num_branches) if b not in cached]
@@ -76,7 +78,7 @@ def joint_forward(
         layout, telling = _with_likeness(unet, layout, likeness, num_samples, sample.dtype)
     used = pairs or layout.loras or layout.like is not None
     with _answering(unet, cache), telling, telling_layers(bare(unet), layout.loras, layout):
-        return _call(unet, sample, timestep, encoder_hidden_states, layout if used else None)
+        return _call(unet, sample, timestep, encoder_hidden_states, layout if used else None, timestep_cond)
 
 
 def _with_likeness(
@@ -110,6 +112,7 @@ def record_clean(
     pairs: Sequence[Pair],
     branches: Collection[int],
     num_guidance: int = 1,
+    timestep_cond: Tensor | None = None,
 ) -> CleanCache:
     """Keys and values, per block, of held-clean branches that read nobody.
 
@@ -126,7 +129,7 @@ def record_clean(
     for name in sorted({p.adapter for p in pairs}):
         _check_shortcut(name, configs[name])
     layout = recording_layout(pairs=pairs, branches=branches, num_guidance=num_guidance, like=sample)
-    _call(unet, sample, timestep, encoder_hidden_states, layout)
+    _call(unet, sample, timestep, encoder_hidden_states, layout, timestep_cond)
     return CleanCache(
         branches=tuple(branches),
         num_guidance=num_guidance,
@@ -142,10 +145,12 @@ def _call(
     timestep: Tensor | float,
     encoder_hidden_states: Tensor,
     layout: Layout | None,
+    timestep_cond: Tensor | None,
 ) -> Tensor:
     return unet(
         sample,
         timestep,
+        timestep_cond=timestep_cond,
         **told(unet, encoder_hidden_states, sample),
         cross_attention_kwargs=None if layout is None else {"joint": layout},
         return_dict=False,

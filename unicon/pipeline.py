@@ -24,7 +24,7 @@ from unicon.call.backwards import check_invertible, inverse
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
 from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like, read_prior
-from unicon.call.network import BranchNetwork, HeldClean, branch_network
+from unicon.call.network import BranchNetwork, HeldClean, branch_network, is_told_guidance
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
@@ -173,6 +173,7 @@ class UniConPipeline(AdaptedPipeline):
             condition_scale=float(condition_guidance_scale),
             rescale=guidance_rescale,
             like_scale=liking.guidance_scale,
+            is_told=is_told_guidance(self.unet),
         )
         # 3. The levels of every branch at every step, and how a step is made.
         trajectory, solver = self._trajectory(request, num_inference_steps, timesteps, eta)

@@ -80,6 +80,15 @@ def version_2(words) -> StableDiffusionPipeline:
     )  # fmt: skip
 
 
+def told_its_guidance(words) -> StableDiffusionPipeline:
+    """As latent consistency models are: guidance is part of what the UNet was distilled from."""
+    pipe: Any = version_1(words)
+    torch.manual_seed(0)
+    config = {**pipe.unet.config, "time_cond_proj_dim": 6}
+    pipe.register_modules(unet=UNet2DConditionModel.from_config(config).eval())
+    return pipe
+
+
 def xl(words) -> StableDiffusionXLPipeline:
     tokenizer = tiny_tokenizer(words)
     return StableDiffusionXLPipeline(
@@ -90,7 +99,7 @@ def xl(words) -> StableDiffusionXLPipeline:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [version_1, version_2, xl])
+@pytest.mark.parametrize("make", [version_1, version_2, told_its_guidance, xl])
 @pytest.mark.parametrize("negative", [None, "blurry"])
 def test_a_bare_base_draws_as_diffusers_does(make, negative, tmp_path):
     theirs: Any = make(tmp_path / "words")

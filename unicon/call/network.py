@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
 from adapters import AdapterConfig, CleanCache, Pair, joint_forward, record_clean
@@ -42,6 +43,8 @@ class BranchNetwork:
     """Compute a branch once when it is CLEAN, and answer from a cache as long as it stays there."""
     told: Told | None = None
     """What the image is to look like."""
+    scales: Tensor | None = None
+    """(branch, width) each branch's guidance, where the UNet is told it."""
     cache: CleanCache | None = field(default=None, init=False)
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
@@ -61,6 +64,7 @@ class BranchNetwork:
             cache=self._cache(x, levels, cached, variants),
             lora_branches=() if 0 in clean else (0,),  # styles are for an image that is being drawn
             likeness=None if self.told is None else self.told.likeness(variants, running, clean),
+            timestep_cond=self._scales(running, x.shape[1], len(variants)),
         ).unflatten(0, (len(variants), len(running), -1))
         answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
         estimates = x.expand(len(variants), *x.shape).clone()
@@ -89,6 +93,7 @@ class BranchNetwork:
                 pairs=self.pairs,
                 branches=cached,
                 num_guidance=len(halves),
+                timestep_cond=self._scales(cached, x.shape[1], len(halves)),
             )
         return self.cache
 
@@ -96,6 +101,11 @@ class BranchNetwork:
         """The timestep of each of these branches, float32."""
         clean = torch.tensor([float(self.clean_timesteps.get(b, 0)) for b in branches])
         return levels[branches].told(clean.to(levels.timestep)).float()
+
+    def _scales(self, branches: list[int], num_samples: int, num_guidance: int) -> Tensor | None:
+        if self.scales is None:
+            return None
+        return self.scales[branches].repeat_interleave(num_samples, 0).repeat(num_guidance, 1)
 
     def _texts(self, variants: Sequence[Variant], branches: list[int]) -> Tensor:
         return torch.cat([self.prompts[int(v.text), branches].flatten(0, 1) for v in variants])
@@ -121,6 +131,21 @@ class BranchNetwork:
 
 def _is_zero(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and weight == 0.0
+
+
+def is_told_guidance(unet: UNet2DConditionModel) -> bool:
+    """Whether its guidance scale is an input of the UNet, as in latent consistency models."""
+    return unet.config["time_cond_proj_dim"] is not None
+
+
+def _told_scales(unet: UNet2DConditionModel, request: Request) -> Tensor:
+    """(branch, width), as such UNets know them (Luo et al. 2023, section 4.1)."""
+    scales = torch.tensor(request.moving_scales) - 1  # where 0 is off
+    # Sines before cosines of 1000 times the scale.
+    embedding = get_timestep_embedding(
+        1000 * scales, unet.config["time_cond_proj_dim"], downscale_freq_shift=1
+    )
+    return embedding.to(unet.dtype)
 
 
 def branch_network(
@@ -157,6 +182,7 @@ def branch_network(
         reads_when_clean=[name for name, config in configs.items() if config.reads_when_clean],
         shortcut=_shortcut(held_clean, [n for n, config in configs.items() if not config.allows_shortcut]),
         told=told,
+        scales=_told_scales(unet, request).to(prompts.device) if is_told_guidance(unet) else None,
     )
 
 

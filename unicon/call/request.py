@@ -31,6 +31,12 @@ class Request:
         """Classifier-free guidance of every branch; 1 is off."""
         return {n: 1.0 if b.guidance_scale is None else b.guidance_scale for n, b in self.branches.items()}
 
+    @property
+    def moving_scales(self) -> tuple[float, ...]:
+        """The same by place, 1 where a branch is held."""
+        scales = self.text_scales
+        return tuple(float(scales[n]) if plan.moves else 1.0 for n, plan in self.plans.items())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Names:
@@ -150,9 +156,13 @@ def _check_guidance(request: Request) -> None:
 
 
 def read_guidance(
-    request: Request, *, num_members: int, condition_scale: float, rescale: float, like_scale: float = 1.0
-) -> Guidance:
-    """Scales per branch, 1 where a branch is held; ValueError for what would have no effect."""
+    request: Request, *, num_members: int, condition_scale: float, rescale: float, like_scale: float = 1.0,
+    is_told: bool = False,
+) -> Guidance:  # fmt: skip
+    """Scales per branch, 1 where a branch is held, and everywhere if the UNet is told them (`is_told`).
+
+    Raises ValueError for what would have no effect.
+    """
     if condition_scale and len(request.branches) == 1:
         raise ValueError(
             f"condition_guidance_scale={condition_scale}, but no condition takes part; give one, "
@@ -163,7 +173,6 @@ def read_guidance(
             f"ensemble_size={num_members} averages estimates from one held image, but here the image is "
             "generated; use num_images_per_prompt for several pictures"
         )
-    scales = request.text_scales
-    text = tuple(float(scales[n]) if plan.moves else 1.0 for n, plan in request.plans.items())
+    text = (1.0,) * len(request.branches) if is_told else request.moving_scales
     like = tuple(float(like_scale) if n == IMAGE else 1.0 for n in request.plans)
     return Guidance(text=text, condition=condition_scale, like=like, rescale=rescale)

@@ -15,6 +15,9 @@ COMMANDS = {
     "bsds": ("eval.suites.bsds", "suite: boundaries of photographs, with a report"),
     "lsp": ("eval.suites.lsp", "suite: poses of athletes, with a report"),
     "folder": ("eval.suites.folder", "suite: your own pairs, with a report"),
+    "compare": ("eval.runs.compare", "two runs of a suite: differences with paired intervals"),
+    "study": ("eval.study.command", "a blinded page on which people judge two runs"),
+    "votes": ("eval.study.votes", "win rates from the votes of a study"),
     "baselines": ("eval.baselines", "scores of predictions that never look at the picture"),
     "scenes": (
         "eval.protocols.scenes_command",

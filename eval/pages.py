@@ -65,7 +65,8 @@ def facts(rows: Mapping[str, object]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, object]], *, first_is_ours: bool = False) -> str:
-    """Rows of named cells; columns come in their order of appearance, "-" stands where a row has none."""
+    """Rows of named cells, of one line or more; columns come in their order of appearance, "-" stands where
+    a row has none."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     right = {name: not _is_text([row.get(name) for row in rows]) for name in columns}
 
@@ -76,9 +77,15 @@ def table(rows: Sequence[Mapping[str, object]], *, first_is_ours: bool = False) 
     lines = []
     for number, row in enumerate(rows):
         marked = ' class="first"' if first_is_ours and number == 0 else ""
-        cells = "".join(cell("td", name, html.escape(str(row.get(name, "-")))) for name in columns)
+        cells = "".join(cell("td", name, _lines(str(row.get(name, "-")))) for name in columns)
         lines.append(f"<tr{marked}>{cells}</tr>")
     return f'<div class="wide"><table class="numbers"><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _lines(text: str) -> str:
+    """The first line of a cell, and smaller those below."""
+    first, *more = html.escape(text).split("\n")
+    return first + "".join(f'<br><span class="small">{line}</span>' for line in more)
 
 
 def _is_text(cells: Sequence[object]) -> bool:
@@ -128,7 +135,7 @@ def intervals(spans: Sequence[Span], *, zero: bool = False, width: int = 640) ->
     ends = [v for span in spans for v in (span.low, span.high)] + ([0.0] if zero else [])
     low, high = min(ends), max(ends)
     margin = (high - low) * 0.05 or 0.5
-    low, high = low - margin, high + margin
+    low, high = 0.0 if 0 <= low < margin else low - margin, high + margin
 
     def at(value: float) -> float:
         return left + (value - low) / (high - low) * (width - left)

@@ -60,8 +60,8 @@ def load_pipeline(
     if missing := [name for name in conditions if name not in pipe.adapters]:
         raise ValueError(
             f"base {base} has no adapter {', '.join(missing)}, only {', '.join(pipe.adapters) or 'none'}: "
-            "choose other --conditions, give the adapter's folder with --adapter where there is that option, or "
-            "save it below adapters/ in the base's folder"
+            "choose other --conditions, give an adapter's folder with --adapter where there is that "
+            "option, or save the adapter below adapters/ in its folder"
         )
     pipe.set_progress_bar_config(disable=True)
     return pipe

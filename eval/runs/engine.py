@@ -58,6 +58,7 @@ def carry_out(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, guidance_scale=settings.guidance
     )
     maker = Maker(store=store, painter=painter, readers=readers, batch_size=batch_size, share=share)
+    maker.items(roll)
     for task in settings.tasks:
         _make(maker, roll, validation, task, settings.seeds)
     share.wait()

@@ -31,6 +31,17 @@ class Maker:
     batch_size: int
     share: Share
 
+    def items(self, roll: Roll) -> None:
+        """The items' own pictures and maps, so that the folder can be looked at and compared alone."""
+        for place in self.share.of(range(len(roll))):
+            stem = roll.entries[place].stem
+            if self.store.item(stem).is_file():
+                continue
+            item = roll.load(place)
+            for name, values in item.maps.items():
+                write_picture(self.store.item(stem, name), np.round(values * 255).astype(np.uint8))
+            write_picture(self.store.item(stem), item.image)
+
     def estimates(self, roll: Roll, places: Sequence[int], condition: str, by: str, seed: int) -> None:
         """Maps of the items' own pictures."""
         stems = roll.entries

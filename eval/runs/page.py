@@ -1,4 +1,4 @@
-"""How is a run shown to a person: one page with its tables, plots, best and worst pictures, and provenance?"""
+"""How is a run shown to a person: one page of tables, plots, best and worst pictures, and provenance?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from eval import pages
 from eval.runs.engine import Found
 from eval.runs.items import Item, Task
+from eval.runs.measures import from_json
 from eval.runs.report import as_text, cells
 from eval.runs.scores import Row, extremes
 from eval.runs.scoring import Material
@@ -39,6 +40,7 @@ def as_html(report: Mapping[str, Any], found: Found, material: Material) -> str:
     """The page; needs the run's pictures."""
     title = f"{report['suite']}: {report['settings']['base']}"
     parts = [f"<h1>{html.escape(title)}</h1>", _summary(report), _command(report)]
+    parts.append(_overview(report))
     for task, rows in found.rows.items():
         parts += _section(task, rows, report, found)
     parts += [_likeness(report), _provenance(report)]
@@ -63,7 +65,20 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 
 def _command(report: Mapping[str, Any]) -> str:
-    return f"<p class='small'>The command, which also continues a run:</p><pre>{html.escape(report['command'])}</pre>"
+    command = html.escape(report["command"])
+    return f"<p class='small'>The command, which also continues a run:</p><pre>{command}</pre>"
+
+
+def _overview(report: Mapping[str, Any]) -> str:
+    """The first number of the model in every direction of every condition."""
+    rows: dict[str, dict[str, object]] = {}
+    for result in report["results"]:
+        number = from_json(result["measure"]).numbers[0]
+        line = rows.setdefault(result["condition"], {"condition": result["condition"], "by": number.label})
+        value = result["numbers"].get(number.name)
+        if result["prediction"] == "adapter" and value is not None:
+            line.setdefault(result["direction"], as_text(value, "\n"))
+    return f"<h2>Overview</h2>{pages.table(list(rows.values()))}"
 
 
 def _section(task: Task, rows: list[Row], report: Mapping[str, Any], found: Found) -> list[str]:
@@ -74,9 +89,9 @@ def _section(task: Task, rows: list[Row], report: Mapping[str, Any], found: Foun
     own = next(row for row in rows if row.prediction == "adapter")
     parts = [
         f"<h2>{html.escape(task.condition)}: {task.direction}</h2>",
-        f"<p>{MEANING[task.direction]}</p><p class='small'>{html.escape('; '.join(conventions))}. Mean ± deviation "
-        "over seeds [95% interval over pictures].</p>",
-        pages.table(cells(stored), first_is_ours=True),
+        f"<p>{MEANING[task.direction]}</p><p class='small'>{html.escape('; '.join(conventions))}. Mean ± "
+        "deviation over seeds [95% interval over pictures].</p>",
+        pages.table(cells(stored, "\n"), first_is_ours=True),
         _intervals(stored),
         _histogram(own, rows),
     ]
@@ -97,7 +112,8 @@ def _intervals(stored: list[dict[str, Any]]) -> str:
         and (number := row["numbers"].get(name)) is not None
         and number["low"] is not None
     ]  # fmt: skip
-    return pages.intervals(spans) if spans else ""
+    label = next((n.label for n in from_json(first).numbers if n.name == name), "")
+    return f"<p class='small'>{html.escape(label)}:</p>{pages.intervals(spans)}" if spans else ""
 
 
 def _histogram(own: Row, rows: list[Row]) -> str:
@@ -118,7 +134,8 @@ def _histogram(own: Row, rows: list[Row]) -> str:
         return ""
     everything = np.concatenate([known, known_beside])
     low, high = float(everything.min()), float(np.quantile(everything, 0.99))
-    edges = np.linspace(low, max(high, low + 1e-9), 31)
+    bins = min(30, max(6, len(known) // 4))
+    edges = np.linspace(low, max(high, low + 1e-9), bins + 1)
     shapes = [
         (np.histogram(v, edges)[0].tolist(), c)
         for v, c in ((known_beside, pages.GREY), (known, pages.INK))
@@ -126,8 +143,8 @@ def _histogram(own: Row, rows: list[Row]) -> str:
     ]
     return (
         f"<h3>{html.escape(number.label)} of single pictures</h3>{pages.histograms(shapes, low, high)}"
-        "<p class='small'>Red: this model; grey: its answers to other pictures. Each shape is scaled to its own "
-        "highest bar; the largest hundredth is beyond the right end.</p>"
+        "<p class='small'>Red: this model; grey: its answers to other pictures. Each shape is scaled to its "
+        "own highest bar; the largest hundredth is beyond the right end.</p>"
     )
 
 
@@ -144,7 +161,8 @@ def _pictures(task: Task, own: Row, found: Found) -> list[str]:
     best, worst = extremes(means, number.better, SHOWN)
     places = found.roll.places(task)
     return [
-        f"<h3>{which} by {html.escape(number.label)}</h3>{_sheet(task, [(places[n], means[n]) for n in some], found)}"
+        f"<h3>{which} by {html.escape(number.label)}</h3>"
+        + _sheet(task, [(places[n], means[n]) for n in some], found)
         for which, some in (("Best", best), ("Worst", worst))
         if some
     ]
@@ -158,13 +176,17 @@ def _sheet(task: Task, shown: list[tuple[int, float]], found: Found) -> str:
         item = found.roll.load(place)
         images = answer_pictures(task, found.store, item, found.roll.entries[place].stem, seed=0)
         drawn = "".join(
-            f"<td>{'' if v is None else pages.image(picture(v), alt=f'{item.name}, {name}', side_px=2 * CELL_PX)}</td>"
-            for name, v in zip(columns, images, strict=True)
+            f"<td>{'' if values is None else _image(values, f'{item.name}, {name}')}</td>"
+            for name, values in zip(columns, images, strict=True)
         )
         who = f"<b>{value:.3f}</b><br>{html.escape(item.name)}"
         who += f"<br>{html.escape(item.caption)}" if item.caption else ""
         lines.append(f'<tr><td class="who">{who}</td>{drawn}</tr>')
     return f'<div class="wide"><table class="sheet">{head}{"".join(lines)}</table></div>'
+
+
+def _image(values: np.ndarray, alt: str) -> str:
+    return pages.image(picture(values), alt=alt, side_px=2 * CELL_PX)
 
 
 def shown_columns(task: Task) -> tuple[str, ...]:
@@ -202,8 +224,9 @@ def _likeness(report: Mapping[str, Any]) -> str:
     rows = [{"task": task, **{k: as_text(v) for k, v in numbers.items()}} for task, numbers in tasks.items()]
     return (
         "<h2>Generated pictures beside the items' own, as sets</h2>"
-        f"<p class='small'>Features: {html.escape(report['likeness']['features'])}. Mean ± deviation over seeds. They "
-        f"fall with N, which is {report['data']['num']} at most: compare with equal N alone.</p>{pages.table(rows)}"
+        f"<p class='small'>Features: {html.escape(report['likeness']['features'])}. Mean ± deviation over "
+        f"seeds. Distances fall with N, which is {report['data']['num']} at most: compare with equal N "
+        f"alone.</p>{pages.table(rows)}"
     )
 
 

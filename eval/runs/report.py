@@ -42,6 +42,8 @@ class Run:
     """What `report.json` holds."""
     rows: dict[Task, list[Row]]
     """The model's own, by task: a row for each measure."""
+    places: dict[Task, list[int]]
+    """Which items each task has."""
 
     @property
     def suite(self) -> str:
@@ -51,6 +53,15 @@ class Run:
     def items(self) -> list[dict[str, Any]]:
         """Name, stem, digest and caption of each picture."""
         return self.report["data"]["items"]
+
+    def answer(self, task: Task, seed: int, stem: str) -> Path:
+        """The picture that was generated, or the map that was estimated."""
+        same = (
+            r
+            for r in self.report["results"]
+            if (r["condition"], r["direction"]) == (task.condition, task.direction)
+        )
+        return self.folder / next(same)["folder"] / f"seed{seed}" / f"{stem}.png"
 
     @property
     def label(self) -> str:
@@ -186,6 +197,7 @@ def read_run(folder: str | Path) -> Run:
     if report.get("format") != FORMAT:
         raise ValueError(f"{folder} is of format {report.get('format')}; this version reads {FORMAT}")
     rows: dict[Task, list[Row]] = {}
+    places: dict[Task, list[int]] = {}
     for stored in scores["rows"]:
         task = Task(condition=stored["condition"], direction=stored["direction"])
         row = Row(
@@ -195,7 +207,8 @@ def read_run(folder: str | Path) -> Run:
             facts=_array(stored["facts"]),
         )
         rows.setdefault(task, []).append(row)
-    return Run(folder=folder, report=report, rows=rows)
+        places[task] = stored["places"]
+    return Run(folder=folder, report=report, rows=rows, places=places)
 
 
 def _array(facts: list[list[list[float] | None]]) -> np.ndarray:
@@ -230,8 +243,9 @@ def text_tables(report: Mapping[str, Any]) -> str:
     return "\n\n".join(sections)
 
 
-def cells(rows: list[dict[str, Any]]) -> list[dict[str, str | int]]:
-    """Rows of a table: one for each prediction, the numbers of all measures beside each other."""
+def cells(rows: list[dict[str, Any]], between: str = " ") -> list[dict[str, str | int]]:
+    """Rows of a table: one for each prediction, the numbers of all measures beside each other; `between` a
+    number and its interval."""
     found: dict[str, dict[str, str | int]] = {}
     for row in rows:
         labels = {number.name: number.label for number in from_json(row["measure"]).numbers}
@@ -241,7 +255,7 @@ def cells(rows: list[dict[str, Any]]) -> list[dict[str, str | int]]:
         if row["num_skipped"]:
             line["nothing to measure"] = row["num_skipped"]
         for name, number in row["numbers"].items():
-            line[labels[name]] = as_text(number)
+            line[labels[name]] = as_text(number, between)
     return list(found.values())
 
 
@@ -249,10 +263,10 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in cells(rows) for name in row))
 
 
-def as_text(number: Mapping[str, Any]) -> str:
-    """0.123 ± 0.004 [0.110, 0.135]: mean, deviation over seeds, interval over pictures, as far as there are."""
+def as_text(number: Mapping[str, Any], between: str = " ") -> str:
+    """0.123 ± 0.004 [0.110, 0.135]: mean, deviation over seeds, interval, as far as there are."""
     text = f"{number['mean']:.3f}"
     text += "" if number.get("deviation") is None else f" ± {number['deviation']:.3f}"
     if number.get("low") is not None:
-        text += f" [{number['low']:.3f}, {number['high']:.3f}]"
+        text += f"{between}[{number['low']:.3f}, {number['high']:.3f}]"
     return text

@@ -7,7 +7,6 @@ sums decide every number (`eval.runs.measures`). Also paired differences of two 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np

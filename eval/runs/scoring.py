@@ -3,11 +3,11 @@
 | direction | the model's map | beside it |
 |---|---|---|
 | estimate | estimated from the item's picture | another picture's map; a mean map; the exact map |
-| generate | read back from the generated picture | another picture's reading; a reading of the item's own picture |
+| generate | read back from the generated picture | another's; a reading of the item's own picture |
 | joint | read back, against the map generated with it | halves of different samples; true pairs |
 
-"Another" is the shuffled control: what a run with a wrong picture would score. The last reference is where the
-ruler itself ends.
+"Another" is the shuffled control: what a run with a wrong picture would score. The last reference is where
+the ruler itself ends.
 """
 
 from __future__ import annotations

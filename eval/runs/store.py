@@ -1,5 +1,6 @@
 """Where do the pictures of a run lie, and how are they written and read?
 
+    DIR/items/ITEM.png, ITEM_CONDITION.png         the item's own picture and its maps
     DIR/maps/CONDITION-KEY/seed0/ITEM.png          map read from the item's own picture
     DIR/pictures/TASK-KEY/seed0/ITEM.png           generated picture
     DIR/pictures/TASK-KEY/seed0/ITEM_map.png       map generated with it (joint)
@@ -31,6 +32,10 @@ class Store:
 
     folder: Path
     keys: Keys
+
+    def item(self, stem: str, condition: str | None = None) -> Path:
+        """An item's own picture, or its map of a condition."""
+        return self.folder / "items" / (f"{stem}.png" if condition is None else f"{stem}_{condition}.png")
 
     def estimate(self, condition: str, by: str, seed: int, stem: str) -> Path:
         """Map read from an item's own picture."""

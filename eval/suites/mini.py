@@ -38,8 +38,8 @@ def items_of(scenes: SceneSet) -> Items:
         one = scenes.take([place])
         truth = {name: truths[name][place] for name in CONDITIONS}
         return Item(
-            name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place],
-            caption=scenes.captions[place], maps={name: one.maps(name)[0] for name in CONDITIONS}, truth=truth,
+            name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place], truth=truth,
+            caption=scenes.captions[place], maps={name: one.maps(name)[0] for name in CONDITIONS},
             blank=tuple(name for name in CONDITIONS if shows_nothing(name, truth[name])),
         )  # fmt: skip
 

@@ -52,9 +52,10 @@ function show() {
   named('left').src = one.left; named('right').src = one.right;
   for (const side of ['left', 'right', 'tie'])
     named('choose-' + side).classList.toggle('chosen', kept.votes[now] === side);
-  named('count').textContent = 'Question ' + (now + 1) + ' of ' + study.questions.length + ', ' + done + ' answered';
-  named('done').style.width = 100 * done / study.questions.length + '%';
-  named('end').textContent = done === study.questions.length ? 'All answered. Please download your votes.' : '';
+  const num = study.questions.length;
+  named('count').textContent = 'Question ' + (now + 1) + ' of ' + num + ', ' + done + ' answered';
+  named('done').style.width = 100 * done / num + '%';
+  named('end').textContent = done === num ? 'All answered. Please download your votes.' : '';
 }
 function move(by) { now = Math.min(Math.max(now + by, 0), study.questions.length - 1); show(); }
 function vote(answer) { kept.votes[now] = answer; keep(); move(1); show(); }

@@ -51,7 +51,11 @@ def compare(first: Run, second: Run) -> list[Line]:
     check_same_data(first, second)
     lines = []
     for task in [task for task in first.rows if task in second.rows]:
-        for own, other in zip(first.rows[task], second.rows[task], strict=True):
+        others = {row.measure.KIND + row.measure.numbers[0].name: row for row in second.rows[task]}
+        for own in first.rows[task]:
+            other = others.get(own.measure.KIND + own.measure.numbers[0].name)
+            if other is None:  # measured in the first run alone
+                continue
             check_same_measure(own, other)
             found = differences(own, other)
             lines += [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from adapters import grafted_loras, lora_weights
 from eval.runs.items import Direction, Task
 from unicon import __version__
 
@@ -74,8 +75,10 @@ class Weights:
         base = hashlib.blake2b(f"{type(pipe.scheduler).__name__} {sorted(config.items())}".encode())
         for name in sorted(parts):
             base.update(f"{name} {digest_of(parts[name])}".encode())
-        for name, style in sorted(pipe.styles.items()):
-            base.update(f"{name} {style}".encode())
+        weights = lora_weights(pipe.unet)
+        for name, style in sorted(grafted_loras(pipe.unet).items()):
+            told = f"{name} {weights[name]} {sorted(style.metadata.items())}"
+            base.update(f"{told} {_digest_of_tensors(dict(style.named_parameters()))}".encode())
         return cls(
             base=base.hexdigest()[:16],
             adapters={name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()},
@@ -94,9 +97,16 @@ class Keys:
     def reader(self, condition: str, by: str) -> str:
         """Of maps that `by` ("adapter", "judge", "regressor") reads from pictures."""
         if by == "judge" and self.settings.judge is not None:
-            return _key(by=self.weights.judge, condition=condition, steps=self.settings.steps)
+            # A judge that is a regressor sees through this base's VAE.
+            return _key(
+                by=self.weights.judge, vae=self.weights.base, condition=condition, steps=self.settings.steps,
+                dtype=self.settings.dtype,
+            )  # fmt: skip
         if by == "regressor":
-            return _key(by=self.weights.regressor, condition=condition)
+            return _key(
+                by=self.weights.regressor, vae=self.weights.base, condition=condition,
+                dtype=self.settings.dtype,
+            )  # fmt: skip
         ensemble = self.settings.ensemble if by == "adapter" else 1
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,

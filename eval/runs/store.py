@@ -3,8 +3,8 @@
     DIR/items/ITEM.png, ITEM_CONDITION.png         the item's own picture and its maps
     DIR/maps/CONDITION-KEY/seed0/ITEM.png          map read from the item's own picture
     DIR/pictures/TASK-KEY/seed0/ITEM.png           generated picture
-    DIR/pictures/TASK-KEY/seed0/ITEM_map.png       map generated with it (joint)
-    DIR/pictures/TASK-KEY/seed0/ITEM_read-KEY.png  map read back from it
+    DIR/pictures/TASK-KEY/seed0/map/ITEM.png       map generated with it (joint)
+    DIR/pictures/TASK-KEY/seed0/read-KEY/ITEM.png  map read back from it
     DIR/facts/KEY.N.jsonl                          what was measured of each, by process N
 
 Maps are PNGs of 16 bits. Every file is written whole or not at all.
@@ -55,12 +55,12 @@ class Store:
 
     def drawn_map(self, task: Task, seed: int, stem: str) -> Path:
         """Map generated with it."""
-        return self.picture(task, seed, stem).with_name(f"{stem}_map.png")
+        return self.picture(task, seed, stem).parent / "map" / f"{stem}.png"
 
     def read_back(self, task: Task, seed: int, stem: str) -> Path:
         """Map read back from it."""
         reader = self.keys.reader(task.condition, "judge")
-        return self.picture(task, seed, stem).with_name(f"{stem}_read-{reader}.png")
+        return self.picture(task, seed, stem).parent / f"read-{reader}" / f"{stem}.png"
 
 
 def write_picture(path: Path, values: np.ndarray) -> None:

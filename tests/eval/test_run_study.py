@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,7 @@ def test_the_page_tells_nobody_who_is_who(study, runs):
     key = read_key(study)
     assert stored["id"] == key["study"]
     assert [q["kind"] for q in stored["questions"]] == [q["kind"] for q in key["questions"]]
-    assert {kind: [q["kind"] for q in key["questions"]].count(kind) for kind in ("realism", "caption", "diversity")} == {
-        "realism": 6, "caption": 6, "diversity": 1,
-    }  # fmt: skip
+    assert Counter(q["kind"] for q in key["questions"]) == {"realism": 6, "caption": 6, "diversity": 1}
     assert all(q["left"].startswith("data:image/") and q["left"] != q["right"] for q in stored["questions"])
     assert all(bool(q["caption"]) == (q["kind"] == "caption") for q in stored["questions"])
 
@@ -194,9 +193,8 @@ def test_chance_is_undecided_and_ties_are_halves():
 
 def test_many_votes_of_judges_who_differ_are_less_sure_than_their_number():
     """Half the judges always choose B, half always A: more questions tell nothing more."""
-    split = [v for v in votes(1.0, judges=2)] + [
-        Vote(judge=f"x{v.judge}", question=v.question, answer=v.answer) for v in votes(0.0, judges=2)
-    ]
+    others = [Vote(judge=f"x{v.judge}", question=v.question, answer=v.answer) for v in votes(0.0, judges=2)]
+    split = votes(1.0, judges=2) + others
     (found,) = outcomes(KEY, split)
     assert found.low < 0.1
     assert found.high > 0.9

@@ -99,9 +99,8 @@ def test_a_stopped_run_makes_only_what_is_missing(runs, tmp_path, monkeypatch):
     again = tmp_path / "again"
     shutil.copytree(runs[1], again)
     (again / "report.json").unlink()
-    pictures = sorted((again / "pictures").rglob("seed1/*.png"))
-    drawn = [path for path in pictures if "_read" not in path.name]
-    read_back = next(path for path in pictures if path.name.startswith(drawn[0].stem + "_read"))
+    drawn = sorted((again / "pictures").rglob("seed1/*.png"))
+    (read_back,) = drawn[0].parent.glob(f"read-*/{drawn[0].name}")
     before = drawn[0].read_bytes()
     drawn[0].unlink(), read_back.unlink()
     made = []

@@ -154,10 +154,8 @@ def _histogram(own: Row, rows: list[Row]) -> str:
 def _pictures(task: Task, own: Row, found: Found) -> list[str]:
     number = own.measure.numbers[0]
     values = own.per_item(number.name)
-    defined = np.isfinite(values).any(0)
-    means = np.array(
-        [np.nanmean(column) if there else np.nan for column, there in zip(values.T, defined, strict=True)]
-    )
+    known = [column[np.isfinite(column)] for column in values.T]
+    means = np.array([column.mean() if len(column) else np.nan for column in known])
     best, worst = extremes(means, number.better, SHOWN)
     places = found.roll.places(task)
     return [

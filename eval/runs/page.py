@@ -49,6 +49,7 @@ def as_html(report: Mapping[str, Any], found: Found, material: Material) -> str:
 
 def _summary(report: Mapping[str, Any]) -> str:
     settings, data = report["settings"], report["data"]
+    generates = any(direction != "estimate" for direction in settings["directions"])
     return pages.facts(
         {
             "base": f"{settings['base']} ({report['weights']['base']})",
@@ -58,7 +59,7 @@ def _summary(report: Mapping[str, Any]) -> str:
             "pictures": data["num"],
             "seeds": len(report["seeds"]),
             "steps": settings["steps"],
-            "read back by": settings["judge"] or "the base's own estimation",
+            **({"read back by": settings["judge"] or "the base's own estimation"} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }
     )

@@ -10,6 +10,14 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "mini": ("eval.suites.mini", "suite: scenes that training never saw, every direction, with a report"),
+    "nyu_depth": ("eval.suites.nyu_depth", "suite: depth of real rooms, with a report"),
+    "bsds": ("eval.suites.bsds", "suite: boundaries of photographs, with a report"),
+    "lsp": ("eval.suites.lsp", "suite: poses of athletes, with a report"),
+    "folder": ("eval.suites.folder", "suite: your own pairs, with a report"),
+    "compare": ("eval.runs.compare", "two runs of a suite: differences with paired intervals"),
+    "study": ("eval.study.command", "a blinded page on which people judge two runs"),
+    "votes": ("eval.study.votes", "win rates from the votes of a study"),
     "baselines": ("eval.baselines", "scores of predictions that never look at the picture"),
     "scenes": (
         "eval.protocols.scenes_command",
@@ -39,7 +47,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "example: unicon eval baselines nyu --data path/to/nyu_depth_v2",
+            "example: unicon eval mini --num 100 --out runs/eval-mini",
             "unicon eval NAME --help tells more",
         ]
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from train.config import RunConfig, override
-from train.processes import processes
 from train.recipes import (
     SCENE_SEED,
     AssembleStage,
@@ -18,6 +17,7 @@ from train.recipes import (
     RenderStage,
     Stage,
 )
+from unicon.processes import processes
 
 if TYPE_CHECKING:
     from train.objectives.base import Objective

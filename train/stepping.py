@@ -22,11 +22,11 @@ from train.compiling import compile_blocks
 from train.config import LoopConfig
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, set_rates
-from train.processes import processes
 from train.randomness import Share, step_generator
 from train.schedules import rate_share
 from train.spread import whole
 from unicon.devices import pick_dtype
+from unicon.processes import processes
 
 
 class Stepper:

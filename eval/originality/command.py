@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from eval.originality.assessment import Assessment, assess
 from eval.originality.page import as_csv, as_html
 from eval.originality.selection import keep_rarest
 from eval.protocols.setup import run_command
+from eval.records import Record
 from unicon.devices import pick_device
 
 
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write originality.html and originality.csv; 2 with the reason on bad input."""
+    """Write originality.html, originality.csv and report.json; 2 with the reason on bad input."""
     top = parser()
     return run_command(top, partial(_run, top.parse_args(argv)))
 
@@ -61,6 +64,7 @@ def _run(arguments: argparse.Namespace) -> str:
     title = f"{Path(arguments.generated).name} beside {Path(arguments.training).name}"
     texts = {"originality.csv": as_csv(found)}
     texts["originality.html"] = as_html(found, generated, training, title)
+    texts["report.json"] = as_report(found, arguments)
     if arguments.keep is not None:
         texts["rarest.txt"] = "".join(f"{name}\n" for name in rarest_names(found, arguments.keep))
     for name, text in texts.items():
@@ -69,6 +73,24 @@ def _run(arguments: argparse.Namespace) -> str:
         f"{found.rarity.summary}\n{found.num_copies} of {len(found.rows)} are near-copies by look at a false "
         f"alarm rate of {found.look.level:g}; {', '.join(texts)} in {out}"
     )
+
+
+def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
+    """The set's numbers with their provenance, as one record."""
+    one = found.rarity.summary
+    numbers = {
+        "rarity": one.mean, "precision": found.precision, "recall": found.recall, "coverage": found.coverage,
+        "near_copies": found.num_copies, "num_real": one.num_real, "num_fake": one.num_fake,
+    }  # fmt: skip
+    known = {name: value for name, value in numbers.items() if value is not None}
+    record = Record(
+        name="originality", numbers=known,
+        settings={
+            "generated": str(arguments.generated), "training": str(arguments.training), "k": one.k,
+            "features": one.features, "false_alarms": found.look.level,
+        },
+    )  # fmt: skip
+    return json.dumps(asdict(record), indent=2, allow_nan=False) + "\n"
 
 
 def rarest_names(found: Assessment, num: int) -> list[str]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from io import BytesIO, StringIO
+from io import StringIO
 
-from PIL import Image
-
+from eval import pages
 from eval.features import Pictures
 from eval.manifold.histogram import Histogram, histogram
 from eval.originality.assessment import Assessment, Row
 
-THUMBNAIL_PX = 112
 SHOWN = 24
 """Pictures in each of the three rows, from one end to the other."""
 LISTED = 200
@@ -24,16 +21,6 @@ COLUMNS = (
     "name", "rarity", "realism", "look_distance", "look_share", "look_nearest", "meaning_distance",
     "meaning_share", "meaning_nearest", "is_copy_by_look", "is_copy_by_meaning", "disagreement", "truncation",
 )  # fmt: skip
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}
-body{color:#222;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
-.strip{display:flex;gap:4px;overflow-x:auto}.strip figure{margin:0;flex:none}
-figcaption{font-size:11px;color:#555;text-align:center}
-img{width:112px;height:112px;object-fit:contain;background:#f2f2f2}
-table{border-collapse:collapse}td,th{padding:4px 10px 4px 0;text-align:left;vertical-align:top}
-.copy{color:#a00;font-weight:600}.doubt{color:#865500}
-"""
 
 
 def as_csv(found: Assessment) -> str:
@@ -57,12 +44,7 @@ def as_html(found: Assessment, generated: Pictures, training: Pictures, title: s
         *_strips(found, shown),
         _list(found, shown),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width"><title>{html.escape(title)}</title><style>{STYLE}</style></head><body>'
-        + "\n".join(parts)
-        + "</body></html>\n"
-    )
+    return pages.page(title, parts)
 
 
 class _Thumbnails:
@@ -79,12 +61,7 @@ class _Thumbnails:
         return self._image(self.training, name)
 
     def _image(self, pictures: tuple[Pictures, dict[str, int]], name: str) -> str:
-        picture = pictures[0].load(pictures[1][name]).convert("RGB")
-        picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-        buffer = BytesIO()
-        picture.save(buffer, format="JPEG", quality=82)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        return f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(name)}">'
+        return pages.image(pictures[0].load(pictures[1][name]), alt=name)
 
 
 def _summary(found: Assessment) -> str:
@@ -104,32 +81,16 @@ def _summary(found: Assessment) -> str:
         f"near-copies by look, at a false alarm rate of {found.look.level:g}": str(found.num_copies),
         "meaning and look disagree": str(doubtful),
     }
-    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
-    return f"<table>{rows}</table>"
+    return pages.facts(facts)
 
 
 def _histogram(counts: Histogram) -> str:
     """Two shapes over one axis: radii of training pictures grey, rarities of generated ones red."""
-    width, height, bins = 640, 140, len(counts.real)
-
-    def bars(values: Iterable[float], style: str) -> str:
-        heights = [float(v) for v in values]
-        most = max(heights) or 1.0
-        step = width / bins
-        return "".join(
-            f'<rect x="{n * step:.1f}" y="{height * (1 - v / most):.1f}" width="{step:.1f}" '
-            f'height="{height * v / most:.1f}" {style}/>'
-            for n, v in enumerate(heights)
-        )
-
+    shapes = [(counts.real.tolist(), pages.GREY), (counts.fake.tolist(), pages.INK)]
     return (
         "<h2>Rarity of generated pictures (red) beside radii of training pictures (grey)</h2>"
-        f'<svg viewBox="0 0 {width} {height + 18}" width="{width}" role="img">'
-        + bars(counts.real, 'fill="#999" fill-opacity="0.5"')
-        + bars(counts.fake, 'fill="#c33" fill-opacity="0.5"')
-        + f'<text x="0" y="{height + 14}" font-size="12">{counts.edges[0]:.3g}</text>'
-        f'<text x="{width}" y="{height + 14}" font-size="12" text-anchor="end">{counts.edges[-1]:.3g}</text>'
-        f"</svg><p>{counts.num_outside} generated pictures lie outside the manifold and are in no bar. Each "
+        + pages.histograms(shapes, float(counts.edges[0]), float(counts.edges[-1]))
+        + f"<p>{counts.num_outside} generated pictures lie outside the manifold and are in no bar. Each "
         "shape is scaled to its own highest bar.</p>"
     )
 

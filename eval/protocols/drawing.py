@@ -37,36 +37,59 @@ class Painter:
 
     def generate(self, scenes: SceneSet, condition: str, seed: int) -> Drawings:
         """Pictures from each scene's exact map, held clean, and its caption."""
-        maps, parts = scenes.maps(condition), []
-        for span in self._spans(len(scenes), f"generating from {condition}"):
-            out = self.pipe(
-                scenes.captions[span],
-                conditions={condition: maps[span]},
-                num_inference_steps=self.steps,
-                guidance_scale=self.guidance_scale,
-                generator=generators(scenes.seeds[span].tolist(), seed, "generate"),
-                output_type="np",
-            )
-            parts.append(_as_bytes(out.images))
-        return Drawings(pictures=np.concatenate(parts))
+        maps = scenes.maps(condition)
+        parts = [
+            self.from_maps(scenes.captions[s], maps[s], condition, scenes.seeds[s].tolist(), seed)
+            for s in self._spans(len(scenes), f"generating from {condition}")
+        ]
+        return Drawings(pictures=np.concatenate([part.pictures for part in parts]))
 
     def joint(self, scenes: SceneSet, condition: str, seed: int) -> Drawings:
         """Pictures and maps from noise, with each scene's caption; of a scene nothing else is used."""
-        pictures, maps = [], []
-        for span in self._spans(len(scenes), f"generating pictures with {condition}"):
-            out = self.pipe(
-                scenes.captions[span],
-                outputs=["image", condition],
-                height=scenes.size_px,
-                width=scenes.size_px,
-                num_inference_steps=self.steps,
-                guidance_scale=self.guidance_scale,
-                generator=generators(scenes.seeds[span].tolist(), seed, "joint"),
-                output_type="np",
-            )
-            pictures.append(_as_bytes(out.images))
-            maps.append(out.maps[condition].astype(np.float16))
-        return Drawings(pictures=np.concatenate(pictures), maps=np.concatenate(maps))
+        size = (scenes.size_px, scenes.size_px)
+        parts = [
+            self.from_noise(scenes.captions[s], size, condition, scenes.seeds[s].tolist(), seed)
+            for s in self._spans(len(scenes), f"generating pictures with {condition}")
+        ]
+        return Drawings(
+            pictures=np.concatenate([part.pictures for part in parts]),
+            maps=np.concatenate([part.maps for part in parts if part.maps is not None]),
+        )
+
+    def from_maps(
+        self, captions: Sequence[str], maps: np.ndarray, condition: str, keys: Sequence[int], seed: int
+    ) -> Drawings:
+        """One batch of pictures from maps (n, H, W, 3) in [0, 1]; `keys` (n,) name them, for their noise."""
+        out = self.pipe(
+            list(captions),
+            conditions={condition: maps},
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            generator=generators(keys, seed, "generate"),
+            output_type="np",
+        )
+        return Drawings(pictures=_as_bytes(out.images))
+
+    def from_noise(
+        self,
+        captions: Sequence[str],
+        size: tuple[int, int],
+        condition: str,
+        keys: Sequence[int],
+        seed: int,
+    ) -> Drawings:
+        """One batch of pictures of this (height, width) with their maps."""
+        out = self.pipe(
+            list(captions),
+            outputs=["image", condition],
+            height=size[0],
+            width=size[1],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            generator=generators(keys, seed, "joint"),
+            output_type="np",
+        )
+        return Drawings(pictures=_as_bytes(out.images), maps=out.maps[condition].astype(np.float16))
 
     def _spans(self, num: int, title: str) -> Iterator[slice]:
         for start in tqdm(range(0, num, self.batch_size), desc=title, unit="batch", leave=False):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -78,7 +79,8 @@ class PipelineReader:
     def _batches(self, pictures: np.ndarray, keys: Sequence[int], condition: str):
         size = max(1, self.batch_size // self.members)
         starts = range(0, len(pictures), size)
-        for start in tqdm(starts, desc=f"estimating {condition}", unit="batch", leave=False):
+        bar = partial(tqdm, unit="batch", leave=False, disable=len(starts) < 2)
+        for start in bar(starts, desc=f"estimating {condition}"):
             yield pictures[start : start + size], keys[start : start + size]
 
     def _part(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
@@ -127,7 +129,8 @@ class RegressorReader:
         if condition not in self.triggers:
             raise ValueError(f"the regressor knows no {condition!r}; it knows {', '.join(self.triggers)}")
         starts = range(0, len(pictures), self.batch_size)
-        bar = tqdm(starts, desc=f"regressing {condition}", unit="batch", leave=False)
+        title = f"regressing {condition}"
+        bar = tqdm(starts, desc=title, unit="batch", leave=False, disable=len(starts) < 2)
         parts = [self._part(pictures[s : s + self.batch_size], condition) for s in bar]
         return Readings(maps=np.concatenate(parts))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -41,24 +41,37 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; it is at least 1")
 
 
-def load_pipeline(base: str, device: str, dtype: str, conditions: list[str]) -> UniConPipeline:
-    """The base with its adapters, silent and in evaluation; ValueError when an adapter is missing."""
+def load_pipeline(
+    base: str, device: str, dtype: str, conditions: Sequence[str], adapters: Sequence[str] = ()
+) -> UniConPipeline:
+    """The base with its adapters, silent and in evaluation; ValueError when an adapter is missing.
+
+    `adapters` are loaded beside those of the base, [NAME=]FOLDER, and take the place of one of their name.
+    """
     place = pick_device(device)
     chosen = pick_dtype(place) if dtype == "auto" else DTYPES[dtype]
-    pipe = UniConPipeline.from_pretrained(base, dtype=chosen).to(place)
+    pipe = UniConPipeline.from_pretrained(base, dtype=chosen)
+    for text in adapters:
+        name, equals, folder = text.rpartition("=")
+        if equals and name in pipe.adapters:
+            pipe.unload_adapter(name)
+        pipe.load_adapter(folder, name if equals else None)
+    pipe = pipe.to(place)
     if missing := [name for name in conditions if name not in pipe.adapters]:
         raise ValueError(
             f"base {base} has no adapter {', '.join(missing)}, only {', '.join(pipe.adapters) or 'none'}: "
-            "choose other --conditions, or save the adapter below adapters/ in its folder"
+            "choose other --conditions, give an adapter's folder with --adapter where there is that "
+            "option, or save the adapter below adapters/ in its folder"
         )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def run_command(top: argparse.ArgumentParser, work: Callable[[], str]) -> int:
-    """Print what `work` returns; on bad input leave with 2 and its reason."""
+    """Print what `work` returns, if anything; on bad input leave with 2 and its reason."""
     try:
-        print(work())
+        if text := work():
+            print(text)
     except (ValueError, OSError) as error:
         top.exit(2, f"{top.prog}: {error}\n")
     return 0

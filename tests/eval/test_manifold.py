@@ -207,7 +207,7 @@ def test_realism_quantile_is_checked():
 PROGRAM = """
 import sys
 import numpy as np
-from train.processes import processes
+from unicon.processes import processes
 from eval.manifold.manifold import Manifold
 from tests.eval.test_manifold import clusters
 

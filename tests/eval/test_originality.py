@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import runpy
 
@@ -142,6 +143,10 @@ def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     assert page.count("Sorted by") == 3
     assert page.count("near-copy</span>") >= 1
     assert (tmp_path / "out" / "rarest.txt").exists()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["numbers"]["near_copies"] == sum(row["is_copy_by_look"] == "True" for row in rows)
+    assert report["settings"]["false_alarms"] == 0.05
+    assert report["versions"]["torch"]
     (tmp_path / "psi.csv").write_text("name,truncation\n000.png,much\n")
     with pytest.raises(SystemExit):
         front.main(["originality", *sources, *out, *psi])

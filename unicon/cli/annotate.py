@@ -14,7 +14,8 @@ from unicon.cli import pair_making
 from unicon.cli.models import positive
 from unicon.cli.options import seed
 from unicon.cli.pair_making import APPEARANCE, VIEWS, Maker, Task
-from unicon.cli.shares import Share, add_processes_option, launched, share
+from unicon.cli.shares import add_processes_option, launched
+from unicon.processes import Share, share
 
 if TYPE_CHECKING:
     from unicon.data.captioner import Captioner

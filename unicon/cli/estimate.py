@@ -25,7 +25,8 @@ from unicon.cli.models import (
     positive,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
-from unicon.cli.shares import add_processes_option, launched, share
+from unicon.cli.shares import add_processes_option, launched
+from unicon.processes import share
 
 if TYPE_CHECKING:
     from unicon.limits import Limits

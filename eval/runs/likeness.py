@@ -1,0 +1,67 @@
+"""How far are a run's generated pictures, as a set, from its items' own pictures?
+
+The numbers of `unicon eval distributions` for every task that generates, with the features of both sides
+kept in the run's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import PIL.Image
+
+from eval.features import Extractor, FeatureSet, Pictures, read_features
+from eval.protocols.distributions import distances
+from eval.runs.items import Task
+from eval.runs.roll import Roll
+from eval.runs.store import Store, read_picture
+
+NEIGHBOURS = 3
+FEWEST = 2 * (NEIGHBOURS + 1)
+"""Below it there is no manifold worth the name."""
+
+
+class Likeness:
+    """Features of sets of pictures, each extracted once."""
+
+    def __init__(self, store: Store, roll: Roll, model: str, device: str):
+        self.store, self.roll, self.model, self.device = store, roll, model, device
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        return Extractor(self.model, device=self.device)
+
+    @property
+    def source(self) -> str:
+        """Whose features, for the report."""
+        return self.extractor.source
+
+    def numbers(self, task: Task, seed: int) -> dict[str, float] | None:
+        """Generated against own pictures; None where there are too few."""
+        places = self.roll.places(task)
+        if len(places) < FEWEST:
+            return None
+        stems = [self.roll.entries[n].stem for n in places]
+        own = self._features("own", stems, lambda n: PIL.Image.fromarray(self.roll.load(places[n]).image))
+        folder = self.store.picture(task, seed, "").parent
+        made = self._features(
+            f"{folder.parent.name}-seed{seed}", stems,
+            lambda n: PIL.Image.fromarray(read_picture(self.store.picture(task, seed, stems[n]))),
+        )  # fmt: skip
+        found = distances(own, made, ks=[NEIGHBOURS], seed=seed)
+        return {name: float(value) for name, value in found.items() if not name.startswith("num_")}
+
+    def _features(
+        self, name: str, stems: Sequence[str], load: Callable[[int], PIL.Image.Image]
+    ) -> FeatureSet:
+        text = "\n".join([self.source, *stems])
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        path: Path = self.store.folder / "features" / f"{name}-{digest}.npz"
+        if path.is_file():
+            return read_features(path)
+        found = self.extractor(Pictures(tuple(stems), load))
+        found.save(path)
+        return found

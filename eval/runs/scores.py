@@ -1,0 +1,147 @@
+"""What are a set's numbers, and how sure are they?
+
+Mean and deviation over seeds, and percentile bootstrap intervals (Efron 1979) over pictures, from facts whose
+sums decide every number (`eval.runs.measures`). Also paired differences of two runs on the same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.metrics.summary import over_seeds
+from eval.runs.items import Task
+from eval.runs.measures import Measure
+
+LEVEL = 0.95
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One prediction's facts in one task."""
+
+    task: Task
+    prediction: str
+    measure: Measure
+    facts: np.ndarray
+    """(seeds, N, F); NaN where an item had nothing to measure."""
+
+    @property
+    def num_skipped(self) -> int:
+        """Items without anything to measure, in the seed with most of them."""
+        return int(np.isnan(self.facts[..., 0]).sum(1).max())
+
+    def per_item(self, name: str) -> np.ndarray:
+        """(seeds, N) one number of every picture alone; NaN where it is not defined."""
+        values = np.full(self.facts.shape[:2], np.nan)
+        for place in np.ndindex(values.shape):
+            if not np.isnan(self.facts[place][0]):
+                values[place] = self.measure.of(self.facts[place], 1).get(name, np.nan)
+        return values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One number of one row."""
+
+    mean: float
+    """Over seeds."""
+    deviation: float | None
+    """Sample deviation over seeds; None of a single seed."""
+    low: float | None
+    """95% bootstrap interval over pictures of the mean over seeds; None of fewer than two pictures."""
+    high: float | None
+    per_seed: list[float]
+
+
+def results(row: Row) -> dict[str, Result]:
+    """All numbers of a row that are defined with every seed."""
+    whole = np.ones((1, row.facts.shape[1]))
+    per_seed = [_numbers(row.measure, facts, whole) for facts in row.facts]
+    spread = _over_resamples(row, _weights(row.facts.shape[1])) if row.facts.shape[1] > 1 else {}
+    found = {}
+    for number in row.measure.numbers:
+        values = [float(numbers[number.name][0]) for numbers in per_seed]
+        if not all(map(math.isfinite, values)):
+            continue
+        summary = over_seeds(values)
+        low, high = _ends(spread.get(number.name))
+        found[number.name] = Result(
+            mean=summary.mean, deviation=summary.deviation if summary.num > 1 else None, low=low, high=high,
+            per_seed=values,
+        )  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One number of two runs on the same pictures."""
+
+    first: float
+    second: float
+    low: float | None
+    """95% paired bootstrap interval of second minus first."""
+    high: float | None
+
+    @property
+    def difference(self) -> float:
+        return self.second - self.first
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+def differences(first: Row, second: Row) -> dict[str, Difference]:
+    """Second minus first, resampled over the same pictures; seeds are averaged in each."""
+    num = first.facts.shape[1]
+    assert second.facts.shape[1] == num, "the caller has seen to it"
+    own, others = results(first), results(second)
+    weights = _weights(num)
+    spread = [_over_resamples(row, weights) if num > 1 else {} for row in (first, second)]
+    found = {}
+    for name in own:
+        if name in others:
+            gap = spread[1][name] - spread[0][name] if name in spread[0] and name in spread[1] else None
+            low, high = _ends(gap)
+            found[name] = Difference(first=own[name].mean, second=others[name].mean, low=low, high=high)
+    return found
+
+
+def _weights(num: int) -> np.ndarray:
+    """(resamples, N): how often each picture is drawn, the same for every row of N pictures."""
+    return np.random.default_rng(0).multinomial(num, np.full(num, 1 / num), size=RESAMPLES).astype(np.float64)
+
+
+def _over_resamples(row: Row, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """(resamples,) of each number, averaged over seeds."""
+    per_seed = [_numbers(row.measure, facts, weights) for facts in row.facts]
+    return {n.name: np.mean([numbers[n.name] for numbers in per_seed], axis=0) for n in row.measure.numbers}
+
+
+def _numbers(measure: Measure, facts: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """(resamples,) of each number from (N, F) facts and (resamples, N) weights; NaN where not defined."""
+    valid = ~np.isnan(facts[:, 0])
+    sums, nums = weights[:, valid] @ facts[valid], weights[:, valid].sum(1)
+    found = [measure.of(total, int(num)) for total, num in zip(sums, nums, strict=True)]
+    return {n.name: np.array([one.get(n.name, np.nan) for one in found]) for n in measure.numbers}
+
+
+def _ends(values: np.ndarray | None) -> tuple[float | None, float | None]:
+    values = None if values is None else values[np.isfinite(values)]
+    if values is None or not len(values):
+        return None, None
+    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
+
+
+def extremes(values: np.ndarray, better: str, num: int) -> tuple[list[int], list[int]]:
+    """Places of the best and of the worst of (N,) numbers, `num` each at most and none in both."""
+    known = [n for n in np.argsort(values, kind="stable").tolist() if np.isfinite(values[n])]
+    best = known[::-1] if better == "higher" else known
+    few = min(num, max(1, len(best) // 2)) if best else 0
+    return best[:few], best[::-1][: min(few, len(best) - few)]

@@ -1,0 +1,289 @@
+"""What is measured in each task, and beside which references?
+
+| direction | the model's map | beside it |
+|---|---|---|
+| estimate | estimated from the item's picture | another picture's map; a mean map; the exact map |
+| generate | read back from the generated picture | another's; a reading of the item's own picture |
+| joint | read back, against the map generated with it | halves of different samples; true pairs |
+
+"Another" is the shuffled control: what a run with a wrong picture would score. The last reference is where
+the ruler itself ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from eval import metrics
+from eval.runs import measures as measures_module
+from eval.runs.items import Item, Sample, Task
+from eval.runs.measures import Measure, as_json
+from eval.runs.roll import Roll
+from eval.runs.scores import Row
+from eval.runs.store import FactsFile, Store, read_picture
+from eval.runs.truth import DEPTH_RANGE, truth_of_map
+from unicon.processes import Share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """What a suite measures on, and how."""
+
+    items: Sequence[Item]
+    measures: Mapping[str, tuple[Measure, ...]]
+    """By condition; the first one's first number orders the pictures."""
+    validation: Sequence[Item] = ()
+    """Where measures choose their settings; empty: they keep their own."""
+    mean_map: Callable[[str], np.ndarray] | None = None
+    """(H, W, 3) in [0, 1] of a condition: the guess of who never looks."""
+    mean_map_name: str = "mean map"
+    depth_range: tuple[float, float] = DEPTH_RANGE
+    """What a generated depth map, which has no unit, is laid over."""
+    facts: Mapping[str, str | int] = field(default_factory=dict)
+    """What else one must know to compare: the split, the source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One row of a table before it is measured."""
+
+    name: str
+    seeds: Sequence[int]
+    by: str | None
+    """Whose maps of validation items measures choose their settings by; None: nobody's."""
+    places: Sequence[int]
+    sample: Callable[[int, int], Sample]
+    """Of a place and a seed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scorer:
+    """Facts of all predictions, each found once."""
+
+    store: Store
+    material: Material
+    roll: Roll
+    validation: Roll
+    share: Share
+    has_regressor: bool
+
+    def rows(self, task: Task, seeds: Sequence[int]) -> list[Row]:
+        """All predictions of a task by all measures, the model first. In one of several processes: its part
+        is found, and all wait for each other."""
+        found = []
+        for prediction in self.predictions(task, seeds):
+            for measure in self.material.measures[task.condition]:
+                found.append(
+                    self._row(task, prediction, self._calibrated(measure, task.condition, prediction))
+                )
+        return found
+
+    def predictions(self, task: Task, seeds: Sequence[int]) -> list[Prediction]:
+        """See the table above."""
+        places = self.roll.places(task)
+        find = {"estimate": self._of_estimates, "generate": self._of_pictures, "joint": self._of_pairs}
+        return find[task.direction](task, seeds, places, self.roll.another(places))
+
+    # --- what is compared with what -----------------------------------------------------------------------
+
+    def _of_estimates(
+        self, task: Task, seeds: Sequence[int], places: list[int], another: dict[int, int]
+    ) -> list[Prediction]:
+        condition = task.condition
+
+        def own(by: str) -> Callable[[int, int], Sample]:
+            return lambda n, seed: self._sample(n, condition, self._estimate(condition, by, seed, n))
+
+        def shuffled(place: int, seed: int) -> Sample:
+            return self._sample(place, condition, self._estimate(condition, "adapter", seed, another[place]))
+
+        first = seeds[:1]
+        found = [Prediction(name="adapter", seeds=seeds, by="adapter", places=places, sample=own("adapter"))]
+        if self.has_regressor:
+            found.append(
+                Prediction(
+                    name="regressor", seeds=first, by="regressor", places=places, sample=own("regressor")
+                )
+            )
+        found.append(
+            Prediction(
+                name="adapter, another picture",
+                seeds=first,
+                by="adapter",
+                places=sorted(another),
+                sample=shuffled,
+            )  # fmt: skip
+        )
+        if self.material.mean_map is not None:
+            found.append(self._mean(condition, self.material.mean_map(condition), places))
+        exact = [n for n in places if condition in self.roll.entries[n].conditions]
+        found.append(
+            Prediction(
+                name="the exact map",
+                seeds=first,
+                by=None,
+                places=exact,
+                sample=lambda n, _: self._sample(n, condition, self.roll.load(n).maps[condition]),
+            )  # fmt: skip
+        )
+        return [prediction for prediction in found if prediction.places]
+
+    def _mean(self, condition: str, mean: np.ndarray, places: list[int]) -> Prediction:
+        return Prediction(
+            name=self.material.mean_map_name, seeds=[0], by="mean", places=places,
+            sample=lambda n, _: self._sample(n, condition, mean),
+        )  # fmt: skip
+
+    def _of_pictures(
+        self, task: Task, seeds: Sequence[int], places: list[int], another: dict[int, int]
+    ) -> list[Prediction]:
+        def own(place: int, seed: int) -> Sample:
+            return self._sample(place, task.condition, self._read_back(task, seed, place))
+
+        def shuffled(place: int, seed: int) -> Sample:
+            return self._sample(place, task.condition, self._read_back(task, seed, another[place]))
+
+        def true(place: int, seed: int) -> Sample:
+            return self._sample(place, task.condition, self._estimate(task.condition, "judge", seed, place))
+
+        found = [
+            Prediction(name="adapter", seeds=seeds, by="judge", places=places, sample=own),
+            Prediction(
+                name="adapter, another map", seeds=seeds[:1], by="judge", places=sorted(another),
+                sample=shuffled,
+            ),
+            Prediction(
+                name="the item's own picture", seeds=seeds[:1], by="judge", places=places, sample=true
+            ),
+        ]  # fmt: skip
+        return [prediction for prediction in found if prediction.places]
+
+    def _of_pairs(
+        self, task: Task, seeds: Sequence[int], places: list[int], another: dict[int, int]
+    ) -> list[Prediction]:
+        condition = task.condition
+
+        def drawn(place: int, seed: int) -> Any:
+            values = read_picture(self.store.drawn_map(task, seed, self.roll.entries[place].stem))
+            return truth_of_map(condition, values, self.material.depth_range)
+
+        def own(place: int, seed: int) -> Sample:
+            return self._sample(place, condition, self._read_back(task, seed, place), drawn(place, seed))
+
+        def shuffled(place: int, seed: int) -> Sample:
+            read = self._read_back(task, seed, another[place])
+            return self._sample(place, condition, read, drawn(place, seed))
+
+        def true(place: int, seed: int) -> Sample:
+            exact = self.roll.load(place).maps[condition]
+            truth = truth_of_map(condition, exact, self.material.depth_range)
+            return self._sample(place, condition, self._estimate(condition, "judge", seed, place), truth)
+
+        found = [
+            Prediction(name="adapter", seeds=seeds, by="judge", places=places, sample=own),
+            Prediction(
+                name="halves of different samples", seeds=seeds[:1], by="judge", places=sorted(another),
+                sample=shuffled,
+            ),
+            Prediction(
+                name="true pairs", seeds=seeds[:1], by="judge", sample=true,
+                places=[n for n in places if condition in self.roll.entries[n].conditions],
+            ),
+        ]  # fmt: skip
+        return [prediction for prediction in found if prediction.places]
+
+    def _sample(self, place: int, condition: str, values: np.ndarray, truth: Any = None) -> Sample:
+        item = self.roll.load(place)
+        return Sample(
+            item=item, condition=condition, map=np.clip(values.astype(np.float32), 0, 1),
+            truth=item.truth[condition] if truth is None else truth,
+        )  # fmt: skip
+
+    def _estimate(self, condition: str, by: str, seed: int, place: int) -> np.ndarray:
+        return read_picture(self.store.estimate(condition, by, seed, self.roll.entries[place].stem))
+
+    def _read_back(self, task: Task, seed: int, place: int) -> np.ndarray:
+        return read_picture(self.store.read_back(task, seed, self.roll.entries[place].stem))
+
+    # --- what is found ------------------------------------------------------------------------------------
+
+    def _calibrated(self, measure: Measure, condition: str, prediction: Prediction) -> Measure:
+        if prediction.by is None or not len(self.validation):
+            return measure
+        samples = []
+        for n, entry in enumerate(self.validation.entries):
+            item = self.validation.load(n)
+            if prediction.by == "mean":
+                assert self.material.mean_map is not None
+                values = self.material.mean_map(condition)
+            else:
+                values = read_picture(self.store.estimate(condition, prediction.by, 0, entry.stem))
+            samples.append(Sample(item=item, condition=condition, map=values, truth=item.truth[condition]))
+        return measure.calibrated(samples)
+
+    def _row(self, task: Task, prediction: Prediction, measure: Measure) -> Row:
+        known = [self._facts(task, prediction, measure, seed) for seed in prediction.seeds]
+        width = max((len(v) for seed in known for v in seed if v is not None), default=1)
+        facts = np.full((len(known), len(prediction.places), width), np.nan)
+        for place in np.ndindex(facts.shape[:2]):
+            if (values := known[place[0]][place[1]]) is not None:
+                facts[place] = values
+        return Row(task=task, prediction=prediction.name, measure=measure, facts=facts)
+
+    def _facts(
+        self, task: Task, prediction: Prediction, measure: Measure, seed: int
+    ) -> list[list[float] | None]:
+        """Of every place, from the file or measured now."""
+        file = FactsFile(
+            self.store.folder / "facts", self._key(task, prediction, measure, seed), self.share.index
+        )
+        stems = {place: self._stem(prediction, place) for place in prediction.places}
+        known = file.read()
+        todo = [place for place in self.share.of(prediction.places) if stems[place] not in known]
+        silent = not todo or not self.share.is_first
+        title = f"measuring {task.name}, {prediction.name}"
+        for place in tqdm(todo, desc=title, unit="picture", disable=silent, leave=False):
+            values = measure.facts(prediction.sample(place, seed))
+            file.add({stems[place]: None if values is None else values.tolist()})
+        self.share.wait()
+        known = file.read()
+        return [known[stems[place]] for place in prediction.places]
+
+    def _stem(self, prediction: Prediction, place: int) -> str:
+        """With the neighbour's where it is compared with: another set of items has another neighbour."""
+        stem = self.roll.entries[place].stem
+        if "another" in prediction.name or "different" in prediction.name:
+            other = self.roll.another(prediction.places).get(place, place)
+            return f"{stem} {self.roll.entries[other].stem}"
+        return stem
+
+    def _key(self, task: Task, prediction: Prediction, measure: Measure, seed: int) -> str:
+        keys, condition = self.store.keys, task.condition
+        made = [keys.reader(condition, "regressor" if prediction.name == "regressor" else "adapter")]
+        if task.direction != "estimate":
+            made = [keys.drawing(task), keys.reader(condition, "judge")]
+        mean = None
+        if prediction.by == "mean" and self.material.mean_map is not None:
+            mean = hashlib.blake2b(self.material.mean_map(condition).tobytes()).hexdigest()
+        whole = json.dumps(
+            [task.name, prediction.name, made, mean, as_json(measure), seed, self.material.depth_range,
+             metrics_fingerprint()], sort_keys=True,
+        )  # fmt: skip
+        return f"{task.name}-{hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()}"
+
+
+@cache
+def metrics_fingerprint() -> str:
+    """12 hex digits of the source of all metrics: what a changed one found before is found again."""
+    folder = Path(next(iter(metrics.__path__)))
+    files = [*sorted(folder.rglob("*.py")), Path(measures_module.__file__)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

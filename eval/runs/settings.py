@@ -1,0 +1,159 @@
+"""What determines the pictures of a run, so that a changed setting never meets old ones?
+
+Every picture lies below a key: a digest of the weights that made it and of all settings that change a value.
+Device, batch and number of processes are not among them; what is given of each item is in its own file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from adapters import grafted_loras, lora_weights
+from eval.runs.items import Direction, Task
+from unicon import __version__
+
+if TYPE_CHECKING:
+    from unicon.pipeline import UniConPipeline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """What a run was asked for, beside its data."""
+
+    base: str
+    adapters: tuple[str, ...]
+    """[NAME=]FOLDER, loaded beside those of the base."""
+    conditions: tuple[str, ...]
+    directions: tuple[Direction, ...]
+    num_seeds: int
+    steps: int
+    ensemble: int
+    """Estimates averaged for one map."""
+    guidance: float
+    """Of the text, where pictures are generated."""
+    judge: str | None
+    """What reads maps from generated pictures; None: the base itself."""
+    regressor: str | None
+    """Reads maps beside the adapters."""
+    features: str | None
+    """Whose features generated pictures are compared in; None: not compared."""
+    dtype: str
+
+    @property
+    def seeds(self) -> range:
+        return range(self.num_seeds)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Every direction of every condition."""
+        return [Task(condition=c, direction=d) for c in self.conditions for d in self.directions]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """Digests, 16 hex digits each, of what is loaded."""
+
+    base: str
+    """UNet, VAE, text encoders, schedule and styles."""
+    adapters: dict[str, str]
+    judge: str | None
+    regressor: str | None
+
+    @classmethod
+    def of(cls, pipe: UniConPipeline, settings: RunSettings) -> Weights:
+        """Of everything as it is in memory: wherever it came from, the same weights are the same."""
+        parts: dict[str, torch.nn.Module] = {
+            name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)
+        }
+        config = {k: v for k, v in dict(pipe.scheduler.config).items() if not k.startswith("_")}
+        base = hashlib.blake2b(f"{type(pipe.scheduler).__name__} {sorted(config.items())}".encode())
+        for name in sorted(parts):
+            base.update(f"{name} {digest_of(parts[name])}".encode())
+        weights = lora_weights(pipe.unet)
+        for name, style in sorted(grafted_loras(pipe.unet).items()):
+            told = f"{name} {weights[name]} {sorted(style.metadata.items())}"
+            base.update(f"{told} {_digest_of_tensors(dict(style.named_parameters()))}".encode())
+        return cls(
+            base=base.hexdigest()[:16],
+            adapters={name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()},
+            judge=digest_of_folder(settings.judge),
+            regressor=digest_of_folder(settings.regressor),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """Names of folders of pictures."""
+
+    settings: RunSettings
+    weights: Weights
+
+    def reader(self, condition: str, by: str) -> str:
+        """Of maps that `by` ("adapter", "judge", "regressor") reads from pictures."""
+        if by == "judge" and self.settings.judge is not None:
+            # A judge that is a regressor sees through this base's VAE.
+            return _key(
+                by=self.weights.judge, vae=self.weights.base, condition=condition, steps=self.settings.steps,
+                dtype=self.settings.dtype,
+            )  # fmt: skip
+        if by == "regressor":
+            return _key(
+                by=self.weights.regressor, vae=self.weights.base, condition=condition,
+                dtype=self.settings.dtype,
+            )  # fmt: skip
+        ensemble = self.settings.ensemble if by == "adapter" else 1
+        return _key(
+            by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
+            steps=self.settings.steps, ensemble=ensemble, dtype=self.settings.dtype,
+        )  # fmt: skip
+
+    def drawing(self, task: Task) -> str:
+        """Of generated pictures."""
+        return _key(
+            by=self.weights.base, adapter=self.weights.adapters[task.condition], condition=task.condition,
+            direction=task.direction, steps=self.settings.steps, guidance=self.settings.guidance,
+            dtype=self.settings.dtype,
+        )  # fmt: skip
+
+
+def digest_of(module: torch.nn.Module) -> str:
+    """16 hex digits of a module's tensors, by name."""
+    return _digest_of_tensors(module.state_dict())
+
+
+def _digest_of_adapter(adapter: Any) -> str:
+    return hashlib.blake2b(
+        f"{adapter.config} {_digest_of_tensors(dict(adapter.named_parameters()))}".encode(), digest_size=8
+    ).hexdigest()
+
+
+def _digest_of_tensors(tensors: dict[str, torch.Tensor]) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def digest_of_folder(folder: str | None) -> str | None:
+    """Of the content of all its files; ValueError when there is none."""
+    if folder is None:
+        return None
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    if not files:
+        raise ValueError(f"{folder} is no folder with files in it; check the spelling")
+    found = hashlib.blake2b(digest_size=8)
+    for path in files:
+        found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _key(**settings: Any) -> str:
+    text = json.dumps({"version": __version__, **settings}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,176 @@
+"""How is a suite asked for on the command line, and what becomes of its run?
+
+`unicon eval SUITE --base ... --adapter ... --data ... --out DIR`. A suite says what it measures on
+(`Suite.open`) and what else it takes (`Suite.configure`); the rest is the same for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from eval.protocols.setup import DTYPES, check_positive, load_pipeline, run_command
+from eval.runs.engine import carry_out
+from eval.runs.items import DIRECTIONS, Direction
+from eval.runs.page import as_html
+from eval.runs.report import REPORT, SCORES, as_csv, as_report, as_scores, claim, text_tables
+from eval.runs.scoring import Material
+from eval.runs.settings import RunSettings
+from eval.runs.store import write_text
+from unicon.bases import base_size
+from unicon.processes import share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """What is particular to one suite."""
+
+    name: str
+    help: str
+    conditions: tuple[str, ...]
+    """Asked for where --conditions is not given; empty: those of the data that the base has adapters for."""
+    directions: tuple[Direction, ...]
+    """Asked for where --directions is not given."""
+    steps: int
+    open: Callable[[argparse.Namespace, Sequence[str], int], Material]
+    """Material from arguments, conditions and the base's own size in pixels. Raises ValueError for fewer
+    pictures than asked."""
+    configure: Callable[[argparse.ArgumentParser], None]
+    """Adds its own options."""
+    known: Callable[[argparse.Namespace], Sequence[str]] | None = None
+    """Conditions that the data have, where that depends on it."""
+    example: str
+
+
+def main(suite: Suite, argv: Sequence[str] | None) -> int:
+    """Run, or continue; 2 with the reason on bad input."""
+    argv = list(argv or [])
+    top = parser(suite)
+    arguments = top.parse_args(argv)
+    return run_command(top, partial(_run, suite, arguments, f"unicon eval {suite.name} {shlex.join(argv)}"))
+
+
+def parser(suite: Suite) -> argparse.ArgumentParser:
+    """Arguments of one suite."""
+    top = argparse.ArgumentParser(
+        prog=f"unicon eval {suite.name}",
+        description=f"{suite.help[0].upper()}{suite.help[1:]}. Writes a folder with report.html, report.json "
+        "and every picture; the same command continues a run that was stopped.",
+        epilog=f"example: {suite.example}",
+    )
+    top.add_argument("--out", required=True, metavar="DIR", help="the run's folder")
+    top.add_argument("--base", default="mini", help='a base, or "mini" (default)')
+    top.add_argument(
+        "--adapter", action="append", default=[], metavar="[NAME=]FOLDER",
+        help="load an adapter beside those of the base, or in the place of one; may be repeated",
+    )  # fmt: skip
+    top.add_argument(
+        "--conditions", metavar="LIST", help=f"default {','.join(suite.conditions) or 'all of the data'}"
+    )
+    top.add_argument("--directions", metavar="LIST", help=f"default {','.join(suite.directions)}")
+    top.add_argument("--num", type=int, metavar="N", help="the first N pictures (default: see the suite)")
+    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
+    top.add_argument("--steps", type=int, default=suite.steps, metavar="N", help=f"default {suite.steps}")
+    top.add_argument(
+        "--ensemble", type=int, default=1, metavar="N", help="estimates averaged for a map (default 1)"
+    )
+    top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
+    top.add_argument(
+        "--judge",
+        metavar="DIR",
+        help="reads maps from generated pictures: a base or a regressor (default: the base itself)",
+    )
+    top.add_argument("--regressor", metavar="DIR", help="an exported regressor, measured beside the adapter")
+    top.add_argument(
+        "--features",
+        default="mini",
+        metavar="MODEL",
+        help="in which sets of pictures are compared: mini (default), a transformers vision model, none",
+    )
+    top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    top.add_argument(
+        "--dtype",
+        choices=["auto", *DTYPES],
+        default="float32",
+        help="auto: the fastest here (default float32)",
+    )
+    suite.configure(top)
+    return top
+
+
+def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
+    began = time.monotonic()
+    check_positive(arguments, "seeds", "steps", "ensemble", "batch_size")
+    if arguments.num is not None:
+        check_positive(arguments, "num")
+    conditions = _conditions(suite, arguments)
+    directions = _directions(suite, arguments)
+    group, folder = share(), Path(arguments.out)
+    pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
+    if group.is_first:
+        material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
+        claim(folder, suite.name, command)
+        group.wait()
+    else:  # what the first renders into a cache, the others find there
+        group.wait()
+        material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
+    settings = RunSettings(
+        base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
+        directions=tuple(directions), num_seeds=arguments.seeds, steps=arguments.steps,
+        ensemble=arguments.ensemble, guidance=arguments.guidance, judge=arguments.judge,
+        regressor=arguments.regressor, features=None if arguments.features == "none" else arguments.features,
+        dtype=str(pipe.unet.dtype).removeprefix("torch."),
+    )  # fmt: skip
+    found = carry_out(settings, material, pipe, folder, batch_size=arguments.batch_size, share=group)
+    if not group.is_first:
+        return ""
+    report = as_report(
+        suite=suite.name, command=command, settings=settings, material=material, found=found,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
+    texts = {
+        "scores.csv": as_csv(found),
+        SCORES: json.dumps(as_scores(found), allow_nan=False) + "\n",
+        "report.html": as_html(report, found, material),
+        REPORT: json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False) + "\n",  # last: it is whole
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return f"{text_tables(report)}\n\n{folder / 'report.html'}"
+
+
+def _conditions(suite: Suite, arguments: argparse.Namespace) -> list[str]:
+    known = list(suite.known(arguments)) if suite.known else list(suite.conditions)
+    if arguments.conditions is None:
+        return known
+    return _chosen(arguments.conditions, known, "--conditions", suite.name)
+
+
+def _directions(suite: Suite, arguments: argparse.Namespace) -> list[Direction]:
+    if arguments.directions is None:
+        return list(suite.directions)
+    chosen = _chosen(arguments.directions, DIRECTIONS, "--directions", suite.name)
+    return [direction for direction in DIRECTIONS if direction in chosen]
+
+
+def _chosen(text: str, known: Sequence[str], option: str, suite: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{option} {text}: {suite} has no {unknown[0]!r}, only {', '.join(known)}")
+    return names
+
+
+def first(num_there: int, num_asked: int | None, what: str) -> int:
+    """How many to take; ValueError where fewer are there than were asked for."""
+    if num_asked is not None and num_asked > num_there:
+        raise ValueError(
+            f"--num is {num_asked}, but there are {num_there} {what}; ask for at most {num_there}"
+        )
+    return num_there if num_asked is None else num_asked

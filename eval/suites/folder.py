@@ -1,0 +1,96 @@
+"""Suite `folder`: a user's own pairs, in any form that `unicon check` and training read (`docs/data.md`).
+
+The user's map is the truth. A depth map has no unit: it is laid over a range of one to ten, so AbsRel and
+delta1 compare models on the same pairs, not with other data. Conditions without a measure of their own are
+compared pixel by pixel. A picture without its map, or a map without its picture, is an error that
+`unicon check` lists in full.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from eval.runs import suite
+from eval.runs.items import Item, Items
+from eval.runs.measures import DepthMeasure, EdgeMeasure, LikenessMeasure, Measure, PoseMeasure
+from eval.runs.scoring import Material
+from eval.runs.truth import DEPTH_RANGE, resized, shows_nothing, truth_of_map
+from unicon.data.pairs import Entry, open_pairs
+from unicon.sampling.noise import stable_hash
+
+MEASURES: dict[str, tuple[Measure, ...]] = {
+    "depth": (DepthMeasure(low=DEPTH_RANGE[0] / 2, high=DEPTH_RANGE[1] * 2),),
+    "edge": (EdgeMeasure(),),
+    "pose": (PoseMeasure(),),
+}
+LIKENESS: tuple[Measure, ...] = (LikenessMeasure(),)
+
+
+def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+    """The first `--num` pairs."""
+    pairs = open_pairs(arguments.data, conditions)
+    num = suite.first(len(pairs), arguments.num, f"pairs in {arguments.data}")
+
+    def load(place: int) -> Item:
+        return item_of(pairs[place], conditions)
+
+    return Material(
+        items=Items([pairs[n].key for n in range(num)], load),
+        measures={name: MEASURES.get(name, LIKENESS) for name in conditions},
+        facts={"source": str(arguments.data)},
+    )
+
+
+def item_of(entry: Entry, conditions: Sequence[str]) -> Item:
+    """One pair; maps take the picture's size. Raises ValueError for one that is not whole."""
+    if entry.image is None or any(name not in entry.maps for name in conditions):
+        lacks = "its picture" if entry.image is None else next(n for n in conditions if n not in entry.maps)
+        raise ValueError(f"pair {entry.key} lacks {lacks}; unicon check lists every such pair")
+    image = np.asarray(entry.image.load())
+    given = {name: np.asarray(entry.maps[name].load()).astype(np.float32) / 255 for name in conditions}
+    maps = {name: resized(values, image.shape[:2]) for name, values in given.items()}
+    truth = {name: truth_of_map(name, values) for name, values in maps.items()}
+    return Item(
+        name=entry.key, key=stable_hash(entry.key), image=image, maps=maps, truth=truth,
+        caption=entry.captions[0] if entry.captions else "",
+        blank=tuple(name for name in conditions if shows_nothing(name, truth[name])),
+    )  # fmt: skip
+
+
+def known(arguments: argparse.Namespace) -> Sequence[str]:
+    """The conditions of the pairs; ValueError where there is none."""
+    names = open_pairs(arguments.data).conditions
+    if not names:
+        raise ValueError(f"{arguments.data} holds pictures without maps; unicon annotate makes maps of them")
+    return names
+
+
+def configure(top: argparse.ArgumentParser) -> None:
+    """Where the pairs lie."""
+    top.add_argument(
+        "--data",
+        required=True,
+        metavar="PAIRS",
+        help="folder, metadata.jsonl, parquet, tar or hub id of pairs",
+    )
+
+
+SUITE = suite.Suite(
+    name="folder",
+    help="your own pairs of pictures and maps",
+    conditions=(),
+    directions=("estimate", "generate", "joint"),
+    steps=20,
+    open=open_folder,
+    configure=configure,
+    known=known,
+    example="unicon eval folder --data my_pairs --adapter runs/depth/export --num 100 --out runs/eval-mine",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `eval.runs.suite`."""
+    return suite.main(SUITE, argv)

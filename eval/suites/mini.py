@@ -1,0 +1,104 @@
+"""Suite `mini`: scenes that training never saw, in every direction, with exact truth."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX, typical_range
+from eval.protocols.mean_maps import mean_map
+from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, scene_set
+from eval.protocols.setup import check_positive
+from eval.runs import suite
+from eval.runs.items import Item, Items
+from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure
+from eval.runs.scoring import Material
+from eval.runs.truth import shows_nothing
+from unicon.data.scenes import FAR_M
+
+NUM = 100
+MEASURES: dict[str, tuple[Measure, ...]] = {
+    "depth": (DepthMeasure(low=NEAR_M, high=FAR_M),),
+    "edge": (EdgeMeasure(tolerance_px=TOLERANCE_PX),),
+    "pose": (PoseMeasure(alpha=ALPHA),),
+}
+"""The conventions of `eval.protocols.map_scores`."""
+
+
+def items_of(scenes: SceneSet) -> Items:
+    """Scenes as items; noise depends on the scene's seed, as in `unicon eval scenes`."""
+    names = [f"scene {seed}" for seed in scenes.seeds]
+    truths = {"depth": scenes.metres, "edge": scenes.edges, "pose": scenes.joints}
+
+    def load(place: int) -> Item:
+        one = scenes.take([place])
+        truth = {name: truths[name][place] for name in CONDITIONS}
+        return Item(
+            name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place], truth=truth,
+            caption=scenes.captions[place], maps={name: one.maps(name)[0] for name in CONDITIONS},
+            blank=tuple(name for name in CONDITIONS if shows_nothing(name, truth[name])),
+        )  # fmt: skip
+
+    return Items(names, load)
+
+
+def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+    """Rendered, or from the cache."""
+    check_positive(arguments, "training_num", "validation_num", "workers")
+    render = partial(scene_set, size_px=size_px, cache_folder=arguments.cache, workers=arguments.workers)
+    scenes = render(arguments.split, arguments.num or NUM)
+    training = Path(arguments.training) if arguments.training else render("training", arguments.training_num)
+    return Material(
+        items=items_of(scenes),
+        measures={name: MEASURES[name] for name in conditions},
+        # Edges alone choose a threshold, and every validation picture costs a run.
+        validation=items_of(render("validation", arguments.validation_num)) if "edge" in conditions else (),
+        mean_map=cache(lambda condition: np.asarray(mean_map(condition, training), dtype=np.float32)),
+        mean_map_name="mean map of the training set",
+        depth_range=typical_range(scenes),
+        facts={"split": arguments.split, "meaning": SPLITS[arguments.split].meaning, "size_px": size_px},
+    )
+
+
+def configure(top: argparse.ArgumentParser) -> None:
+    """Which scenes."""
+    splits = "; ".join(f"{name}: {SPLITS[name].meaning}" for name in TEST_SPLITS)
+    top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
+    top.add_argument(
+        "--training",
+        metavar="DIR",
+        help="rendered training scenes for mean maps (default: some are rendered)",
+    )
+    top.add_argument(
+        "--training-num", type=int, default=256, metavar="N", help="training scenes to render (default 256)"
+    )
+    top.add_argument(
+        "--validation-num",
+        type=int,
+        default=64,
+        metavar="N",
+        help="scenes edge thresholds are chosen on (default 64)",
+    )
+    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
+    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
+
+
+SUITE = suite.Suite(
+    name="mini",
+    help=f"scenes that training never saw, every direction (default {NUM} scenes)",
+    conditions=CONDITIONS,
+    directions=("estimate", "generate", "joint"),
+    steps=20,
+    open=open_scenes,
+    configure=configure,
+    example="unicon eval mini --num 100 --out runs/eval-mini",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `eval.runs.suite`."""
+    return suite.main(SUITE, argv)

@@ -1,0 +1,73 @@
+"""Suite `nyu_depth`: depth of real rooms (NYU Depth v2), zero-shot for the mini base.
+
+The held-out tenth of `eval.data`, whole pictures; scale and shift fitted per picture over all pixels. This
+copy of the data has lost its metric scale, so predictions are clipped from below only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from eval.baselines import NYU_LOW
+from eval.data import nyu_depth
+from eval.runs import suite
+from eval.runs.items import Item, Items
+from eval.runs.measures import DepthMeasure
+from eval.runs.scoring import Material
+from unicon.conditions.palettes import depth_to_map
+from unicon.sampling.noise import stable_hash
+
+
+def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+    """The first `--num` of a split; the mean map is that of all other pictures."""
+    photos = nyu_depth(arguments.data, arguments.split)
+    photos = photos[: suite.first(len(photos), arguments.num, f"pictures in split {arguments.split}")]
+
+    def load(place: int) -> Item:
+        photo = photos[place]
+        return Item(
+            name=photo.name, key=stable_hash(photo.name), image=photo.image,
+            maps={"depth": depth_to_map(photo.depth)}, truth={"depth": photo.depth},
+        )  # fmt: skip
+
+    @cache
+    def mean(condition: str) -> np.ndarray:
+        others = [photo.depth for photo in nyu_depth(arguments.data, "rest")]
+        return np.repeat(1 - np.mean(others, axis=0)[..., None], 3, axis=-1).astype(np.float32)
+
+    return Material(
+        items=Items(photos.names, load),
+        measures={"depth": (DepthMeasure(low=NYU_LOW),)},
+        mean_map=mean if arguments.split == "held_out" else None,
+        mean_map_name="mean map of the other nine tenths",
+        facts={"source": "NYU Depth v2", "split": arguments.split},
+    )
+
+
+def configure(top: argparse.ArgumentParser) -> None:
+    """Where the data lie."""
+    top.add_argument("--data", required=True, metavar="DIR", help="folder that holds metadata.jsonl")
+    top.add_argument(
+        "--split", choices=["held_out", "all"], default="held_out", help="a tenth by name (default), or all"
+    )
+
+
+SUITE = suite.Suite(
+    name="nyu_depth",
+    help="depth of real rooms (NYU Depth v2)",
+    conditions=("depth",),
+    directions=("estimate",),
+    steps=4,
+    open=open_rooms,
+    configure=configure,
+    example="unicon eval nyu_depth --data path/to/nyu_depth_v2 --ensemble 10 --out runs/eval-nyu",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `eval.runs.suite`."""
+    return suite.main(SUITE, argv)

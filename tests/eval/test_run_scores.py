@@ -1,0 +1,208 @@
+"""Do measures say of a sum of facts what their metrics say of the set, and are intervals honest?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
+from eval.metrics.depth import batch_depth_errors, mean_errors
+from eval.metrics.pose import pose_counts
+from eval.runs.items import Item, Sample, Task
+from eval.runs.measures import (
+    MEASURES,
+    BoundaryMeasure,
+    DepthMeasure,
+    EdgeMeasure,
+    LikenessMeasure,
+    PoseMeasure,
+    as_json,
+    from_json,
+)
+from eval.runs.scores import Row, differences, extremes, results
+from eval.runs.truth import truth_of_map
+from unicon.conditions.edges import edge_strength
+from unicon.conditions.palettes import map_to_depth
+from unicon.conditions.pose import draw_pose
+from unicon.conditions.pose_reading import read_pose
+
+SIDE = 48
+BLANK = Item(name="a", key=0, image=np.zeros((SIDE, SIDE, 3), np.uint8))
+DEPTH = Task(condition="depth", direction="estimate")
+
+
+def sample(values: np.ndarray, truth) -> Sample:
+    return Sample(item=BLANK, condition="any", map=values.astype(np.float32), truth=truth)
+
+
+def maps(num: int, seed: int = 0) -> np.ndarray:
+    small = np.random.default_rng(seed).uniform(0, 1, (num, 6, 6, 1))
+    return np.repeat(np.kron(small, np.ones((1, 8, 8, 1))), 3, axis=-1)
+
+
+def summed(measure, samples) -> dict[str, float]:
+    facts = [measure.facts(one) for one in samples]
+    return measure.of(np.sum(facts, axis=0), len(facts))
+
+
+def test_depth_is_the_mean_over_pictures():
+    drawn, truth = maps(3), np.random.default_rng(1).uniform(1, 9, (3, SIDE, SIDE))
+    found = summed(DepthMeasure(low=0.1, high=10.0), map(sample, drawn, truth))
+    whole = mean_errors(batch_depth_errors([map_to_depth(m) for m in drawn], truth, low=0.1, high=10.0))
+    assert found == pytest.approx({name: getattr(whole, name) for name in found}, rel=1e-5)
+
+
+def test_a_depth_without_valid_pixels_has_no_facts():
+    assert DepthMeasure(high=10.0).facts(sample(maps(1)[0], np.full((SIDE, SIDE), 25.0))) is None
+
+
+def test_boundaries_are_the_benchmarks():
+    truth = np.zeros((2, SIDE, SIDE), bool)
+    truth[0, 16, 4:40], truth[1, 4:40, 24] = True, True
+    drawn = [np.repeat(truth.any(0)[..., None], 3, -1) * level for level in (0.9, 0.4)]
+    drawn[1] = np.clip(drawn[1] + 0.3 * maps(1)[0], 0, 1)
+    measure = BoundaryMeasure(num_thresholds=5)
+    counts = [
+        boundary_counts(
+            np.clip(suppress(edge_strength(m.astype(np.float32))), 0, 1),
+            truth,
+            thresholds=default_thresholds(5),
+        )
+        for m in drawn
+    ]
+    whole, found = boundary_score(counts), summed(measure, [sample(m, truth) for m in drawn])
+    assert found == pytest.approx({"ods": whole.ods_f1, "ois": whole.ois_f1, "area": whole.area})
+    assert found["ois"] > found["ods"] > 0
+
+
+def figure(seed: int) -> np.ndarray:
+    places = np.random.default_rng(seed).uniform(8, 120, (18, 2))
+    return np.concatenate([places, np.ones((18, 1))], axis=1)
+
+
+@pytest.mark.parametrize("normaliser", ["bbox", "torso"])
+def test_poses_are_pooled_over_joints(normaliser):
+    truths = [np.stack([figure(1)]), np.stack([figure(2), figure(3)])]
+    drawn = [draw_pose(list(truth), 128) / 255 for truth in truths]
+    found = summed(PoseMeasure(normaliser=normaliser), map(sample, drawn, truths))
+    counts = [
+        pose_counts(read_pose(m.astype(np.float32)), t, normaliser=normaliser)
+        for m, t in zip(drawn, truths, strict=True)
+    ]
+    assert found[f"pck_{normaliser}"] == pytest.approx((counts[0] + counts[1]).pck)
+
+
+def test_poses_without_labelled_joints_have_no_number():
+    nobody = sample(np.zeros((SIDE, SIDE, 3)), np.zeros((0, 18, 3)))
+    assert summed(PoseMeasure(), [nobody]) == {}
+
+
+def test_edges_take_the_threshold_that_suits_other_pictures():
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[20, 5:40] = True
+    faint = np.repeat(truth[..., None], 3, -1) * 0.3
+    measure = EdgeMeasure()
+    assert summed(measure, [sample(faint, truth)])["f1"] == 0
+    chosen = measure.calibrated([sample(faint, truth)])
+    assert chosen.threshold <= 0.3
+    assert summed(chosen, [sample(faint, truth)])["f1"] == 1
+    assert measure.calibrated([]) == measure
+
+
+def test_other_maps_are_compared_pixel_by_pixel():
+    one, other = maps(2)
+    assert summed(LikenessMeasure(), [sample(one, one.astype(np.float32))])["map_rmse"] == 0
+    found = summed(LikenessMeasure(), [sample(one, other)])
+    assert found["map_rmse"] == pytest.approx(np.sqrt(np.mean((one - other) ** 2)), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_a_measure_is_stored_with_its_settings(kind):
+    measure = MEASURES[kind]()
+    assert from_json(as_json(measure)) == measure
+    assert measure.convention
+    assert measure.numbers
+
+
+def test_an_unknown_measure_is_refused():
+    with pytest.raises(ValueError, match="measure 'taste' is not known; known: depth, edge"):
+        from_json({"kind": "taste"})
+
+
+def test_a_drawn_map_stands_for_a_truth():
+    values = maps(1)[0].astype(np.float32)
+    depth = truth_of_map("depth", values, (1.0, 10.0))
+    assert 1 <= depth.min() < depth.max() <= 10
+    assert truth_of_map("edge", values).dtype == bool
+    assert truth_of_map("pose", values).shape[1:] == (18, 3)
+    assert truth_of_map("normal", values).shape == values.shape
+
+
+# --- numbers of a set -------------------------------------------------------------------------------------
+
+
+def row(errors: np.ndarray, prediction: str = "adapter") -> Row:
+    """Of depth errors (seeds, N)."""
+    facts = np.repeat(errors[..., None], len(DepthMeasure.NAMES), axis=-1)
+    return Row(task=DEPTH, prediction=prediction, measure=DepthMeasure(), facts=facts)
+
+
+def test_mean_deviation_and_interval():
+    errors = np.random.default_rng(0).normal(1, 0.2, (3, 400))
+    found = results(row(errors))["abs_rel"]
+    assert found.mean == pytest.approx(errors.mean())
+    assert found.deviation == pytest.approx(np.std(errors.mean(1), ddof=1))
+    assert found.low is not None
+    assert found.high is not None
+    # of the mean over seeds: as wide as its standard error says
+    assert found.high - found.low == pytest.approx(2 * 1.96 * errors.mean(0).std() / 20, rel=0.1)
+
+
+def test_skipped_pictures_are_counted_and_left_out():
+    errors = np.array([[1.0, np.nan, 3.0]])
+    assert row(errors).num_skipped == 1
+    assert results(row(errors))["abs_rel"].mean == 2
+
+
+def test_one_picture_has_no_interval_and_one_seed_no_deviation():
+    found = results(row(np.array([[0.5]])))["abs_rel"]
+    assert (found.mean, found.deviation, found.low) == (0.5, None, None)
+
+
+def test_paired_differences_see_what_single_intervals_do_not():
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.1, 2, (1, 50))  # pictures differ much more than the runs do
+    first, second = row(hard), row(hard - 0.05 + rng.normal(0, 0.02, hard.shape))
+    own, other = (results(r)["abs_rel"] for r in (first, second))
+    assert own.low is not None
+    assert other.high is not None
+    assert own.low < other.high  # they overlap
+    found = differences(first, second)["abs_rel"]
+    assert found.is_decided
+    assert found.high is not None
+    assert found.difference == pytest.approx(-0.05, abs=0.01)
+    assert found.high < 0
+
+
+def test_equal_runs_are_undecided():
+    rng = np.random.default_rng(1)
+    hard = rng.uniform(0.1, 2, (2, 50))
+    noisy = (hard + rng.normal(0, 0.1, hard.shape) for _ in range(2))
+    assert not differences(*map(row, noisy))["abs_rel"].is_decided
+
+
+def test_best_and_worst_never_meet():
+    values = np.array([0.3, np.nan, 0.1, 0.2])
+    assert extremes(values, "lower", 5) == ([2], [0])
+    assert extremes(values, "higher", 1) == ([0], [2])
+    assert extremes(np.array([0.3]), "lower", 2) == ([0], [])
+    assert extremes(np.array([np.nan]), "lower", 2) == ([], [])
+
+
+def test_items_are_known_by_everything_given():
+    assert BLANK.digest == replace(BLANK, name="b").digest
+    assert BLANK.digest != replace(BLANK, caption="a dog").digest
+    assert BLANK.digest != replace(BLANK, truth={"depth": np.ones(3)}).digest
+    assert BLANK.digest != replace(BLANK, maps={"depth": np.zeros((2, 2, 3))}).digest

@@ -17,6 +17,7 @@ COMMANDS = {
     ),
     "nyu": ("eval.protocols.nyu", "zero-shot depth of real rooms"),
     "vae": ("eval.protocols.vae", "what the compressor leaves of pictures and maps"),
+    "maps": ("eval.protocols.maps_command", "a folder of saved maps against a folder of truths"),
     "distributions": (
         "eval.protocols.distributions",
         "generated pictures against real ones: Fréchet, KID, CMMD, precision, recall, rarity",

@@ -39,7 +39,7 @@ def test_a_whole_clip_gives_its_own_embeddings(folder):
     found = clip.pictures(Pictures(("p",), lambda _: picture)).values
     texts = clip.of_texts(["a cat", "two cats", "a cat"])
     assert texts.num_cut == 0
-    pixels = torch.from_numpy(np.asarray(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
     words = clip.tokenizer(["a cat", "two cats"], padding="max_length",
                            max_length=clip.tokenizer.model_max_length, return_tensors="pt")  # fmt: skip
     with torch.no_grad():

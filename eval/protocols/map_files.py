@@ -164,12 +164,14 @@ def read_people(predicted: Path, truth: Path) -> tuple[list[np.ndarray], list[np
     return found[0], found[1]
 
 
-def resized(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """(H, W, ...) linearly interpolated to `shape`'s height and width."""
+def resized(values: np.ndarray, shape: Sequence[int], *, nearest: bool = False) -> np.ndarray:
+    """(H, W, ...) interpolated to `shape`'s height and width, linearly or by the nearest pixel."""
     height, width = shape[:2]
     if values.shape[:2] == (height, width):
         return values
-    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(
+        cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
+    )
 
 
 def _people(path: Path, size: tuple[int, int]) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ from tests.tiny_base import SIDE_PX
 from unicon.conditions.edges import canny, edges_to_map
 from unicon.conditions.normals import normal_to_map
 from unicon.conditions.pose import draw_pose
+from unicon.data.photos import load_photo
 
 
 def run(capsys, *arguments) -> str:
@@ -120,7 +121,7 @@ def scored(kind, given, seen, tmp_path, **more):
 
 
 def test_depth_is_compared_as_8_bit_maps(tmp_path):
-    given = np.repeat(np.linspace(0, 1, 40).reshape(5, 8, 1), 3, -1).astype(np.float32)
+    given = np.repeat(np.linspace(0, 1, 80).reshape(8, 10, 1), 3, -1).astype(np.float32)
     found = scored("depth", given, 0.5 * given + 0.1, tmp_path).scores[0]
     gap = 255 * (0.5 * given[..., 0] - 0.1)
     assert found["rmse_255"] == pytest.approx(np.sqrt(np.mean(gap**2)), rel=1e-5)
@@ -139,11 +140,11 @@ def test_soft_lines_are_compared_by_ssim_over_scales_where_they_are_large_enough
 
 
 def test_normals_are_compared_by_angle_and_no_direction_is_a_right_angle(tmp_path):
-    turn = np.radians([0, 10, 20, 0])
-    vectors = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)[None]
+    turn = np.radians(np.repeat([[0, 10, 20, 0]], 8, axis=0).repeat(2, axis=1))
+    vectors = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
     seen = normal_to_map(vectors)
-    seen[0, 3] = 0.5
-    given = normal_to_map(np.broadcast_to([0.0, 0, 1], (1, 4, 3)))
+    seen[:, 6:] = 0.5
+    given = normal_to_map(np.broadcast_to([0.0, 0, 1], (8, 8, 3)))
     found = scored("normal", given, seen, tmp_path).scores[0]
     assert found["mean"] == pytest.approx((0 + 10 + 20 + 90) / 4, abs=1e-3)
     assert found["under_11_25"] == 0.5
@@ -167,6 +168,7 @@ def test_poses_are_compared_by_their_joints(tmp_path):
 def test_classes_are_compared_by_mean_iou(tmp_path):
     palette = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], dtype=np.uint8)
     g, p = np.array([[0, 0, 1, 1], [2, 2, 2, 2]]), np.array([[0, 1, 1, 1], [2, 2, 2, 0]])
+    g, p = (np.kron(x, np.ones((8, 8), dtype=int)) for x in (g, p))
     found = scored("segmentation", palette[g] / 255.0, palette[p], tmp_path, palette=palette).scores[0]
     assert found["mean_iou"] == pytest.approx((1 / 3 + 2 / 3 + 3 / 4) / 3)
     with pytest.raises(ValueError, match="need the palette"):
@@ -178,10 +180,10 @@ def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
     Image.fromarray(photo(0)).save(path)
     reader = remembering(lambda p, f: asked.append(f) or np.ones((2, 2, 3)), tmp_path / "keep", "me")
     for _ in range(2):
-        np.testing.assert_array_equal(reader(Image.open(path), path), 1)
+        np.testing.assert_array_equal(reader(load_photo(path), path), 1)
     assert len(asked) == 1
     Image.fromarray(photo(1, side=64)).save(path)
-    reader(Image.open(path), path)
+    reader(load_photo(path), path)
     assert len(asked) == 2
 
 

@@ -32,7 +32,9 @@ from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
 
-UNHELD, HELD_OUT = "made the condition", "held out"
+CONDITIONING, SECOND = "made the condition", "second reader"
+"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the maps
+nor the training of what is judged came from it."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--condition", required=True, metavar="NAME", help=f"known: {', '.join(KINDS)}")
     top.add_argument("--annotator", metavar="NAME", help="the one that made the maps (docs/annotators.md)")
     top.add_argument("--weights", metavar="DIR", help="the annotator's, if not from the hub")
-    top.add_argument("--judge", metavar="DIR", help="a held-out reader: a base with adapters, or a regressor")
+    top.add_argument(
+        "--judge", metavar="DIR", help="a second, held-out reader: a base with adapters, or a regressor"
+    )
     top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
     top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
     top.add_argument(
@@ -129,11 +133,11 @@ def _readers(arguments: argparse.Namespace) -> dict[tuple[str, str], MapReader]:
         annotator = open_annotator(
             _family(arguments.condition), arguments.annotator, weights=arguments.weights, device=device
         )
-        found[annotator.card.name, UNHELD] = annotator
+        found[annotator.card.name, CONDITIONING] = annotator
     if arguments.judge:
         pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
         judge = load_judge(arguments.judge, pipe, arguments.steps, arguments.batch_size)
-        found[judge.name, HELD_OUT] = judge_reader(judge, _family(arguments.condition))
+        found[judge.name, SECOND] = judge_reader(judge, _family(arguments.condition))
     for text in arguments.read:
         name, sign, folder = text.partition("=")
         if not sign:

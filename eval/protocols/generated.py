@@ -95,9 +95,10 @@ def captions(folder: str | Path, table: str | Path | None = None) -> tuple[list[
     """The pictures of a folder, and a caption of each.
 
     `table`: CSV or JSON lines with a column `name` (or `file_name`) and one `caption` (or `text`, `prompt`);
-    names are files or stems. Raises ValueError naming a picture without a caption.
+    names are files or stems. Where files are named `..._image`, those alone are pictures. Raises ValueError
+    naming a picture without a caption.
     """
-    pictures = list_photos(folder)
+    pictures = _named(list_photos(folder), "image")
     told = _told(Path(folder), pictures) if table is None else read_table(Path(table))
     found = []
     for path in pictures:

@@ -131,8 +131,11 @@ def score_edges(
             truth = np.any(read_boundaries(pair.truth), axis=0)
             strength = np.clip(_sized(read_strength(pair.predicted), truth.shape, resize), 0, 1)
             counts.append(edge_counts(strength, truth, tolerance_px=tolerance_px, threshold=threshold))
-    names = ("f1", "precision", "recall")
-    rows = [{"name": p.stem, **{n: getattr(c, n) for n in names}} for p, c in zip(pairs, counts, strict=True)]
+    rows = [
+        {"name": p.stem, "tolerance_f1": c.f1, "precision": c.precision, "recall": c.recall}
+        for p, c in zip(pairs, counts, strict=True)
+    ]
+    names = ("tolerance_f1", "precision", "recall")
     numbers: dict[str, float | int] = {n: float(np.mean([row[n] for row in rows])) for n in names}
     settings = {
         "protocol": f"tolerance F1 within {tolerance_px:g} px (not BSDS)", "threshold": threshold,

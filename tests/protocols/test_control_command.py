@@ -92,7 +92,7 @@ def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
     ]  # fmt: skip
     run(capsys, *arguments)
     first = read(tmp_path / "out.jsonl")
-    assert first[0].settings["reader"] == "held out"
+    assert first[0].settings["reader"] == "second reader"
     assert 0 < first[0].numbers["rmse_255_fitted"] < first[0].numbers["rmse_255"]
     assert len(list((tmp_path / "keep").iterdir())) == 2
     monkeypatch.setattr("eval.protocols.readers.RegressorReader.read", None)

@@ -172,7 +172,7 @@ def test_the_quick_f1_says_that_it_is_not_bsds(folders, tmp_path, capsys):
     out = tmp_path / "out.jsonl"
     run(capsys, *folders, "--condition", "edge", "--protocol", "tolerance", "--out", out)
     (record,) = read(out)
-    assert record.numbers["f1"] == 1
+    assert record.numbers["tolerance_f1"] == 1
     assert "not BSDS" in record.settings["protocol"]
 
 

@@ -70,6 +70,13 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     assert raw.settings["num_captions_cut"] == 0
 
 
+def test_maps_beside_joint_samples_are_no_pictures(tmp_path):
+    for name in ("cat_image", "cat_edge"):
+        picture(0).save(tmp_path / f"{name}.png")
+    (tmp_path / "cat_image.txt").write_text("a cat")
+    assert [p.name for p in captions(tmp_path)[0]] == ["cat_image.png"]
+
+
 def test_captions_come_from_tables_and_files_and_are_missed(made, tmp_path, capsys):
     table = tmp_path / "captions.csv"
     table.write_text("name,caption\n" + "".join(f"p{n // 2}_seed{n % 2},thing {n}\n" for n in range(4)))

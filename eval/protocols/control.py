@@ -33,8 +33,8 @@ from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
 
 CONDITIONING, SECOND = "made the condition", "second reader"
-"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the maps
-nor the training of what is judged came from it."""
+"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
+maps nor the training of what is judged came from it."""
 
 
 def parser() -> argparse.ArgumentParser:

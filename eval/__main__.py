@@ -25,6 +25,12 @@ COMMANDS = {
     ),
     "nyu": ("eval.protocols.nyu", "zero-shot depth of real rooms"),
     "vae": ("eval.protocols.vae", "what the compressor leaves of pictures and maps"),
+    "maps": ("eval.protocols.maps_command", "a folder of saved maps against a folder of truths"),
+    "control": ("eval.protocols.control", "maps read back from generated pictures, or from joint samples"),
+    "text": ("eval.protocols.texts", "CLIP scores of pictures and their captions"),
+    "identity": ("eval.protocols.identity", "likeness to references of a subject, with the missing rate"),
+    "diversity": ("eval.protocols.diversity", "how different samples of one prompt or condition are"),
+    "attributes": ("eval.protocols.attributes", "attribute shares beside the data's, errors by attribute"),
     "distributions": (
         "eval.protocols.distributions",
         "generated pictures against real ones: Fréchet, KID, CMMD, precision, recall, rarity",

@@ -29,6 +29,8 @@ RESIZES = {
     "box": Image.Resampling.BOX,
 }
 """All antialiased and without rounding to 8 bits (clean-fid's "clean" is bicubic; arXiv 2104.11222)."""
+VISION_SIDE = {"CLIPModel": "CLIPVisionModelWithProjection"}
+"""What is loaded of a model of pictures and texts."""
 FILES = (".npz", ".safetensors")
 
 
@@ -242,6 +244,7 @@ def _vision_model(folder: Path) -> torch.nn.Module:
     import transformers
 
     named = json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"]
+    named = [VISION_SIDE.get(named[0], named[0])]
     kind = getattr(transformers, named[0], None)
     if kind is None:
         raise ValueError(f"{folder}: transformers {transformers.__version__} has no class {named[0]}")

@@ -7,7 +7,8 @@ import pytest
 from tests.programs import ROOT, python
 
 EXTRAS = (
-    "beartype", "controlnet_aux", "datasets", "jaxtyping", "pytest", "scipy", "tensorboard", "torchvision"
+    "beartype", "controlnet_aux", "datasets", "jaxtyping", "pyEdgeEval", "pycocotools", "pytest", "scipy",
+    "tensorboard", "torchvision",
 )  # fmt: skip
 """What the extras of pyproject.toml install that nothing in the core brings along."""
 

@@ -51,7 +51,11 @@ class BoundaryScore:
     ois_f1: float
     """F of the counts summed with every picture at its own best threshold."""
     area: float
-    """Area under precision over recall, sampled at recall 0, 0.01 .. 0.99 (the benchmark's Area_PR)."""
+    """Area under precision over recall, sampled at recall 0, 0.01 .. 0.99: the benchmark's Area_PR, which
+    papers print as AP."""
+    average_precision: float
+    """Best precision at each of these recalls or beyond, summed and divided by 101: pyEdgeEval's AP, which is
+    another number."""
     num_pictures: int
     num_thresholds: int
 
@@ -91,7 +95,7 @@ def boundary_counts(
 
     Apply `suppress` first for the usual protocol ("SEval"); without it the score is of the raw map.
     """
-    p, annotations = _checked(predicted, annotations)
+    p, annotations = checked_maps(predicted, annotations)
     thresholds = default_thresholds() if thresholds is None else np.asarray(thresholds, dtype=np.float64)
     radius_px = max_distance * float(np.hypot(*p.shape))
     rows = [_counts_at(thin(p >= t), annotations, radius_px) for t in thresholds]
@@ -120,6 +124,7 @@ def boundary_score(counts: Sequence[BoundaryCounts]) -> BoundaryScore:
         ods_threshold=ods_threshold,
         ois_f1=float(_f1(*_precision_recall(*np.sum(best, axis=0)))),
         area=_area(precision, recall),
+        average_precision=_average_precision(precision, recall),
         num_pictures=len(counts),
         num_thresholds=len(thresholds),
     )
@@ -145,6 +150,18 @@ def suppress(strength: np.ndarray, *, border_px: int = 5, margin: float = 1.01) 
         beside = _bilinear(smooth, rows + side * np.sin(angle), columns + side * np.cos(angle))
         kept &= smooth * margin >= beside
     return np.where(kept, smooth, 0) * _fade(strength.shape, border_px)
+
+
+def crispness(strength: np.ndarray) -> float:
+    """Share of an edge map's strength that suppression keeps (Ye et al. 2023's AC); 1 where lines are thin.
+
+    sum(suppressed) / sum(strength) of (H, W) in [0, 1]; above 1 is cut off. ValueError for an empty map.
+    """
+    strength = np.asarray(strength, dtype=np.float64)
+    total = float(strength.sum())
+    if not total > 0:
+        raise ValueError("an edge map without an edge has no crispness: leave it out and count it")
+    return min(1.0, float(suppress(strength).sum()) / total)
 
 
 def _assign(p: np.ndarray, g: np.ndarray, radius_px: float) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +202,9 @@ def _counts_at(lines: np.ndarray, annotations: np.ndarray, radius_px: float) -> 
     return found, int(matched.sum()), int(lines.sum())
 
 
-def _checked(predicted: np.ndarray, annotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked_maps(predicted: np.ndarray, annotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 and bool; ValueError for what is no map of strengths, or no annotations of its
+    size."""
     p, annotations = np.asarray(predicted, dtype=np.float64), np.asarray(annotations)
     if p.ndim != 2 or not (p.min() >= 0 and p.max() <= 1):
         raise ValueError(
@@ -232,6 +251,11 @@ def _area(precision: np.ndarray, recall: np.ndarray) -> float:
         return 0.0
     sampled = np.interp(np.arange(100) / 100, levels, precision[first], left=0, right=0)
     return float(sampled.sum() * 0.01)
+
+
+def _average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    reached = recall >= (np.arange(100) / 100)[:, None]
+    return float(np.where(reached, precision, 0).max(1).sum() / 101)
 
 
 def _triangle(x: np.ndarray, radius: int) -> np.ndarray:

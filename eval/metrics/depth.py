@@ -3,7 +3,8 @@
 The affine-invariant protocol of Marigold (Ke et al. 2024, arXiv 2312.02145; conventions read from its public
 evaluation script): fit scale and shift per picture by least squares over the valid pixels, clip to the valid
 range, score, then average over *pictures*, never over pixels. Fit and score use the same pixels.
-Leaves out: crops and masks of the single benchmarks (`valid_mask` does the range), ensembling, plots.
+Leaves out crops and masks of the single benchmarks (`eval.metrics.depth_benchmarks`), ensembling
+(`eval.metrics.depth_ensemble`), plots.
 """
 
 from __future__ import annotations
@@ -93,23 +94,42 @@ def align(
     mask: np.ndarray | None = None,
     *,
     alignment: Alignment = "scale_shift",
+    fit_max_px: int | None = None,
 ) -> np.ndarray:
     """The whole (H, W) prediction as depth in the truth's unit, fitted over `mask`; not clipped to any range.
 
     `mask` (H, W) bool: pixels that count; default `valid_mask(truth)`. With "disparity" the fit is in
     1/truth, over valid pixels whose prediction is positive, and the aligned disparity is clipped to 1e-3 and
-    inverted. Raises ValueError as `fit`, and for wrong shapes, an empty mask, or a truth that is not positive
-    in it.
+    inverted. `fit_max_px`: maps with a longer side are reduced to it (nearest) for the fit alone, as Marigold
+    does on ETH3D with 1024. Raises ValueError as `fit`, and for wrong shapes, an empty mask, or a truth that
+    is not positive in it.
     """
     p, g, mask = _checked(prediction, truth, mask, alignment)
-    if alignment != "disparity":
-        scale, shift = fit(p[mask], g[mask], alignment)
-        return scale * p + shift
-    used = mask & (p > 0)
+    used = mask & (p > 0) if alignment == "disparity" else mask
     if not used.any():
         raise ValueError("no valid pixel has a positive predicted disparity: give one that grows when nearer")
-    scale, shift = fit(p[used], 1 / g[used])
+    few = np.ix_(*(nearest_places(side, g.shape, fit_max_px) for side in (0, 1)))
+    if not used[few].any():
+        raise ValueError(f"no valid pixel is left to fit at {fit_max_px} px; raise fit_max_px")
+    few_p, few_g = p[few][used[few]], g[few][used[few]]
+    if alignment != "disparity":
+        scale, shift = fit(few_p, few_g, alignment)
+        return scale * p + shift
+    scale, shift = fit(few_p, 1 / few_g)
     return 1 / np.maximum(scale * p + shift, SMALLEST_DISPARITY)
+
+
+def nearest_places(side: int, shape: tuple[int, ...], max_px: int | None) -> np.ndarray:
+    """Rows (side 0) or columns (side 1) that a nearest reduction of the longer side to `max_px` keeps.
+
+    Those of torch's "nearest" upsampling by a scale factor, which Marigold's evaluation uses; all of them
+    where nothing is reduced.
+    """
+    if max_px is not None and max_px < 1:
+        raise ValueError(f"fit_max_px is {max_px}; it must be at least 1, or None for all pixels")
+    factor = 1.0 if max_px is None else min(1.0, max_px / max(shape))
+    places = np.floor(np.arange(max(1, int(shape[side] * factor))) / factor).astype(int)
+    return np.minimum(places, shape[side] - 1)
 
 
 def depth_errors(
@@ -120,6 +140,7 @@ def depth_errors(
     alignment: Alignment = "scale_shift",
     low: float = SMALLEST,
     high: float = np.inf,
+    fit_max_px: int | None = None,
 ) -> DepthErrors:
     """All errors of one (H, W) prediction against an (H, W) truth in depth (not disparity), after alignment.
 
@@ -129,7 +150,7 @@ def depth_errors(
     if not 0 <= low < high:
         raise ValueError(f"depth range is [{low}, {high}]; it must satisfy 0 <= low < high")
     p, g, mask = _checked(prediction, truth, mask, alignment)
-    aligned = align(p, g, mask, alignment=alignment)[mask]
+    aligned = align(p, g, mask, alignment=alignment, fit_max_px=fit_max_px)[mask]
     return _score(np.maximum(np.clip(aligned, low, high), SMALLEST), g[mask], alignment)
 
 

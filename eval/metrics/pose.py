@@ -6,8 +6,10 @@ length is named, because published numbers differ in nothing else so much:
   exists for every figure with two joints, turned or cropped, which is why it is the default.
 - `torso`: right shoulder to left hip (Sapp and Taskar 2013, the usual one on LSP). Stricter, undefined when
   one of the two is hidden, near zero when the figure is seen from the side.
-Figures are paired by the exact assignment with the most right joints. Leaves out OKS and average precision,
-and reading joints from a drawing.
+- `head`: a length that the data set tells (PCKh@0.5, Andriluka et al. 2014: `mpii_head_length` of the head's
+  box), because none of the 18 joints marks the head's ends.
+Figures are paired by the exact assignment with the most right joints. Leaves out OKS and average precision
+(`eval.metrics.oks`), and reading joints from a drawing.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ JOINT_NAMES = (
 """Order of OpenPose's 18-joint body model."""
 RIGHT_SHOULDER, LEFT_HIP = 2, 11
 
-Normaliser = Literal["bbox", "torso"]
+Normaliser = Literal["bbox", "torso", "head"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,19 +106,21 @@ def pose_counts(
     *,
     alpha: float = 0.1,
     normaliser: Normaliser = "bbox",
+    head_px: Sequence[float] | None = None,
 ) -> PoseCounts:
     """Score the figures of one picture: (n, 18, 3) arrays of [x px, y px, visible], or sequences of (18, 3).
 
     A predicted joint that is not visible counts as not found; a true one that is not visible is not asked
     for; joints of a true figure without a partner count as not found. "Within" includes the boundary.
-    Raises ValueError for other shapes, NaN at visible joints, alpha not positive, an unknown normaliser.
+    `head_px`: one length per true figure, with "head" alone; 0 leaves the figure out. Raises ValueError for
+    other shapes, NaN at visible joints, alpha not positive, an unknown normaliser.
     """
     if normaliser not in get_args(Normaliser):
         raise ValueError(f"normaliser is {normaliser!r}; known: {', '.join(get_args(Normaliser))}")
     if not alpha > 0:
         raise ValueError(f"alpha is {alpha}; it must be positive (0.1 and 0.2 are usual)")
     p, everyone = _figures(predicted, "predicted"), _figures(truth, "true")
-    lengths = np.array([reference_length(figure, normaliser) for figure in everyone])
+    lengths = _lengths(everyone, normaliser, head_px)
     g, lengths = everyone[lengths > 0], lengths[lengths > 0]
     hits, gaps = _hits(p, g, alpha * lengths)
     # most right joints first; the mean gap in lengths, below 1 by squashing, only breaks ties
@@ -138,14 +142,36 @@ def pck(predicted, truth, *, alpha: float = 0.1, normaliser: Normaliser = "bbox"
     return pose_counts(predicted, truth, alpha=alpha, normaliser=normaliser).pck
 
 
+def mpii_head_length(box: Sequence[float]) -> float:
+    """MPII's head segment: 0.6 times the diagonal of the head's box (x1, y1, x2, y2)."""
+    x1, y1, x2, y2 = box
+    return 0.6 * float(np.hypot(x2 - x1, y2 - y1))
+
+
 def reference_length(figure: np.ndarray, normaliser: Normaliser = "bbox") -> float:
     """Reference length in px of one true (18, 3) figure; 0 where it does not exist."""
+    if normaliser == "head":
+        raise ValueError("the length of a head is not among the 18 joints: give head_px")
     visible = figure[:, 2] > 0
     if normaliser == "torso":
         both = visible[RIGHT_SHOULDER] and visible[LEFT_HIP]
         return float(np.linalg.norm(figure[RIGHT_SHOULDER, :2] - figure[LEFT_HIP, :2])) if both else 0.0
     points = figure[visible, :2]
     return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
+
+
+def _lengths(everyone: np.ndarray, normaliser: Normaliser, head_px: Sequence[float] | None) -> np.ndarray:
+    if (head_px is not None) != (normaliser == "head"):
+        raise ValueError(
+            f"normaliser is {normaliser!r} and head_px {'not ' if head_px is None else ''}given; 'head' "
+            "needs one length per true figure, and no other takes them"
+        )
+    if head_px is None:
+        return np.array([reference_length(figure, normaliser) for figure in everyone])
+    lengths = np.asarray(head_px, dtype=np.float64)
+    if lengths.shape != (len(everyone),) or not (np.isfinite(lengths) & (lengths >= 0)).all():
+        raise ValueError(f"head_px is {head_px}; expected {len(everyone)} finite lengths of 0 or more")
+    return lengths
 
 
 def _hits(p: np.ndarray, g: np.ndarray, limits_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -148,7 +148,7 @@ class RegressorReader:
 def load_judge(folder: str | Path, pipe: UniConPipeline, steps: int, batch_size: int) -> Reader:
     """A reader from a folder: another base with adapters (`model_index.json`), or a regressor."""
     if (Path(folder) / "model_index.json").is_file():
-        judge = UniConPipeline.from_pretrained(folder).to(pipe.device)
+        judge = UniConPipeline.from_pretrained(folder, dtype=pipe.unet.dtype).to(pipe.device)
         judge.set_progress_bar_config(disable=True)
         return PipelineReader(pipe=judge, steps=steps, batch_size=batch_size, name="judge base")
     return RegressorReader.load(folder, pipe, batch_size)

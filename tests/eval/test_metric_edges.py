@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import numpy as np
 import pytest
 
-from eval.metrics import bsds, edges
+from eval.metrics import bsds, bsds_engine, edges
 from eval.metrics.thinning import removal_tables, thin
+from tests.fixtures.maps.inputs import boundaries
+from tests.fixtures.maps.oracles import oracles
 
 
 def column(at: int, size: int = 20) -> np.ndarray:
@@ -285,3 +288,58 @@ def test_thresholds_of_the_benchmark():
 def test_small_maps_cannot_be_suppressed():
     with pytest.raises(ValueError, match="at least 10 px"):
         bsds.suppress(np.zeros((5, 5)))
+
+
+def test_suppression_and_counts_equal_the_original_code():
+    pytest.importorskip("scipy")
+    known, thresholds = oracles(), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_allclose(bsds.suppress(boundaries()[0]), known["suppressed"], atol=1e-12)
+    for seed, (found, right, predicted, total) in enumerate(known["boundary_counts"][:, [0, 1, 2, 3]]):
+        counts = bsds.boundary_counts(*boundaries(seed), thresholds=thresholds)
+        np.testing.assert_allclose(counts.matched_true, found, atol=1)
+        np.testing.assert_allclose(counts.matched_predicted, predicted, atol=1)
+        np.testing.assert_array_equal(counts.num_true, right)
+        np.testing.assert_array_equal(counts.num_predicted, total)
+
+
+def test_summaries_equal_the_original_code():
+    known, thresholds = oracles(), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    names = ("matched_true", "num_true", "matched_predicted", "num_predicted")
+    counts = [
+        bsds.BoundaryCounts(thresholds=thresholds, **dict(zip(names, rows, strict=True)))
+        for rows in known["boundary_counts"]
+    ]
+    found = bsds.boundary_score(counts)
+    mine = (found.ods_f1, found.ods_threshold, found.ois_f1, found.area, found.average_precision)
+    assert mine == pytest.approx(tuple(known["boundary_score"]), rel=1e-9)
+
+
+def test_the_original_engine_agrees_where_it_is_installed():
+    pytest.importorskip("pyEdgeEval", exc_type=ImportError)
+    thresholds = np.array([0.4])
+    own = bsds.boundary_counts(*boundaries(2), thresholds=thresholds)
+    found = bsds_engine.original_counts(*boundaries(2), thresholds=thresholds)
+    assert found.matched_true[0] == pytest.approx(own.matched_true[0], abs=2)
+    assert found.num_predicted[0] == own.num_predicted[0]
+    np.testing.assert_allclose(
+        bsds_engine.original_suppress(boundaries(2)[0]), bsds.suppress(boundaries(2)[0]), atol=1e-12
+    )
+
+
+def test_the_original_engine_is_named_where_it_is_not(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyEdgeEval", None)
+    with pytest.raises(ImportError, match=r"pyEdgeEval.*engines"):
+        bsds_engine.original_counts(*boundaries())
+    with pytest.raises(ImportError, match=r"pyEdgeEval.*engines"):
+        bsds_engine.original_suppress(boundaries()[0])
+
+
+def test_crispness_is_what_suppression_keeps():
+    # slanted: the original orientation is not defined on lines that follow the grid exactly
+    rows, columns = np.indices((60, 60))
+    across = rows - 20 - 0.3 * columns
+    blurred, sharp = np.exp(-((across / 6) ** 2) / 2), (np.abs(across) < 0.5).astype(float)
+    assert bsds.crispness(blurred) < 0.2
+    assert 0.3 < bsds.crispness(sharp) <= 1
+    with pytest.raises(ValueError, match="an edge map without an edge has no crispness"):
+        bsds.crispness(np.zeros((60, 60)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.metrics.pictures import psnr, ssim
+from eval.metrics.pictures import ms_ssim, psnr, ssim
+from tests.fixtures.maps.inputs import pictures
+from tests.fixtures.maps.oracles import oracles
 
 
 @pytest.fixture
@@ -53,3 +55,21 @@ def test_ssim_of_one_window_by_hand():
 def test_wrong_input_is_refused(p, g, match):
     with pytest.raises(ValueError, match=match):
         ssim(p, g)
+
+
+def test_ssim_and_its_scales_equal_other_implementations():
+    known = oracles()
+    assert ssim(*pictures()) == pytest.approx(float(known["ssim"]), rel=1e-6)  # scikit-image
+    # torchmetrics' last scale counts a reflected border, too
+    assert ms_ssim(*pictures()) == pytest.approx(float(known["ms_ssim"]), rel=2e-5)
+
+
+def test_five_scales_of_flat_pictures_are_the_luminance_of_the_last():
+    p, g = np.full((176, 176), 0.3), np.full((176, 176), 0.5)
+    luminance = (2 * 0.3 * 0.5 + 1e-4) / (0.3**2 + 0.5**2 + 1e-4)
+    assert ms_ssim(p, g) == pytest.approx(luminance**0.1333)
+    assert ms_ssim(p, p) == pytest.approx(1)
+    with pytest.raises(
+        ValueError, match=r"pictures are \(175, 200\); five scales need sides of at least 176"
+    ):
+        ms_ssim(np.zeros((175, 200)), np.zeros((175, 200)))

@@ -104,7 +104,7 @@ def test_pictures_pool_by_joint():
         (figure(), [figure()], {}, r"expected \(figures, 18, 3\)"),
         ([np.full((18, 3), np.nan)], [figure()], {}, "NaN or infinite where visible"),
         ([figure()], [figure()], {"alpha": 0}, "must be positive"),
-        ([figure()], [figure()], {"normaliser": "head"}, "known: bbox, torso"),
+        ([figure()], [figure()], {"normaliser": "neck"}, "known: bbox, torso, head"),
     ],
 )
 def test_bad_poses_are_named(predicted, truth, settings, message):
@@ -142,3 +142,26 @@ def test_assignment_equals_brute_force(rows, columns):
 def test_assignment_wants_finite_costs():
     with pytest.raises(ValueError, match="expected a finite"):
         assign(np.array([[np.nan]]))
+
+
+def test_pckh_is_measured_in_the_data_sets_heads():
+    truth, predicted = figure(), figure()
+    predicted[4, 0] += 20
+    predicted[5, 0] += 21
+    head = pose.mpii_head_length((0, 0, 40, 160 / 3))
+    assert head == pytest.approx(40)  # 0.6 times the diagonal, 66.7
+    counts = pose.pose_counts([predicted], [truth], alpha=0.5, normaliser="head", head_px=[head])
+    assert counts.pck == pytest.approx(17 / 18)
+    skipped = pose.pose_counts([predicted], [truth], alpha=0.5, normaliser="head", head_px=[0])
+    assert (skipped.num_true, skipped.num_skipped) == (0, 1)
+
+
+def test_heads_are_given_where_they_are_needed_and_only_there():
+    with pytest.raises(ValueError, match="head_px not given"):
+        pose.pose_counts([figure()], [figure()], normaliser="head")
+    with pytest.raises(ValueError, match="normaliser is 'bbox' and head_px given"):
+        pose.pose_counts([figure()], [figure()], head_px=[3.0])
+    with pytest.raises(ValueError, match=r"expected 1 finite lengths of 0 or more"):
+        pose.pose_counts([figure()], [figure()], normaliser="head", head_px=[-1.0])
+    with pytest.raises(ValueError, match="give head_px"):
+        pose.reference_length(figure(), "head")

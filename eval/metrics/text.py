@@ -1,0 +1,89 @@
+"""Does a picture show what its caption says, and on which scale is that told?
+
+The cosine of CLIP's embeddings, in the three scales that papers print and seldom name. Also how often the own
+caption is the nearest of all, which has no scale at all. Leaves out the encoders (`eval.clip`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from eval.metrics.summary import Interval, bootstrap_interval
+
+Scale = Literal["cosine", "percent", "hessel"]
+SCALES: dict[Scale, str] = {
+    "cosine": "cos",
+    "percent": "max(100 cos, 0), torchmetrics' CLIPScore",
+    "hessel": "2.5 max(cos, 0), Hessel et al. 2021 (arXiv 2104.08718), eq. 1",
+}
+"""What each scale computes from one cosine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextScore:
+    """How well pictures match their captions."""
+
+    mean: Interval | float
+    """On `scale`, mean over pictures with its 95% bootstrap interval; of one picture the number alone."""
+    shuffled: float | None
+    """The same of every picture with the next one's caption: what no match at all scores. None for one."""
+    own_first: float | None
+    """Share of pictures nearer to their own caption than to every other (different) one; None where all
+    captions are equal."""
+    scale: Scale
+    num: int
+
+
+def on_scale(cosines: np.ndarray, scale: Scale) -> np.ndarray:
+    """Cosines in [-1, 1] on a scale of `SCALES`; ValueError for an unknown scale, NaN and other values."""
+    if scale not in get_args(Scale):
+        raise ValueError(f"scale is {scale!r}; known: {', '.join(get_args(Scale))}")
+    cosines = np.asarray(cosines, dtype=np.float64)
+    if not (np.abs(cosines) <= 1 + 1e-5).all():  # NaN fails, too
+        raise ValueError("cosines are NaN or outside of [-1, 1]: normalise the embeddings")
+    if scale == "cosine":
+        return cosines
+    return (100.0 if scale == "percent" else 2.5) * np.maximum(cosines, 0)
+
+
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N, M) cosines of rows (N, D) and (M, D); ValueError for other shapes, NaN and rows of length 0."""
+    rows = []
+    for name, given in (("first", first), ("second", second)):
+        array = np.asarray(given, dtype=np.float64)
+        if array.ndim != 2 or not len(array):
+            raise ValueError(f"{name} embeddings have shape {array.shape}; expected (N, D), N at least 1")
+        length = np.linalg.norm(array, axis=1, keepdims=True)
+        if not (np.isfinite(length).all() and (length > 0).all()):
+            raise ValueError(f"{name} embeddings hold NaN, infinity or a row of zeros")
+        rows.append(array / length)
+    if rows[0].shape[1] != rows[1].shape[1]:
+        raise ValueError(f"embeddings are {rows[0].shape[1]} and {rows[1].shape[1]} wide: use one model")
+    return rows[0] @ rows[1].T
+
+
+def text_score(
+    pictures: np.ndarray, texts: np.ndarray, captions: list[str], *, scale: Scale = "cosine"
+) -> TextScore:
+    """Score (N, D) embeddings of pictures and of their captions; `captions` (N) tell which are equal."""
+    table = cosines(pictures, texts)
+    if not table.shape[0] == table.shape[1] == len(captions):
+        raise ValueError(
+            f"got {table.shape[0]} pictures, {table.shape[1]} texts and {len(captions)} captions; "
+            "give one caption per picture"
+        )
+    own = on_scale(np.diag(table), scale)
+    several = len(own) > 1
+    other = np.array(captions)[:, None] != np.array(captions)[None]
+    rivals = np.where(other, table, -np.inf).max(1)
+    asked = np.isfinite(rivals)
+    return TextScore(
+        mean=bootstrap_interval(own.tolist()) if several else float(own[0]),
+        shuffled=float(on_scale(np.diag(np.roll(table, -1, axis=1)), scale).mean()) if several else None,
+        own_first=float((np.diag(table) > rivals)[asked].mean()) if asked.any() else None,
+        scale=scale,
+        num=len(own),
+    )

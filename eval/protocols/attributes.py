@@ -1,0 +1,251 @@
+"""How is `unicon eval attributes` asked for, and what does it write?
+
+An attribute file is JSON: {"person": {"woman": ["woman", "girl"], "man": ["man", "boy"]}}, the words by which
+a caption (and a prompt for CLIP) names each value. A caption that names none is neutral; one that names
+several is left out and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eval.clip import Clip
+from eval.features import MINI, Pictures
+from eval.metrics.attributes import amplification, stratified
+from eval.metrics.summary import Interval
+from eval.metrics.text import cosines
+from eval.protocols.generated import captions, read_rows, read_table
+from eval.protocols.results import save, tables
+from eval.protocols.setup import run_command
+from eval.records import Record
+from unicon.data.pairs import open_pairs
+from unicon.data.photos import list_photos, load_photo
+from unicon.devices import pick_device
+
+Words = Mapping[str, Sequence[str]]
+"""Value -> the words that name it."""
+SEVERAL = "several"
+PROMPT = "a picture of a {}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval attributes",
+        description="How often pictures of neutral prompts show each value of an attribute, beside the data; "
+        "or, with --errors, a metric by attribute.",
+        epilog="example: unicon eval attributes --attributes person.json --generated out/generated "
+        "--reference data/pairs",
+    )
+    top.add_argument("--attributes", required=True, metavar="FILE", help="JSON: attribute, values, words")
+    top.add_argument("--generated", metavar="DIR", help="pictures, with captions as for `unicon eval text`")
+    top.add_argument("--captions", metavar="FILE", help="of the generated pictures, with name and caption")
+    top.add_argument(
+        "--assume-neutral", action="store_true", help="no captions: every prompt left the attributes open"
+    )
+    top.add_argument("--labels", metavar="FILE", help="values by hand: CSV with name and the attributes")
+    top.add_argument("--reference", metavar="SOURCE", help="the data's captions: pairs, or a table")
+    top.add_argument("--reference-pictures", metavar="DIR", help="the data's pictures, read as the samples")
+    top.add_argument("--model", default=MINI, metavar="MODEL", help="CLIP that reads pictures (default mini)")
+    top.add_argument(
+        "--errors", metavar="FILE", help="CSV with name and metrics, as `unicon eval maps --csv`"
+    )
+    top.add_argument("--metric", metavar="NAME", help="column of --errors")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Count, write records, print the tables; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    attributes = read_attributes(Path(arguments.attributes))
+    if arguments.errors:
+        records = [_errors(arguments, name, words) for name, words in attributes.items()]
+    else:
+        if not arguments.generated:
+            raise ValueError("give --generated with --reference or --reference-pictures, or --errors")
+        records = [_shares(arguments, name, words) for name, words in attributes.items()]
+    save(arguments.out, records)
+    return tables(records)
+
+
+def read_attributes(path: Path) -> dict[str, Words]:
+    """Of a file; ValueError for what is no such table."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(found, dict) or not found:
+        raise ValueError(f"{path}: holds no attributes; expected {{attribute: {{value: [words]}}}}")
+    for name, values in found.items():
+        right = isinstance(values, dict) and len(values) >= 2 and all(
+            isinstance(words, list) and words and all(isinstance(w, str) and w for w in words)
+            for words in values.values()
+        )  # fmt: skip
+        if not right:
+            raise ValueError(
+                f"{path}: attribute {name!r} needs two or more values, each with a list of words"
+            )
+    return found
+
+
+def named_value(caption: str, words: Words) -> str | None:
+    """The value that a caption names by whole words (or their plural in -s), `SEVERAL`, or None for none."""
+    text = caption.lower()
+    found = [
+        value
+        for value, names in words.items()
+        if any(re.search(rf"\b{re.escape(name.lower())}s?\b", text) for name in names)
+    ]
+    return found[0] if len(found) == 1 else SEVERAL if found else None
+
+
+def by_clip(clip: Clip, paths: Sequence[Path], words: Words) -> list[str]:
+    """The value whose prompts lie nearest to each picture, each value's prompts averaged."""
+    pictures = Pictures(tuple(map(str, paths)), lambda n: load_photo(paths[n]))
+    bar = partial(tqdm, desc="reading attributes", unit="batch", leave=False)
+    seen = clip.pictures(pictures, progress=bar).values
+    means = []
+    for names in words.values():
+        rows = clip.of_texts([PROMPT.format(name) for name in names]).values
+        means.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(0))
+    nearest = cosines(seen, np.stack(means)).argmax(1)
+    return [list(words)[place] for place in nearest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Pictures of neutral prompts."""
+
+    paths: list[Path]
+    num_told: int
+    """Others, whose caption names a value."""
+
+
+def _shares(arguments: argparse.Namespace, name: str, words: Words) -> Record:
+    samples = _neutral(arguments, words)
+    read = partial(_read, arguments, name, words)
+    generated, reader = read(samples.paths)
+    reference, source, several = _reference(arguments, words, read)
+    found = amplification(generated, reference, list(words))
+    numbers: dict[str, float | int] = {"num": found.generated.num, "distance": found.distance.mean}
+    for value, gap in found.differences.items():
+        numbers[f"{value}_generated"] = found.generated.shares[value]
+        numbers[f"{value}_data"] = found.reference.shares[value]
+        numbers |= {f"{value}_more": gap.mean, f"{value}_more_low": gap.low, f"{value}_more_high": gap.high}
+    return Record(
+        name=f"attributes/{name}",
+        numbers=numbers,
+        settings={
+            "generated": Path(arguments.generated).name, "reader": reader, "reference": source,
+            "num_reference": found.reference.num,
+            "num_reference_neutral": found.reference.num_unknown - several,
+            "num_reference_several": several, "num_not_neutral": samples.num_told,
+            "num_unknown": found.generated.num_unknown,
+        },
+    )  # fmt: skip
+
+
+def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
+    if arguments.assume_neutral:
+        return _Samples(list_photos(arguments.generated), 0)
+    paths, texts = captions(arguments.generated, arguments.captions)
+    neutral = [p for p, text in zip(paths, texts, strict=True) if named_value(text, words) is None]
+    if not neutral:
+        raise ValueError(
+            f"all {len(paths)} captions of {arguments.generated} name a value ({', '.join(words)}): no "
+            "prompt leaves it open"
+        )
+    return _Samples(neutral, len(paths) - len(neutral))
+
+
+def _read(
+    arguments: argparse.Namespace, name: str, words: Words, paths: Sequence[Path]
+) -> tuple[list[str | None], str]:
+    """Values of pictures, and who told them."""
+    if not arguments.labels:
+        clip = Clip(arguments.model, device=str(pick_device(arguments.device)))
+        return list(by_clip(clip, paths, words)), clip.source
+    rows = read_rows(Path(arguments.labels))
+    if not {"name", name} <= set(rows[0]):
+        raise ValueError(f"{arguments.labels}: has columns {', '.join(rows[0])}; expected name and {name}")
+    told = {Path(row["name"]).name: row[name] for row in rows}
+    return [told.get(p.name, told.get(p.stem)) for p in paths], Path(arguments.labels).name
+
+
+def _reference(arguments: argparse.Namespace, words: Words, read) -> tuple[list[str | None], str, int]:
+    """The data's values, their source, and how many captions name several."""
+    if bool(arguments.reference) == bool(arguments.reference_pictures):
+        raise ValueError("give one of --reference (captions) and --reference-pictures (read as the samples)")
+    if arguments.reference_pictures:
+        values, reader = read(list_photos(arguments.reference_pictures))
+        return values, f"{Path(arguments.reference_pictures).name}, pictures read by {reader}", 0
+    values = [named_value(text, words) for text in _captions_of(arguments.reference)]
+    return values, f"{Path(arguments.reference).name}, captions", sum(v == SEVERAL for v in values)
+
+
+def _captions_of(source: str) -> list[str]:
+    if Path(source).suffix.lower() in (".csv", ".json", ".jsonl"):
+        return list(read_table(Path(source)).values())
+    found = [text for entry in open_pairs(source) for text in entry.captions[:1]]
+    if not found:
+        raise ValueError(f"{source}: has no captions")
+    return found
+
+
+def _errors(arguments: argparse.Namespace, name: str, words: Words) -> Record:
+    rows = read_rows(Path(arguments.errors))
+    if not arguments.metric or not {"name", arguments.metric} <= set(rows[0]):
+        raise ValueError(
+            f"{arguments.errors}: has columns {', '.join(rows[0])}; --metric is {arguments.metric!r}: "
+            "name one"
+        )
+    values = _labels_or_captions(arguments, name, words)
+    strata = [values.get(Path(row["name"]).stem) for row in rows]
+    found = stratified([_number(row[arguments.metric]) for row in rows], strata)
+    numbers: dict[str, float | int] = {"gap": found.gap}
+    numbers |= {"gap_low": found.gap_interval[0], "gap_high": found.gap_interval[1]}
+    for value, mean in found.strata.items():
+        numbers[value] = mean.mean if isinstance(mean, Interval) else mean
+        numbers[f"{value}_num"] = found.nums[value]
+    settings: dict[str, str | int | float | bool] = {
+        "errors": Path(arguments.errors).name, "metric": arguments.metric, "num_unknown": found.num_unknown,
+    }  # fmt: skip
+    return Record(name=f"errors_by/{name}", numbers=numbers, settings=settings)
+
+
+def _labels_or_captions(arguments: argparse.Namespace, name: str, words: Words) -> dict[str, str | None]:
+    """Values by stem, by hand or from captions."""
+    if arguments.labels:
+        rows = read_rows(Path(arguments.labels))
+        if not {"name", name} <= set(rows[0]):
+            raise ValueError(
+                f"{arguments.labels}: has columns {', '.join(rows[0])}; expected name and {name}"
+            )
+        return {Path(row["name"]).stem: row[name] or None for row in rows}
+    if not arguments.captions:
+        raise ValueError("errors by attribute need the pictures' values: give --labels or --captions")
+    told = read_table(Path(arguments.captions))
+    values = {Path(key).stem: named_value(text, words) for key, text in told.items()}
+    return {key: None if value == SEVERAL else value for key, value in values.items()}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -1,0 +1,163 @@
+"""How is `unicon eval control` asked for, and what does it write?
+
+Also for joint samples: give the folder of `unicon joint` as pictures and as maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eval.metrics.summary import over_seeds
+from eval.protocols.fidelity import (
+    KINDS,
+    Fidelity,
+    MapReader,
+    fidelity,
+    folder_reader,
+    judge_reader,
+    remembering,
+)
+from eval.protocols.generated import groups, halves
+from eval.protocols.readers import load_judge
+from eval.protocols.results import DEVIATION, save, tables
+from eval.protocols.setup import add_machine_arguments, load_pipeline, run_command
+from eval.records import Record
+from unicon.conditions.annotators import open_annotator
+from unicon.data.photos import list_photos, load_photo
+from unicon.devices import pick_device
+
+CONDITIONING, SECOND = "made the condition", "second reader"
+"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
+maps nor the training of what is judged came from it."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval control",
+        description="Read maps back from generated pictures and compare them with the maps given.",
+        epilog="example: unicon eval control --pictures out/generated --maps maps --condition edge "
+        "--annotator canny --judge runs/mini/regressor/export --real photos",
+    )
+    top.add_argument("--pictures", required=True, metavar="DIR", help="named STEM, STEM_0, STEM_seed1, ...")
+    top.add_argument("--maps", required=True, metavar="DIR", help="named STEM or STEM_CONDITION")
+    top.add_argument("--condition", required=True, metavar="NAME", help=f"known: {', '.join(KINDS)}")
+    top.add_argument("--annotator", metavar="NAME", help="the one that made the maps (docs/annotators.md)")
+    top.add_argument("--weights", metavar="DIR", help="the annotator's, if not from the hub")
+    top.add_argument(
+        "--judge", metavar="DIR", help="a second, held-out reader: a base with adapters, or a regressor"
+    )
+    top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
+    top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
+    top.add_argument(
+        "--read", action="append", default=[], metavar="NAME=DIR",
+        help="maps that another model has read already, by the pictures' stems; may be repeated",
+    )  # fmt: skip
+    top.add_argument("--real", metavar="DIR", help="the pictures the maps were made of: what can be reached")
+    top.add_argument("--palette", metavar="FILE", help=".npy (classes, 3) uint8, of segmentation")
+    top.add_argument("--keep", metavar="DIR", help="keep maps that were read here, and continue from them")
+    add_machine_arguments(top)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read, compare, write records, print the table; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    if arguments.condition not in KINDS:
+        raise ValueError(f"--condition is {arguments.condition!r}; known: {', '.join(KINDS)}")
+    pictures, maps = halves(arguments.pictures, arguments.maps, arguments.condition)
+    made = groups(pictures, list(maps))
+    made = {stem: files for stem, files in made.items() if files}
+    given = {stem: np.asarray(load_photo(maps[stem])).astype(np.float32) / 255 for stem in made}
+    sets = {"generated": made}
+    if len(given) > 1 and len({m.shape for m in given.values()}) == 1:
+        order = list(made)
+        sets["generated, another's map"] = {
+            s: made[o] for s, o in zip(order, order[1:] + order[:1], strict=True)
+        }
+    if arguments.real:
+        real = {path.stem: [path] for path in list_photos(arguments.real)}
+        if lacking := [stem for stem in made if stem not in real]:
+            raise ValueError(f"{arguments.real}: has no picture {lacking[0]}; {len(lacking)} are missing")
+        sets["the real pictures"] = {stem: real[stem] for stem in made}
+    records = []
+    for (name, role), reader in _readers(arguments).items():
+        keep = Path(arguments.keep) if arguments.keep else None
+        reader = remembering(reader, keep, f"{name}/{arguments.condition}")
+        for prediction, files in sets.items():
+            bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
+            found = fidelity(
+                reader, KINDS[arguments.condition], given, files, palette=_palette(arguments), progress=bar
+            )
+            fresh = _record(arguments, found, prediction, name, role, len(maps) - len(made))
+            save(arguments.out, [fresh])
+            records.append(fresh)
+    return tables(records)
+
+
+def _record(
+    arguments: argparse.Namespace, found: Fidelity, prediction: str, reader: str, role: str, unused: int
+) -> Record:
+    numbers: dict[str, float | int] = {}
+    for name in found.scores[0]:
+        summary = over_seeds([score[name] for score in found.scores])
+        numbers[name] = summary.mean
+        if summary.num > 1:
+            numbers[name + DEVIATION] = summary.deviation
+    return Record(
+        name=f"control/{arguments.condition}",
+        numbers=numbers | {"num": found.num},
+        settings={
+            "prediction": prediction, "read_by": reader, "reader": role, "groups": len(found.scores),
+            "num_maps": found.num_conditions, "num_maps_unused": unused, "num_resized": found.num_resized,
+            "num_without_content": found.num_unread,
+        },
+    )  # fmt: skip
+
+
+def _readers(arguments: argparse.Namespace) -> dict[tuple[str, str], MapReader]:
+    """By name and role, each made ready."""
+    found: dict[tuple[str, str], MapReader] = {}
+    device = str(pick_device(arguments.device))
+    if arguments.annotator:
+        annotator = open_annotator(
+            _family(arguments.condition), arguments.annotator, weights=arguments.weights, device=device
+        )
+        found[annotator.card.name, CONDITIONING] = annotator
+    if arguments.judge:
+        pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
+        judge = load_judge(arguments.judge, pipe, arguments.steps, arguments.batch_size)
+        found[judge.name, SECOND] = judge_reader(judge, _family(arguments.condition))
+    for text in arguments.read:
+        name, sign, folder = text.partition("=")
+        if not sign:
+            raise ValueError(f"--read is {text!r}; expected NAME=DIR")
+        found[name, "given maps"] = folder_reader({p.stem: p for p in list_photos(folder)})
+    if not found:
+        raise ValueError("nobody reads the maps back: give --annotator, --judge or --read NAME=DIR")
+    return found
+
+
+def _family(condition: str) -> str:
+    """The annotators' name of a condition."""
+    kind = KINDS[condition]
+    return "edge" if kind == "lines" else kind
+
+
+def _palette(arguments: argparse.Namespace) -> np.ndarray | None:
+    if not arguments.palette:
+        return None
+    try:
+        return np.load(arguments.palette, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{arguments.palette}: is no .npy file ({error})") from error

@@ -1,0 +1,64 @@
+"""How is `unicon eval diversity` asked for, and what does it write?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from eval.metrics.likeness import Distance, diversity
+from eval.protocols.embedders import add_embedder_arguments, embed
+from eval.protocols.generated import by_prompt
+from eval.protocols.results import save, tables
+from eval.protocols.setup import run_command
+from eval.records import Record
+from unicon.devices import pick_device
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval diversity",
+        description="Mean pairwise distance of the samples of each prompt or condition.",
+        epilog="example: unicon eval diversity --generated out/generated (pictures STEM_0, STEM_1, ...)",
+    )
+    add_embedder_arguments(top)
+    top.add_argument("--distance", choices=get_args(Distance), default="cosine", help="default cosine")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the record, print the table; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    made = by_prompt(arguments.generated)
+    vectors, source = embed(
+        made, arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
+    )
+    seen = {name: [v for v in group if v is not None] for name, group in vectors.items()}
+    found = diversity(
+        {name: np.stack(group) if group else np.zeros((0, 1)) for name, group in seen.items()},
+        arguments.distance,
+    )
+    numbers: dict[str, float | int] = {"diversity": found.mean, "num": found.num_samples}
+    if isfinite(found.deviation):
+        numbers["deviation_over_conditions"] = found.deviation
+    one = Record(
+        name="diversity",
+        numbers=numbers,
+        settings={
+            "generated": Path(arguments.generated).name, "embedder": source, "distance": found.distance,
+            "num_conditions": len(found.per_condition), "num_conditions_of_one": found.num_skipped,
+            "num_missing": sum(map(len, made.values())) - sum(map(len, seen.values())),
+        },
+    )  # fmt: skip
+    save(arguments.out, [one])
+    return tables([one])

@@ -1,0 +1,80 @@
+"""Who turns a picture into a vector: a model, or the user's own function?
+
+`mini`, a folder of transformers, or `FILE.py:FUNCTION`: a function from an upright RGB PIL picture to a
+vector, or to None where it sees nothing (no face). Leaves out what is done with the vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from tqdm import tqdm
+
+from eval.features import MINI, RESIZES, Extractor, Pictures
+from unicon.data.photos import load_photo
+
+Embedder = Callable[[PIL.Image.Image], "np.ndarray | Sequence[float] | None"]
+
+
+def add_embedder_arguments(top: argparse.ArgumentParser) -> None:
+    """--generated, --embedder, --resize, --device, --out."""
+    top.add_argument("--generated", required=True, metavar="DIR", help="folders of pictures, or pictures")
+    top.add_argument(
+        "--embedder", default=MINI, metavar="WHO",
+        help="mini, a transformers vision model's folder, or FILE.py:FUNCTION from a PIL picture to a vector "
+        "or None (default mini)",
+    )  # fmt: skip
+    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+
+
+def embed(
+    pictures: Mapping[str, Sequence[Path]], who: str, *, resize: str = "bicubic", device: str = "cpu"
+) -> tuple[dict[str, list[np.ndarray | None]], str]:
+    """Vectors of each group's pictures, and who made them, for the record."""
+    if ".py:" in who:
+        own = own_embedder(who)
+        bar = tqdm(total=sum(map(len, pictures.values())), desc="embedding", unit="picture", leave=False)
+        with bar:
+            return {
+                name: [_vector(own, path, bar) for path in group] for name, group in pictures.items()
+            }, who
+    extractor = Extractor(who, resize=resize, device=device)
+    paths = [path for group in pictures.values() for path in group]
+    bar_of = lambda batches: tqdm(batches, desc="embedding", unit="batch", leave=False)  # noqa: E731
+    found = extractor(Pictures(tuple(map(str, paths)), lambda n: load_photo(paths[n])), progress=bar_of)
+    rows = iter(found.values)
+    return {name: [next(rows) for _ in group] for name, group in pictures.items()}, found.source
+
+
+def own_embedder(text: str) -> Embedder:
+    """The function that FILE.py:FUNCTION names; ValueError when there is none."""
+    file, _, name = text.rpartition(":")
+    if not Path(file).is_file():
+        raise ValueError(f"embedder {text!r}: {file} does not exist; expected FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ValueError(f"embedder {text!r}: {file} has no function {name}")
+    return found  # pyright: ignore[reportReturnType]
+
+
+def _vector(own: Embedder, path: Path, bar: tqdm) -> np.ndarray | None:
+    found = own(load_photo(path))
+    bar.update()
+    if found is None:
+        return None
+    vector = np.asarray(found, dtype=np.float64)
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise ValueError(f"{path}: the embedder gave {vector.shape}; expected a finite vector (D,) or None")
+    return vector

@@ -1,0 +1,246 @@
+"""Does a generated picture obey its map, by whoever reads the map back?
+
+The evaluation of ControlNet++ (Li et al. 2024, arXiv 2404.07987; conventions read from its public code): the
+map is read from the picture and compared with the one given, by a measure of its own for each kind of map, as
+the mean over groups that hold the k-th picture of every condition. Read by the annotator that made the
+condition the number flatters a model trained with it; a held-out second reader says by how much. Leaves out
+arguments (`eval.protocols.control`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import PIL.Image
+
+from adapters.files import write_whole
+from eval.metrics.depth import fit
+from eval.metrics.edges import edge_counts
+from eval.metrics.normals import angles, errors_of
+from eval.metrics.oks import figures, pose_ap
+from eval.metrics.pictures import SMALLEST_FOR_SCALES_PX, ms_ssim, psnr, ssim
+from eval.metrics.pose import pose_counts
+from eval.metrics.segmentation import Confusion, confusion, labels_of
+from eval.protocols.map_files import resized
+from eval.protocols.readers import Reader
+from unicon.conditions.edges import edge_strength, map_to_edges
+from unicon.conditions.normals import map_to_normal
+from unicon.conditions.pose_reading import read_pose
+from unicon.data.photos import load_photo
+from unicon.sampling.noise import stable_hash
+
+Kind = Literal["depth", "edge", "lines", "pose", "normal", "segmentation"]
+KINDS: dict[str, Kind] = {
+    "depth": "depth", "edge": "edge", "canny": "edge", "hed": "lines", "softedge": "lines",
+    "lineart": "lines", "pose": "pose", "normal": "normal", "normals": "normal",
+    "segmentation": "segmentation", "seg": "segmentation",
+}  # fmt: skip
+"""How maps of a condition are compared."""
+LARGEST_STRETCH = 1.02
+"""By how much the shapes of a picture and its map may differ, as the quotient of their aspects."""
+
+MapReader = Callable[[PIL.Image.Image, Path], np.ndarray]
+"""An upright picture and its file -> a map (h, w, 3), uint8 or [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fidelity:
+    """One reader's verdict."""
+
+    scores: list[dict[str, float]]
+    """Numbers of each group of pictures."""
+    num: int
+    """Pictures."""
+    num_conditions: int
+    num_resized: int
+    """Pictures whose size is not their map's."""
+    num_unread: int
+    """Pictures in whose map there was nothing to compare (no figure to find, every label ignored)."""
+
+
+def judge_reader(judge: Reader, condition: str, seed: int = 0) -> MapReader:
+    """A reader of `eval.protocols.readers` for single pictures."""
+
+    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
+        key = stable_hash(seed, file.name)
+        return judge.read(np.asarray(picture)[None], condition, [key], seed).maps[0].astype(np.float32)
+
+    return read
+
+
+def folder_reader(maps: Mapping[str, Path]) -> MapReader:
+    """Maps that somebody else has read already, by the pictures' stems."""
+
+    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
+        if file.stem not in maps:
+            raise ValueError(f"{file}: no map of this stem was read; {len(maps)} others were")
+        return np.asarray(load_photo(maps[file.stem]))
+
+    return read
+
+
+def remembering(reader: MapReader, folder: Path | None, who: str) -> MapReader:
+    """The reader, but a map that `folder` holds is not read again. Pictures are told by name, size, time."""
+    if folder is None:
+        return reader
+
+    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
+        facts = (who, file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        path = folder / f"{file.stem}.{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.npy"
+        if path.is_file():
+            return np.load(path, allow_pickle=False)
+        found = reader(picture, file)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def write(target: Path) -> None:
+            with target.open("wb") as handle:
+                np.save(handle, found, allow_pickle=False)
+
+        write_whole(path, write)
+        return found
+
+    return read
+
+
+def fidelity(
+    reader: MapReader,
+    kind: Kind,
+    maps: Mapping[str, np.ndarray],
+    pictures: Mapping[str, Sequence[Path]],
+    *,
+    palette: np.ndarray | None = None,
+    progress: Callable = iter,
+) -> Fidelity:
+    """Compare what `reader` sees in the pictures of each condition with its map (H, W, 3) in [0, 1].
+
+    Raises ValueError for a condition without pictures or with another number of them than the first, a
+    picture of another shape than its map, and when no picture can be compared.
+    """
+    numbers = {stem: len(pictures.get(stem, ())) for stem in maps}
+    if len(set(numbers.values())) != 1 or 0 in numbers.values():
+        few = min(numbers, key=lambda stem: numbers[stem])
+        raise ValueError(
+            f"conditions have {min(numbers.values())} to {max(numbers.values())} pictures, {few!r} the "
+            "fewest: make as many of each, so that groups are alike"
+        )
+    count, resizes, scored = next(iter(numbers.values())), 0, []
+    groups: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(count)]
+    for stem, given in progress(list(maps.items())):
+        for place, path in enumerate(pictures[stem]):
+            picture = load_photo(path)
+            resizes += _check_shape(path, picture, given)
+            read = _float(reader(picture, path))
+            groups[place].append((resized(read, given.shape, nearest=kind == "segmentation"), given))
+    unread = 0
+    for group in groups:
+        numbers_of, missed = _score(kind, group, palette)
+        scored.append(numbers_of)
+        unread += missed
+    return Fidelity(
+        scores=scored, num=count * len(maps), num_conditions=len(maps), num_resized=resizes, num_unread=unread
+    )
+
+
+def _score(
+    kind: Kind, group: Sequence[tuple[np.ndarray, np.ndarray]], palette: np.ndarray | None
+) -> tuple[dict[str, float], int]:
+    """Numbers of one group, and how many of it could not be compared."""
+    if kind == "pose":
+        return _poses(group)
+    if kind == "segmentation":
+        return _segmentation(group, palette)
+    if kind == "normal":
+        whole = [(r, g) for r, g in group if np.any(map_to_normal(g))]
+        if not whole:
+            raise ValueError("no normal map has a direction anywhere")
+        found = [errors_of(_angles(r, g)) for r, g in whole]
+        names = ("mean", "median", "under_11_25", "under_30")
+        return {n: float(np.mean([getattr(f, n) for f in found])) for n in names}, len(group) - len(whole)
+    rows = [{"depth": _depth, "edge": _edges, "lines": _lines}[kind](r, g) for r, g in group]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, 0
+
+
+def _depth(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
+    """RMSE of 8-bit maps as ControlNet++ has it, and after the read map's scale and shift are fitted."""
+    p, g = 255 * read.astype(np.float64).mean(-1), 255 * given.astype(np.float64).mean(-1)
+    scale, shift = fit(p, g)
+    return {
+        "rmse_255": float(np.sqrt(np.mean((p - g) ** 2))),
+        "rmse_255_fitted": float(np.sqrt(np.mean((scale * p + shift - g) ** 2))),
+    }
+
+
+def _edges(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
+    """F1 of single pixels (ControlNet++ on Canny) and within 2 px after thinning; SSIM."""
+    p, g = edge_strength(read), edge_strength(given)
+    return {
+        "f1_exact": edge_counts(p, g, tolerance_px=0, thin=False).f1,
+        "f1": edge_counts(map_to_edges(read), map_to_edges(given), tolerance_px=2).f1,
+        "ssim": ssim(p, g),
+    }
+
+
+def _lines(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
+    p, g = edge_strength(read), edge_strength(given)
+    found = {"ssim": ssim(p, g), "psnr": psnr(p, g)}
+    if min(g.shape) >= SMALLEST_FOR_SCALES_PX:
+        found["ms_ssim"] = ms_ssim(p, g)
+    return found
+
+
+def _angles(read: np.ndarray, given: np.ndarray) -> np.ndarray:
+    p, g = map_to_normal(read), map_to_normal(given)
+    # Mid-grey has no direction: it is as wrong as a guess, at a right angle on average.
+    nowhere = ~np.any(p, axis=-1) & np.any(g, axis=-1)
+    told = angles(np.where(nowhere[..., None], g, p), g, ~nowhere) if (~nowhere & g.any(-1)).any() else []
+    return np.concatenate([told, np.full(int(nowhere.sum()), 90.0)])
+
+
+def _poses(group: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[dict[str, float], int]:
+    people = [[np.reshape(read_pose(m), (-1, 18, 3)) for m in pair] for pair in group]
+    truth = [figures(g) for _, g in people]
+    whole = [g.take(g.areas > 0) for g in truth]
+    if not sum(map(len, whole)):
+        raise ValueError("no given map shows a figure: nothing to find again")
+    found = pose_ap([figures(p) for p, _ in people], whole)
+    counts = [pose_counts(p, g) for p, g in people]
+    total = sum(counts[1:], counts[0])
+    numbers = {
+        "ap": found.ap, "oks": found.mean_oks, "pck": total.pck, "count_error": found.count_error,
+    }  # fmt: skip
+    return numbers, sum(not len(g) for g in whole)
+
+
+def _segmentation(
+    group: Sequence[tuple[np.ndarray, np.ndarray]], palette: np.ndarray | None
+) -> tuple[dict[str, float], int]:
+    if palette is None:
+        raise ValueError("maps of classes need the palette that they are drawn in: give --palette")
+    total = Confusion(np.zeros((len(palette), len(palette)), dtype=np.int64))
+    for read, given in group:
+        p, g = (labels_of(np.round(255 * m).astype(np.uint8), palette) for m in (read, given))
+        total = total + confusion(p, g, len(palette), ignored=-1)
+    return {"mean_iou": total.mean_iou, "accuracy": total.accuracy}, 0
+
+
+def _check_shape(path: Path, picture: PIL.Image.Image, given: np.ndarray) -> bool:
+    """Whether the sizes differ; ValueError if the shapes do."""
+    height, width = given.shape[:2]
+    stretch = picture.width * height / (picture.height * width)
+    if not 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH:
+        raise ValueError(
+            f"{path} is {picture.width} x {picture.height}, its map {width} x {height}: they must have one "
+            "shape"
+        )
+    return picture.size != (width, height)
+
+
+def _float(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    values = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values.astype(np.float32)
+    return np.clip(values, 0, 1)

@@ -1,0 +1,158 @@
+"""Which generated pictures belong to which condition, and what was asked of each?
+
+A picture belongs to the condition whose stem its own begins with: `cat.png`, `cat_0.png` and `cat_seed3.png`
+to `cat_depth.png`. Of pairs that `unicon joint` writes, `_image` is not part of the stem. Captions come from
+a table, from the folder's own (docs/data.md), or from what `unicon generate` wrote into the PNG. Leaves out
+scores.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from unicon.data.pairs import open_pairs
+from unicon.data.photos import list_photos
+
+BORDERS = "_-. "
+KEYS = ("name", "file_name", "image", "image_file_name")
+TEXTS = ("caption", "text", "prompt")
+
+
+def own_stem(path: Path) -> str:
+    """Of a generated picture."""
+    return path.stem.removesuffix("_image")
+
+
+def halves(pictures: str | Path, maps: str | Path, condition: str) -> tuple[list[Path], dict[str, Path]]:
+    """The pictures of a folder, and the maps of another or the same by stem.
+
+    Where files are named `..._image` or `..._CONDITION`, those alone are pictures or maps. Raises ValueError
+    for a folder without pictures, and for a file that is both.
+    """
+    found = _named(list_photos(pictures), "image")
+    given = _named(list_photos(maps), condition)
+    if both := set(found) & set(given):
+        raise ValueError(
+            f"{min(both)}: is it a picture or a map? Keep them in folders of their own, or name them "
+            f"STEM_image and STEM_{condition}"
+        )
+    return found, {path.stem.removesuffix(f"_{condition}"): path for path in given}
+
+
+def _named(paths: list[Path], ending: str) -> list[Path]:
+    return [path for path in paths if path.stem.endswith(f"_{ending}")] or paths
+
+
+def by_subject(folder: str | Path) -> dict[str, list[Path]]:
+    """Pictures by the folder within that holds them; of a folder without folders all as "all"."""
+    folder = Path(folder)
+    within = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")] if (
+        folder.is_dir()
+    ) else []  # fmt: skip
+    return {p.name: list_photos(p) for p in within} if within else {"all": list_photos(folder)}
+
+
+def by_prompt(folder: str | Path) -> dict[str, list[Path]]:
+    """Pictures by the folder within, or by their names without a last number or seed (`cat_3`,
+    `cat_seed3`)."""
+    found = by_subject(folder)
+    if list(found) != ["all"]:
+        return found
+    made: dict[str, list[Path]] = {}
+    for path in found["all"]:
+        made.setdefault(re.sub(r"[_\-. ](seed)?\d+$", "", own_stem(path)), []).append(path)
+    return made
+
+
+def groups(pictures: Sequence[Path], stems: Sequence[str]) -> dict[str, list[Path]]:
+    """Pictures of each stem, in the order of their names; the longest stem that fits wins.
+
+    Raises ValueError for a picture that belongs to none, and for no picture at all.
+    """
+    found: dict[str, list[Path]] = {stem: [] for stem in stems}
+    longest = sorted(stems, key=len, reverse=True)
+    for path in sorted(pictures):
+        name = own_stem(path)
+        fitting = [s for s in longest if name == s or (name.startswith(s) and name[len(s)] in BORDERS)]
+        if not fitting:
+            raise ValueError(
+                f"{path}: begins with none of {len(stems)} stems, such as {stems[0]!r}: name pictures "
+                "STEM or STEM_NUMBER"
+            )
+        found[fitting[0]].append(path)
+    if not any(found.values()):
+        raise ValueError("no generated picture to score")
+    return found
+
+
+def captions(folder: str | Path, table: str | Path | None = None) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder, and a caption of each.
+
+    `table`: CSV or JSON lines with a column `name` (or `file_name`) and one `caption` (or `text`, `prompt`);
+    names are files or stems. Where files are named `..._image`, those alone are pictures. Raises ValueError
+    naming a picture without a caption.
+    """
+    pictures = _named(list_photos(folder), "image")
+    told = _told(Path(folder), pictures) if table is None else read_table(Path(table))
+    found = []
+    for path in pictures:
+        text = told.get(path.name) or told.get(path.stem) or (_written(path) if table is None else None)
+        if not text:
+            where = "its file says no prompt, and the folder has no captions" if table is None else str(table)
+            raise ValueError(f"{path}: has no caption ({where}); give --captions FILE with name and caption")
+        found.append(text)
+    return pictures, found
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Captions by name; ValueError for a file that holds none."""
+    rows = read_rows(path)
+    key = next((k for k in KEYS if rows and k in rows[0]), None)
+    text = next((t for t in TEXTS if rows and t in rows[0]), None)
+    if key is None or text is None:
+        raise ValueError(
+            f"{path}: has columns {', '.join(rows[0]) if rows else 'none'}; expected name and caption"
+        )
+    told = {}
+    for row in rows:
+        value = row[text]
+        told.setdefault(
+            Path(str(row[key])).name, str(value[0] if isinstance(value, list) and value else value)
+        )
+    return told
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Rows of a CSV with a header, or of JSON lines; ValueError for other files."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix.lower() in (".json", ".jsonl"):
+            rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+        else:
+            rows = list(csv.DictReader(content.splitlines()))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: cannot be read as CSV or JSON lines ({error})") from error
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path}: holds no rows of named columns")
+    return rows
+
+
+def _told(folder: Path, pictures: Sequence[Path]) -> dict[str, str]:
+    """What the folder says beside its pictures."""
+    beside = {p.stem: p.with_suffix(".txt").read_text(encoding="utf-8").strip()
+              for p in pictures if p.with_suffix(".txt").is_file()}  # fmt: skip
+    if beside or not folder.is_dir() or not (folder / "metadata.jsonl").is_file():
+        return beside
+    return {Path(e.key).name: e.captions[0] for e in open_pairs(folder) if e.captions}
+
+
+def _written(path: Path) -> str | None:
+    with Image.open(path) as picture:
+        found = picture.info.get("prompt")
+    return found if isinstance(found, str) else None

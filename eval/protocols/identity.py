@@ -1,0 +1,65 @@
+"""How is `unicon eval identity` asked for, and what does it write?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from eval.metrics.likeness import likeness
+from eval.protocols.embedders import add_embedder_arguments, embed
+from eval.protocols.generated import by_subject, groups
+from eval.protocols.results import save, tables
+from eval.protocols.setup import run_command
+from eval.records import Record
+from unicon.devices import pick_device
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval identity",
+        description="How much of its subject a generated picture keeps, by an embedder.",
+        epilog="example: unicon eval identity --generated out/dogs --references dogs --embedder dinov2-small",
+    )
+    add_embedder_arguments(top)
+    top.add_argument("--references", required=True, metavar="DIR", help="one folder per subject, or pictures")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the record, print the table; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    references, made = by_subject(arguments.references), by_subject(arguments.generated)
+    if list(made) == ["all"] and list(references) != ["all"]:
+        made = {k: v for k, v in groups(made["all"], list(references)).items() if v}
+    take = partial(
+        embed, who=arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
+    )
+    used = {subject: references.get(subject, []) for subject in made}
+    if empty := [subject for subject, known in used.items() if not known]:
+        raise ValueError(f"{arguments.references}: has no folder {empty[0]} of references")
+    generated, source = take(made)
+    found = likeness(generated, take(used)[0])
+    numbers: dict[str, float | int] = {
+        "likeness": found.with_missing, "likeness_of_seen": found.seen, "missing_rate": found.missing_rate,
+        "num_missing": found.num_missing, "num": found.num,
+    }  # fmt: skip
+    if found.interval is not None:
+        numbers |= {"likeness_low": found.interval.low, "likeness_high": found.interval.high}
+    one = Record(
+        name="identity",
+        numbers=numbers,
+        settings={
+            "generated": Path(arguments.generated).name, "embedder": source, "num_subjects": len(made),
+            "num_references": found.num_references,
+            "num_references_missing": found.num_references_missing, "missing": "count as 0 in likeness",
+        },
+    )  # fmt: skip
+    save(arguments.out, [one])
+    return tables([one])

@@ -1,0 +1,78 @@
+"""How is `unicon eval text` asked for, and what does it write?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from tqdm import tqdm
+
+from eval.clip import Clip
+from eval.features import MINI, RESIZES, Pictures
+from eval.metrics.summary import Interval
+from eval.metrics.text import SCALES, Scale, text_score
+from eval.protocols.generated import captions
+from eval.protocols.results import save, tables
+from eval.protocols.setup import add_machine_arguments, check_positive, run_command
+from eval.records import Record
+from unicon.data.photos import load_photo
+from unicon.devices import pick_device
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval text",
+        description="How well pictures match their captions: CLIP scores with their scale named.",
+        epilog="example: unicon eval text --pictures out/generated --model clip-vit-base-patch16 "
+        "--scale percent",
+    )
+    top.add_argument("--pictures", required=True, metavar="DIR")
+    top.add_argument(
+        "--captions", metavar="FILE",
+        help="CSV or JSON lines with name and caption (default: STEM.txt, metadata.jsonl, or the PNG's own)",
+    )  # fmt: skip
+    top.add_argument("--model", default=MINI, metavar="MODEL", help="mini, or a folder of a CLIP")
+    scales = "; ".join(f"{name}: {text}" for name, text in SCALES.items())
+    top.add_argument("--scale", choices=get_args(Scale), default="cosine", help=scales)
+    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    add_machine_arguments(top)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the record, print the table; 2 with the reason on bad input."""
+    top = parser()
+    return run_command(top, partial(_run, top.parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    check_positive(arguments, "batch_size")
+    paths, texts = captions(arguments.pictures, arguments.captions)
+    clip = Clip(arguments.model, resize=arguments.resize, device=str(pick_device(arguments.device)))
+    pictures = Pictures(tuple(p.name for p in paths), lambda n: load_photo(paths[n]))
+    bar = partial(tqdm, desc="embedding", unit="batch", leave=False)
+    seen = clip.pictures(pictures, batch_size=arguments.batch_size, progress=bar)
+    read = clip.of_texts(texts)
+    found = text_score(seen.values, read.values, texts, scale=arguments.scale)
+    numbers: dict[str, float | int] = {"num": found.num}
+    if isinstance(found.mean, Interval):
+        numbers |= {"clip_score": found.mean.mean, "clip_score_low": found.mean.low}
+        numbers |= {"clip_score_high": found.mean.high}
+    else:
+        numbers["clip_score"] = found.mean
+    optional = {"another_caption": found.shuffled, "own_caption_first": found.own_first}
+    numbers |= {name: value for name, value in optional.items() if value is not None}
+    one = Record(
+        name="text",
+        numbers=numbers,
+        settings={
+            "pictures": Path(arguments.pictures).name, "model": clip.source,
+            "scale": SCALES[found.scale], "num_captions_cut": read.num_cut,
+        },
+    )  # fmt: skip
+    save(arguments.out, [one])
+    return tables([one])

@@ -1,0 +1,223 @@
+"""Is a map read back from generated pictures by several readers, and compared as each kind of map is?"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval import __main__ as front
+from eval.metrics.edges import edge_counts
+from eval.metrics.pictures import ms_ssim, ssim
+from eval.protocols.fidelity import fidelity, remembering
+from eval.protocols.generated import groups, halves
+from eval.records import read
+from tests.tiny_base import SIDE_PX
+from unicon.conditions.edges import canny, edges_to_map
+from unicon.conditions.normals import normal_to_map
+from unicon.conditions.pose import draw_pose
+from unicon.data.photos import load_photo
+
+
+def run(capsys, *arguments) -> str:
+    assert front.main(["control", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def refusal(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as stop:
+        front.main(["control", *map(str, arguments)])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def photo(seed: int, side: int = 48) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((side, side, 3), dtype=np.uint8)
+    for _ in range(4):
+        x, y = rng.integers(0, side - 16, 2)
+        picture[y : y + 14, x : x + 14] = rng.integers(40, 255, 3)
+    return picture
+
+
+@pytest.fixture
+def edges(tmp_path):
+    """Two photos, their Canny maps, and two pictures generated from each: the photo itself, and another."""
+    for name in ("photos", "maps", "made"):
+        (tmp_path / name).mkdir()
+    for stem, seed in (("a", 0), ("b", 1)):
+        own = photo(seed)
+        Image.fromarray(own).save(tmp_path / "photos" / f"{stem}.png")
+        Image.fromarray(np.uint8(255 * edges_to_map(canny(own)))).save(tmp_path / "maps" / f"{stem}_edge.png")
+        Image.fromarray(own).save(tmp_path / "made" / f"{stem}_0.png")
+        Image.fromarray(photo(seed + 7)).save(tmp_path / "made" / f"{stem}_1.png")
+    return tmp_path
+
+
+def test_edges_read_by_the_annotator_and_given_maps(edges, capsys):
+    arguments = [
+        "--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge",
+        "--annotator", "canny", "--real", edges / "photos", "--device", "cpu", "--out", edges / "out.jsonl",
+    ]  # fmt: skip
+    run(capsys, *arguments)
+    rows = {r.settings["prediction"]: r for r in read(edges / "out.jsonl")}
+    own, other, real = (rows[n] for n in ("generated", "generated, another's map", "the real pictures"))
+    expected = [
+        np.mean([edge_counts(canny(photo(s + d)), canny(photo(s)), tolerance_px=0, thin=False).f1
+                 for s in (0, 1)]) for d in (0, 7)
+    ]  # fmt: skip
+    assert expected[0] == 1
+    assert own.numbers["f1_exact"] == pytest.approx(np.mean(expected))
+    assert own.numbers["f1_exact_deviation"] == pytest.approx(np.std(expected, ddof=1))
+    assert (real.numbers["f1_exact"], real.numbers["ssim"]) == (1, pytest.approx(1))
+    assert other.numbers["f1_exact"] < own.numbers["f1_exact"] < 1
+    assert own.numbers["num"] == 4
+    assert (own.settings["groups"], own.settings["num_maps"]) == (2, 2)
+    assert (own.settings["read_by"], own.settings["reader"]) == ("canny", "made the condition")
+
+
+def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
+    base, regressor, tmp_path, capsys, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    for name in ("maps", "made"):
+        (tmp_path / name).mkdir()
+        for stem in "ab":
+            grey = rng.integers(0, 256, (SIDE_PX, SIDE_PX, 1), dtype=np.uint8)
+            Image.fromarray(np.repeat(grey, 3, -1)).save(tmp_path / name / f"{stem}.png")
+    arguments = [
+        "--pictures", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--base", base,
+        "--judge", regressor, "--device", "cpu", "--out", tmp_path / "out.jsonl", "--keep", tmp_path / "keep",
+    ]  # fmt: skip
+    run(capsys, *arguments)
+    first = read(tmp_path / "out.jsonl")
+    assert first[0].settings["reader"] == "second reader"
+    assert 0 < first[0].numbers["rmse_255_fitted"] < first[0].numbers["rmse_255"]
+    assert len(list((tmp_path / "keep").iterdir())) == 2
+    monkeypatch.setattr("eval.protocols.readers.RegressorReader.read", None)
+    run(capsys, *arguments)
+    again = read(tmp_path / "out.jsonl")[len(first) :]
+    assert [r.numbers for r in again] == [r.numbers for r in first]
+
+
+def test_the_folder_of_joint_samples_is_both(tmp_path, capsys):
+    for stem in ("cat_seed0", "cat_seed1"):
+        Image.fromarray(photo(len(stem))).save(tmp_path / f"{stem}_image.png")
+        Image.fromarray(np.uint8(255 * edges_to_map(canny(photo(len(stem)))))).save(
+            tmp_path / f"{stem}_edge.png"
+        )
+    out = tmp_path / "results" / "out.jsonl"
+    run(capsys, "--pictures", tmp_path, "--maps", tmp_path, "--condition", "edge", "--annotator", "canny",
+        "--device", "cpu", "--out", out)  # fmt: skip
+    assert read(out)[0].numbers["f1_exact"] == 1
+
+
+def scored(kind, given, seen, tmp_path, **more):
+    """Numbers of one picture whose reader sees `seen`."""
+    path = tmp_path / "x.png"
+    Image.fromarray(np.zeros((*given.shape[:2], 3), dtype=np.uint8)).save(path)
+    return fidelity(lambda *_: seen, kind, {"x": given}, {"x": [path]}, **more)
+
+
+def test_depth_is_compared_as_8_bit_maps(tmp_path):
+    given = np.repeat(np.linspace(0, 1, 80).reshape(8, 10, 1), 3, -1).astype(np.float32)
+    found = scored("depth", given, 0.5 * given + 0.1, tmp_path).scores[0]
+    gap = 255 * (0.5 * given[..., 0] - 0.1)
+    assert found["rmse_255"] == pytest.approx(np.sqrt(np.mean(gap**2)), rel=1e-5)
+    assert found["rmse_255_fitted"] == pytest.approx(0, abs=1e-3)
+
+
+def test_soft_lines_are_compared_by_ssim_over_scales_where_they_are_large_enough(tmp_path):
+    rng = np.random.default_rng(0)
+    given = np.repeat(rng.random((180, 190, 1)), 3, -1).astype(np.float32)
+    seen = np.clip(given + 0.1, 0, 1)
+    found = scored("lines", given, seen, tmp_path).scores[0]
+    assert found["ms_ssim"] == pytest.approx(ms_ssim(seen[..., 0], given[..., 0]), rel=1e-5)
+    assert found["ssim"] == pytest.approx(ssim(seen[..., 0], given[..., 0]), rel=1e-5)
+    small = scored("lines", given[:64, :64], seen[:64, :64], tmp_path).scores[0]
+    assert set(small) == {"ssim", "psnr"}
+
+
+def test_normals_are_compared_by_angle_and_no_direction_is_a_right_angle(tmp_path):
+    turn = np.radians(np.repeat([[0, 10, 20, 0]], 8, axis=0).repeat(2, axis=1))
+    vectors = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
+    seen = normal_to_map(vectors)
+    seen[:, 6:] = 0.5
+    given = normal_to_map(np.broadcast_to([0.0, 0, 1], (8, 8, 3)))
+    found = scored("normal", given, seen, tmp_path).scores[0]
+    assert found["mean"] == pytest.approx((0 + 10 + 20 + 90) / 4, abs=1e-3)
+    assert found["under_11_25"] == 0.5
+
+
+def test_poses_are_compared_by_their_joints(tmp_path):
+    joints = np.ones((18, 3))
+    joints[:, :2] = [
+        (64, 20), (64, 35), (50, 36), (44, 55), (42, 72), (78, 36), (84, 55), (86, 72), (56, 72), (54, 95),
+        (53, 117), (72, 72), (74, 95), (75, 117), (61, 17), (67, 17), (57, 19), (71, 19),
+    ]  # fmt: skip
+    given = draw_pose([joints], (128, 128))
+    same = scored("pose", given, given, tmp_path)
+    assert (same.scores[0]["oks"], same.scores[0]["pck"], same.scores[0]["ap"]) == (1, 1, 1)
+    nobody = scored("pose", given, 0 * given, tmp_path).scores[0]
+    assert (nobody["oks"], nobody["pck"], nobody["count_error"]) == (0, 0, 1)
+    with pytest.raises(ValueError, match="no given map shows a figure"):
+        scored("pose", 0 * given, given, tmp_path)
+
+
+def test_classes_are_compared_by_mean_iou(tmp_path):
+    palette = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], dtype=np.uint8)
+    g, p = np.array([[0, 0, 1, 1], [2, 2, 2, 2]]), np.array([[0, 1, 1, 1], [2, 2, 2, 0]])
+    g, p = (np.kron(x, np.ones((8, 8), dtype=int)) for x in (g, p))
+    found = scored("segmentation", palette[g] / 255.0, palette[p], tmp_path, palette=palette).scores[0]
+    assert found["mean_iou"] == pytest.approx((1 / 3 + 2 / 3 + 3 / 4) / 3)
+    with pytest.raises(ValueError, match="need the palette"):
+        scored("segmentation", palette[g] / 255.0, palette[p], tmp_path)
+
+
+def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
+    asked, path = [], tmp_path / "x.png"
+    Image.fromarray(photo(0)).save(path)
+    reader = remembering(lambda p, f: asked.append(f) or np.ones((2, 2, 3)), tmp_path / "keep", "me")
+    for _ in range(2):
+        np.testing.assert_array_equal(reader(load_photo(path), path), 1)
+    assert len(asked) == 1
+    Image.fromarray(photo(1, side=64)).save(path)
+    reader(load_photo(path), path)
+    assert len(asked) == 2
+
+
+def test_bad_folders_are_refused(edges, tmp_path, capsys):
+    good = ["--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge", "--device", "cpu"]
+    assert "nobody reads the maps back" in refusal(capsys, *good)
+    assert "--read is 'hed'; expected NAME=DIR" in refusal(capsys, *good, "--read", "hed")
+    why = refusal(capsys, *good, "--read", f"hed={edges / 'maps'}")
+    assert "no map of this stem was read" in why
+    assert "--condition is 'dept'" in refusal(capsys, *good[:4], "--condition", "dept")
+    (edges / "photos" / "b.png").unlink()
+    assert "has no picture b; 1 are missing" in refusal(
+        capsys, *good, "--annotator", "canny", "--real", edges / "photos"
+    )
+    assert "is no .npy file" in refusal(
+        capsys, *good, "--annotator", "canny", "--palette", edges / "none.npy"
+    )
+    (edges / "made" / "b_1.png").unlink()
+    why = refusal(capsys, *good, "--annotator", "canny")
+    assert "conditions have 1 to 2 pictures, 'b' the fewest" in why
+    Image.fromarray(photo(0)[:30]).save(edges / "made" / "b_1.png")
+    assert "they must have one shape" in refusal(capsys, *good, "--annotator", "canny")
+    with pytest.raises(ValueError, match="begins with none of 1 stems, such as 'c'"):
+        groups([edges / "made" / "a_0.png"], ["c"])
+    with pytest.raises(ValueError, match="no generated picture to score"):
+        groups([], ["c"])
+    with pytest.raises(ValueError, match="is it a picture or a map"):
+        halves(edges / "photos", edges / "photos", "edge")
+
+
+def test_pictures_of_another_size_are_counted(tmp_path):
+    given = np.zeros((40, 60, 3), dtype=np.float32)
+    given[20] = 1
+    path = tmp_path / "x.png"
+    Image.fromarray(np.zeros((80, 120, 3), dtype=np.uint8)).save(path)
+    seen = cv2.resize(given, (120, 80))
+    assert fidelity(lambda *_: seen, "lines", {"x": given}, {"x": [path]}).num_resized == 1

@@ -1,0 +1,232 @@
+"""Do text, identity, diversity and attributes run from folders of pictures to records?"""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from eval import __main__ as front
+from eval.clip import Clip
+from eval.features import open_features
+from eval.metrics.likeness import diversity, likeness
+from eval.metrics.text import SCALES, cosines
+from eval.protocols.attributes import named_value
+from eval.protocols.generated import by_prompt, captions
+from eval.records import read
+
+WORDS = {"shape": {"cube": ["cube", "box"], "ball": ["ball", "sphere"]}}
+
+
+def run(capsys, *arguments) -> str:
+    assert front.main([str(a) for a in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def refusal(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as stop:
+        front.main([str(a) for a in arguments])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def picture(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Pictures that say their own prompts, as `unicon generate` writes them."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for n, prompt in enumerate(["a red cube", "a blue ball", "a thing on a table", "a thing on a lawn"]):
+        info = PngInfo()
+        info.add_itxt("prompt", prompt)
+        picture(n).save(folder / f"p{n // 2}_seed{n % 2}.png", pnginfo=info)
+    return folder
+
+
+def test_clip_scores_name_their_scale(made, tmp_path, capsys):
+    out = tmp_path / "out.jsonl"
+    for scale in SCALES:
+        run(capsys, "text", "--pictures", made, "--scale", scale, "--device", "cpu", "--out", out)
+    by_scale = {r.settings["scale"]: r for r in read(out)}
+    paths, texts = captions(made)
+    assert texts == ["a red cube", "a blue ball", "a thing on a table", "a thing on a lawn"]
+    own = np.diag(cosines(open_features(made).values, Clip().of_texts(texts).values))
+    raw = by_scale[SCALES["cosine"]]
+    assert raw.numbers["clip_score"] == pytest.approx(own.mean(), abs=1e-4)
+    assert raw.numbers["clip_score_low"] <= raw.numbers["clip_score"] <= raw.numbers["clip_score_high"]
+    assert by_scale[SCALES["hessel"]].numbers["clip_score"] == pytest.approx(
+        2.5 * np.maximum(own, 0).mean(), abs=1e-3
+    )
+    assert by_scale[SCALES["percent"]].numbers["num"] == 4
+    assert raw.settings["model"].startswith("mini, 128 px")
+    assert raw.settings["num_captions_cut"] == 0
+
+
+def test_maps_beside_joint_samples_are_no_pictures(tmp_path):
+    for name in ("cat_image", "cat_edge"):
+        picture(0).save(tmp_path / f"{name}.png")
+    (tmp_path / "cat_image.txt").write_text("a cat")
+    assert [p.name for p in captions(tmp_path)[0]] == ["cat_image.png"]
+
+
+def test_captions_come_from_tables_and_files_and_are_missed(made, tmp_path, capsys):
+    table = tmp_path / "captions.csv"
+    table.write_text("name,caption\n" + "".join(f"p{n // 2}_seed{n % 2},thing {n}\n" for n in range(4)))
+    assert captions(made, table)[1] == ["thing 0", "thing 1", "thing 2", "thing 3"]
+    for path in made.iterdir():
+        path.with_suffix(".txt").write_text(f"of {path.stem}\n")
+    assert captions(made)[1][0] == "of p0_seed0"
+    table.write_text("name,caption\np0_seed0.png,thing\n")
+    why = refusal(capsys, "text", "--pictures", made, "--captions", table, "--device", "cpu")
+    assert "p0_seed1.png: has no caption" in why
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="has columns a, b; expected name and caption"):
+        captions(made, table)
+    table.write_text("")
+    with pytest.raises(ValueError, match="holds no rows"):
+        captions(made, table)
+    with pytest.raises(ValueError, match="cannot be read as CSV or JSON lines"):
+        captions(made, tmp_path / "none.csv")
+
+
+EMBEDDER = """
+import numpy as np
+def colour(picture):
+    mean = np.asarray(picture, dtype=float).mean((0, 1))
+    return None if picture.width > 40 else mean
+def matrix(picture):
+    return np.ones((2, 2))
+"""
+
+
+def test_identity_by_a_users_own_function_counts_what_it_does_not_see(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(EMBEDDER)
+    for kind, seeds in (("made", (0, 1, 2)), ("references", (3, 4))):
+        for subject, shift in (("cat", 0), ("dog", 10)):
+            (tmp_path / kind / subject).mkdir(parents=True)
+            for seed in seeds:
+                picture(seed + shift).save(tmp_path / kind / subject / f"{seed}.png")
+    picture(2).resize((64, 64)).save(tmp_path / "made" / "cat" / "2.png")  # not seen
+    out, own = tmp_path / "out.jsonl", f"{tmp_path / 'own.py'}:colour"
+    run(capsys, "identity", "--generated", tmp_path / "made", "--references", tmp_path / "references",
+        "--embedder", own, "--out", out)  # fmt: skip
+
+    def colour(seed):
+        return np.asarray(picture(seed), dtype=float).mean((0, 1))
+
+    expected = likeness(
+        {"cat": [colour(0), colour(1), None], "dog": [colour(10), colour(11), colour(12)]},
+        {"cat": [colour(3), colour(4)], "dog": [colour(13), colour(14)]},
+    )
+    (record,) = read(out)
+    assert record.numbers["likeness"] == pytest.approx(expected.with_missing)
+    assert record.numbers["likeness_of_seen"] == pytest.approx(expected.seen)
+    assert record.numbers["missing_rate"] == pytest.approx(1 / 6)
+    assert (record.settings["num_subjects"], record.settings["num_references"]) == (2, 4)
+    arguments = ["identity", "--generated", tmp_path / "made", "--references", tmp_path / "references"]
+    assert "has no function face" in refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:face")
+    assert "does not exist; expected FILE.py:FUNCTION" in refusal(capsys, *arguments, "--embedder", "x.py:f")
+    why = refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:matrix")
+    assert "the embedder gave (2, 2); expected a finite vector" in why
+    (tmp_path / "made" / "cow").mkdir()
+    picture(0).save(tmp_path / "made" / "cow" / "0.png")
+    assert "has no folder cow of references" in refusal(capsys, *arguments, "--embedder", own)
+
+
+def test_diversity_is_told_by_condition(made, tmp_path, capsys):
+    picture(9).save(made / "alone.png")
+    out = tmp_path / "out.jsonl"
+    run(capsys, "diversity", "--generated", made, "--device", "cpu", "--out", out)
+    features = open_features(made)
+    rows = dict(zip(features.names, features.values, strict=True))
+    groups = {k: np.stack([rows[p.name] for p in v]) for k, v in by_prompt(made).items()}
+    assert sorted(groups) == ["alone", "p0", "p1"]
+    (record,) = read(out)
+    assert record.numbers["diversity"] == pytest.approx(diversity(groups).mean, abs=1e-4)
+    assert (record.settings["num_conditions"], record.settings["num_conditions_of_one"]) == (2, 1)
+
+
+def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
+    words, labels, data, out = (tmp_path / n for n in ("words.json", "labels.csv", "data.csv", "out.jsonl"))
+    words.write_text(json.dumps(WORDS))
+    labels.write_text("name,shape\np1_seed0,cube\np1_seed1,cube\np0_seed0,ball\n")
+    texts = ["a cube", "two Boxes? no, a box", "a ball", "spheres", "a lawn", "a cube on a ball"]
+    data.write_text("name,caption\n" + "".join(f'{n},"{t}"\n' for n, t in enumerate(texts)))
+    arguments = ["attributes", "--attributes", words, "--generated", made, "--reference", data]
+    run(capsys, *arguments, "--labels", labels, "--out", out)
+    (record,) = read(out)
+    assert record.name == "attributes/shape"
+    # two prompts are neutral, and both pictures show a cube; of four captions two name each
+    assert record.numbers["num"] == 2
+    assert (record.numbers["cube_generated"], record.numbers["cube_data"]) == (1, 0.5)
+    assert record.numbers["cube_more"] == 0.5
+    assert record.numbers["cube_more_low"] <= 0.5 <= record.numbers["cube_more_high"]
+    told = {"num_not_neutral": 2, "num_reference": 4, "num_reference_several": 1, "num_reference_neutral": 1}
+    assert {name: record.settings[name] for name in told} == told
+    run(capsys, *arguments, "--device", "cpu", "--out", out)
+    assert read(out)[1].settings["reader"].startswith("mini")
+    run(
+        capsys,
+        *arguments[:-2],
+        "--assume-neutral",
+        "--reference-pictures",
+        made,
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
+    assert read(out)[2].numbers["distance"] == 0
+
+
+def test_errors_by_attribute(tmp_path, capsys):
+    words, labels, errors, out = (tmp_path / n for n in ("w.json", "labels.csv", "errors.csv", "out.jsonl"))
+    words.write_text(json.dumps(WORDS))
+    labels.write_text("name,shape\na,cube\nb,cube\nc,ball\nd,ball\ne,\n")
+    with errors.open("w", newline="") as file:
+        csv.writer(file).writerows([["name", "abs_rel"], *zip("abcde", [0.1, 0.2, 0.5, 0.7, 9], strict=True)])
+    arguments = ["attributes", "--attributes", words, "--errors", errors]
+    run(capsys, *arguments, "--metric", "abs_rel", "--labels", labels, "--out", out)
+    (record,) = read(out)
+    assert (record.numbers["cube"], record.numbers["ball"]) == pytest.approx((0.15, 0.6))
+    assert record.numbers["gap"] == pytest.approx(0.45)
+    assert record.settings["num_unknown"] == 1
+    captions_file = tmp_path / "captions.csv"
+    captions_file.write_text("name,caption\na.png,a cube\nb,box\nc,a ball\nd,sphere\ne,cube and ball\n")
+    run(capsys, *arguments, "--metric", "abs_rel", "--captions", captions_file, "--out", out)
+    assert read(out)[1].numbers == record.numbers
+    assert "--metric is 'rmse': name one" in refusal(capsys, *arguments, "--metric", "rmse")
+    assert "give --labels or --captions" in refusal(capsys, *arguments, "--metric", "abs_rel")
+    labels.write_text("name,kind\na,cube\n")
+    assert "expected name and shape" in refusal(capsys, *arguments, "--metric", "abs_rel", "--labels", labels)
+
+
+def test_words_are_whole_and_may_be_plural():
+    words = {"woman": ["woman", "girl"], "man": ["man"]}
+    assert named_value("Two girls", words) == "woman"
+    assert named_value("a woman", words) == "woman"
+    assert named_value("a manor", words) is None
+    assert named_value("a man and a woman", words) == "several"
+
+
+def test_bad_attributes_are_refused(made, tmp_path, capsys):
+    words = tmp_path / "words.json"
+    arguments = ["attributes", "--attributes", words, "--generated", made]
+    assert "cannot be read as JSON" in refusal(capsys, *arguments)
+    words.write_text("[]")
+    assert "holds no attributes" in refusal(capsys, *arguments)
+    words.write_text(json.dumps({"shape": {"cube": ["cube"]}}))
+    assert "attribute 'shape' needs two or more values" in refusal(capsys, *arguments)
+    words.write_text(json.dumps(WORDS))
+    assert "give one of --reference" in refusal(capsys, *arguments)
+    assert "give --generated with" in refusal(capsys, *arguments[:3])
+    words.write_text(json.dumps({"shape": {"cube": ["cube", "ball", "thing"], "cone": ["cone"]}}))
+    assert "all 4 captions" in refusal(capsys, *arguments, "--reference", tmp_path)

@@ -3,9 +3,10 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
-`adapter` is one adapter from a user's own pairs, `style` a style from a few pictures (as published: rank 32,
-300 steps of 4 at 1e-4). `prior` and `decoder` make a base follow what a picture shows, from pictures with
-captions: unCLIP's two parts (rates and decays as published, for the prior of a batch of 4096).
+`adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
+style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
+follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
+for the prior of a batch of 4096).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from train.objectives.pairs import PairsConfig
 from train.objectives.prior import DataPriorConfig, ScenePriorConfig
 from train.objectives.regressor import RegressorConfig
 from train.objectives.style import StyleConfig
+from train.objectives.upsampler import SceneUpsamplerConfig
 from train.objectives.vae import VaeConfig
+from unicon.conditions.lowres import LOWRES
 
 SCENE_SEED = 1_000_000
 """First seed of the training scenes; evaluation scenes start at 0 and end far below."""
@@ -36,6 +39,14 @@ class RenderStage:
     """Render `num` training scenes into the folder `name`."""
 
     name: str = "scenes"
+    num: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropStage:
+    """Render `num` pictures with small versions of them (`train.crops`) into the folder `name`."""
+
+    name: str = "crops"
     num: int
 
 
@@ -72,7 +83,7 @@ class AssembleStage:
     """Scenes on which it is measured what is familiar to the base."""
 
 
-Stage = RenderStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
+Stage = RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +110,7 @@ def _family(size: FamilySize) -> dict[str, Stage]:
         stages.append(EncodeStage(name="photo-latents", source="photos"))
     stages.append(_unet(size))
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
+    stages += [CropStage(num=size.scenes), EncodeStage(name="crop-latents", source="crops"), _upsampler(size)]
     stages += [EmbedStage(name="embeddings", source="scenes"), _prior(size), _decoder(size)]
     stages += [AssembleStage(), _regressor(size)]  # the pipeline needs no regressor: that is a reference
     return {stage.name: stage for stage in stages}
@@ -156,15 +168,27 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
     return RunConfig(
         name=name,
         objective=SceneJointConfig(condition=name, maps=maps, num_scenes=size.scenes),
-        loop=LoopConfig(
-            steps=size.adapter_steps,
-            batch_size=24,
-            learning_rate=4e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
-            warmup_steps=30,
-            decay_share=0.6,
-            weight_decay=0.0,
-            ema_decay=0.995,
-        ),
+        loop=_adapter_loop(size),
+    )
+
+
+def _upsampler(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name=LOWRES,
+        objective=SceneUpsamplerConfig(num_scenes=size.scenes),
+        loop=_adapter_loop(size),
+    )
+
+
+def _adapter_loop(size: FamilySize) -> LoopConfig:
+    return LoopConfig(
+        steps=size.adapter_steps,
+        batch_size=24,
+        learning_rate=4e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
+        warmup_steps=30,
+        decay_share=0.6,
+        weight_decay=0.0,
+        ema_decay=0.995,
     )
 
 
@@ -236,6 +260,22 @@ FAMILIES: dict[str, dict[str, Stage]] = {
         "adapter": RunConfig(
             name="adapter",
             objective=PairsConfig(),
+            loop=LoopConfig(
+                steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0, validate_every=500
+            ),
+        )
+    },
+    "upscaler": {
+        "upscaler": RunConfig(
+            name="upscaler",
+            objective=PairsConfig(
+                condition=LOWRES,
+                crops=8,
+                caption_dropout=1.0,
+                bare_photos=1.0,
+                clean_image=0.05,
+                clean_condition=0.5,
+            ),
             loop=LoopConfig(
                 steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0, validate_every=500
             ),

@@ -28,6 +28,7 @@ from unicon.call.network import BranchNetwork, HeldClean, branch_network
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
+from unicon.call.tiles import TiledNetwork, tile_cells
 from unicon.call.watching import TENSORS, Watch
 from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts
 from unicon.loading import AdaptedPipeline
@@ -66,6 +67,7 @@ class UniConPipeline(AdaptedPipeline):
         height: int | None = None,
         width: int | None = None,
         processing_resolution: int | None = None,
+        tile_size: int | None = None,
         num_inference_steps: int = 20,
         timesteps: Sequence[float] | None = None,
         guidance_scale: float = 1.0,
@@ -108,6 +110,9 @@ class UniConPipeline(AdaptedPipeline):
             processing_resolution: longer side in pixels that is worked on; results come back in their own
                 size. 0: that size. None: the base's own to estimate from a held image alone, else that size,
                 up to 4 times the base's.
+            tile_size: the network sees overlapping windows of so many pixels a side, one at a time, and their
+                estimates are averaged in every step (`unicon.call.tiles`): large pictures in the size that
+                the base knows. 0: the base's own size. None: it sees all at once.
             num_inference_steps: steps of a branch that runs from pure noise to clean.
             timesteps: custom descending timesteps instead of the scheduler's spacing.
             guidance_scale: classifier-free guidance of the image, 1 is off; conditions have their own in
@@ -161,7 +166,9 @@ class UniConPipeline(AdaptedPipeline):
         check_like(like is not None or prior is not False, liking, self.decoder, request)
         imagining = read_prior(prior, like, prompt_embeds)
         # 2. Pictures, their size, and how many samples there are.
-        given = read_given(request, base_size(self.unet, self.vae), height, width, processing_resolution)
+        size = base_size(self.unet, self.vae)
+        tile = tile_cells(tile_size, size, self.vae_scale_factor)
+        given = read_given(request, size, height, width, processing_resolution, tiled=tile is not None)
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
         liked = None if like is None else self.embed(like)
         counts = {**given.counts, **count_prompts(request, embeddings)}
@@ -179,8 +186,8 @@ class UniConPipeline(AdaptedPipeline):
         if invert:
             check_invertible(request, solver, latents=latents, callback_on_step_end=callback_on_step_end)
         # 4. Noise.
-        cells = (side // self.vae_scale_factor for side in given.frame.padded)
-        shape = (batch.num_samples, self.unet.config["in_channels"], *cells)
+        rows, columns = (side // self.vae_scale_factor for side in given.frame.padded)
+        shape = (batch.num_samples, self.unet.config["in_channels"], rows, columns)
         source = NoiseSource.from_generator(batch.generators(generator), batch.num_samples)
         draws = CallNoise(source=source, latents=given_latents(latents, trajectory, shape))
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
@@ -190,6 +197,8 @@ class UniConPipeline(AdaptedPipeline):
             wanted = self.imagine(texts, imagining, source)
         told = None if wanted is None else self._told(wanted, liking, source)
         network = self._network(request, batch, embeddings, held_clean, told)
+        if tile is not None:
+            network = TiledNetwork.of(network, (rows, columns), tile)
         # 6. Clean latents of what was given, and latents to start from.
         clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)

@@ -27,6 +27,8 @@ def _tiny(stage):
     """The same stage with two steps on a few scenes."""
     if isinstance(stage, recipes.RenderStage):
         return recipes.RenderStage(num=1)
+    if isinstance(stage, recipes.CropStage):
+        return recipes.CropStage(num=1)
     if isinstance(stage, recipes.AssembleStage):
         return recipes.AssembleStage(num_familiar=2)
     if not hasattr(stage, "loop"):
@@ -48,7 +50,7 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     pipe = UniConPipeline.from_pretrained(tmp_path / "pipeline")
     pipe.set_progress_bar_config(disable=True)
-    assert set(pipe.adapters) == {"depth", "edge", "pose", "appearance"}
+    assert set(pipe.adapters) == {"depth", "edge", "pose", "appearance", "lowres"}
     out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
     assert np.isfinite(out.images).all()
     assert np.isfinite(out.maps["depth"]).all()
@@ -59,8 +61,8 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert limits is not None
     assert limits.num_pictures == 2
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
-    # vae, two encoders, unet, four adapters, prior, decoder, regressor and its triggers
-    assert len(trained) == 12
+    # vae, two encoders, unet, five adapters, prior, decoder, regressor and its triggers
+    assert len(trained) == 13
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
 

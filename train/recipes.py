@@ -21,6 +21,7 @@ from train.objectives.decoder import DataDecoderTraining, SceneDecoderTraining
 from train.objectives.joint import SceneJointConfig
 from train.objectives.pairs import PairsConfig
 from train.objectives.prior import DataPriorConfig, ScenePriorConfig
+from train.objectives.prior_ar import DataArPriorConfig, SceneArPriorConfig
 from train.objectives.regressor import RegressorConfig
 from train.objectives.style import StyleConfig
 from train.objectives.upsampler import SceneUpsamplerConfig
@@ -112,7 +113,8 @@ def _family(size: FamilySize) -> dict[str, Stage]:
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
     stages += [CropStage(num=size.scenes), EncodeStage(name="crop-latents", source="crops"), _upsampler(size)]
     stages += [EmbedStage(name="embeddings", source="scenes"), _prior(size), _decoder(size)]
-    stages += [AssembleStage(), _regressor(size)]  # the pipeline needs no regressor: that is a reference
+    # What the pipeline needs neither of: references.
+    stages += [AssembleStage(), _regressor(size), _prior_ar(size)]
     return {stage.name: stage for stage in stages}
 
 
@@ -207,6 +209,21 @@ def _prior(size: FamilySize) -> RunConfig:
     )
 
 
+def _prior_ar(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="prior-ar",
+        objective=SceneArPriorConfig(num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.prior_steps,
+            batch_size=64,
+            learning_rate=1e-3,
+            weight_decay=0.04,
+            betas=(0.9, 0.91),
+            ema_decay=0.999,
+        ),
+    )
+
+
 def _decoder(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="decoder",
@@ -292,6 +309,21 @@ FAMILIES: dict[str, dict[str, Stage]] = {
                 weight_decay=0.06,
                 betas=(0.9, 0.96),
                 ema_decay=0.9999,
+                validate_every=2000,
+            ),
+        )
+    },
+    "prior-ar": {
+        "prior-ar": RunConfig(
+            name="prior-ar",
+            objective=DataArPriorConfig(),
+            loop=LoopConfig(
+                steps=50_000,
+                batch_size=256,
+                learning_rate=1.6e-4,
+                weight_decay=0.04,
+                betas=(0.9, 0.91),
+                ema_decay=0.999,
                 validate_every=2000,
             ),
         )

@@ -34,10 +34,10 @@ from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts
 from unicon.loading import AdaptedPipeline
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
-from unicon.prior import PriorSettings, sample_prior
+from unicon.priors import AnySettings
 from unicon.sampling.grids import grid_from_timesteps
 from unicon.sampling.levels import Schedule
-from unicon.sampling.loop import Noise, sample, start
+from unicon.sampling.loop import sample, start
 from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
@@ -85,7 +85,7 @@ class UniConPipeline(AdaptedPipeline):
         like_scale: float = 1.0,
         like_guidance_scale: float = 1.0,
         like_noise_level: int = 0,
-        prior: bool | PriorSettings = False,
+        prior: bool | AnySettings = False,
         invert: bool = False,
         held_clean: HeldClean = "auto",
         output_type: str = "pil",
@@ -133,7 +133,8 @@ class UniConPipeline(AdaptedPipeline):
             like_scale: how much of the decoder adapter the image gets, 0 is the base.
             like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
             like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
-            prior: let the prior choose what the image looks like, after its prompt, instead of `like`.
+            prior: let a prior choose what the image looks like, after its prompt, instead of `like`: True, or
+                `PriorSettings` or `ArPriorSettings` for the diffusion or the autoregressive one.
             invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
                 `latents` of a call that draws it again: the same one without image and invert, or with the
                 same `noise` and image.
@@ -164,7 +165,8 @@ class UniConPipeline(AdaptedPipeline):
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
         )
         check_like(like is not None or prior is not False, liking, self.decoder, request)
-        imagining = read_prior(prior, like, prompt_embeds)
+        asked = read_prior(prior, like, prompt_embeds)
+        imagining = None if asked is False else self.prior_settings(asked)
         # 2. Pictures, their size, and how many samples there are.
         size = base_size(self.unet, self.vae)
         tile = tile_cells(tile_size, size, self.vae_scale_factor)
@@ -245,19 +247,6 @@ class UniConPipeline(AdaptedPipeline):
         image encoder, and for one that is not the decoder adapter's.
         """
         return read_like(pictures, self.clip.width, self._embed)
-
-    def imagine(
-        self, texts: Sequence[str], settings: PriorSettings | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """Embeddings (n, width) of pictures that texts could describe, from the prior; unit vectors.
-
-        Without `noise`, such as `NoiseSource.from_seed(0, n)`, they differ from call to call. Raises
-        ValueError without a prior, and for one that does not fit.
-        """
-        self._check_prior()
-        assert self.prior is not None, "_check_prior has seen to it"
-        noise = NoiseSource.from_generator(None, len(texts)) if noise is None else noise
-        return sample_prior(self.prior, self.embed_texts(texts), self.embed_texts([""]), noise, settings)
 
     def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """What the CLIP of this base says about texts; `.z` lies in one space with those of pictures."""

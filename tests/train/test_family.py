@@ -34,7 +34,9 @@ def _tiny(stage):
     if not hasattr(stage, "loop"):
         return stage
     sizes = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}
-    size = {**sizes, "prior": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(stage.name, {})
+    size = {**sizes, "prior": _TINY_PRIOR, "prior-ar": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(
+        stage.name, {}
+    )
     # In bfloat16, whose autocast refuses more than float32 does.
     loop = {"steps": "2", "batch_size": "2", "mixed_precision": "bf16", "num_scenes": "4"}
     return override(stage, {**loop, **size})
@@ -61,8 +63,8 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert limits is not None
     assert limits.num_pictures == 2
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
-    # vae, two encoders, unet, five adapters, prior, decoder, regressor and its triggers
-    assert len(trained) == 13
+    # vae, two encoders, unet, five adapters, two priors, decoder, regressor and its triggers
+    assert len(trained) == 14
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
 

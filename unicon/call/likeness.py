@@ -22,6 +22,7 @@ from unicon.call.request import Request
 from unicon.embeddings import NOISE, check_unit
 from unicon.pictures import as_pictures
 from unicon.prior import PriorSettings
+from unicon.prior_ar import ArPriorSettings
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import add_noise
 from unicon.sampling.loop import Noise
@@ -71,17 +72,23 @@ def check_like(
         )
 
 
-def read_prior(prior: bool | PriorSettings, like: Any, prompt_embeds: Tensor | None) -> PriorSettings | None:
-    """How the prior is sampled, if it is; ValueError where it would contradict what is given."""
+def read_prior(
+    prior: bool | PriorSettings | ArPriorSettings, like: Any, prompt_embeds: Tensor | None
+) -> bool | PriorSettings | ArPriorSettings:
+    """How a prior is asked, if one is; ValueError where it would contradict what is given."""
     if prior is False:
-        return None
+        return False
+    if not isinstance(prior, (bool, PriorSettings, ArPriorSettings)):
+        raise ValueError(
+            f"prior is a {type(prior).__name__}; give True, PriorSettings(...) or ArPriorSettings(...)"
+        )
     if like is not None:
         raise ValueError("prior and like both say what the image looks like; keep one")
     if prompt_embeds is not None:
         raise ValueError(
             "prior reads prompts, and prompt_embeds stand in their place: give the prompt itself"
         )
-    return PriorSettings() if prior is True else prior
+    return prior
 
 
 def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tensor:

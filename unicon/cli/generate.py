@@ -73,7 +73,7 @@ def add_like_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
     parser.add_argument(
         "--prior", nargs="?", const="", metavar="FOLDER",
-        help="let a prior choose the content from the prompt: the base's own, or that of a folder",
+        help="let a prior choose the content from the prompt: the base's own, or one in a folder",
     )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> None:
     if args.decoder is not None:
         pipe.load_decoder(args.decoder)
     if args.prior:
+        pipe.unload_prior()
         pipe.load_prior(args.prior)
     given = given.fitted(own_size_px(pipe) if args.size is None else args.size)
     pipe.set_progress_bar_config(desc="drawing", leave=False)

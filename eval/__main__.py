@@ -25,6 +25,7 @@ COMMANDS = {
         "eval.originality.command",
         "generated pictures beside a training set: rarity, realism, near-copies",
     ),
+    "unclip": ("eval.protocols.unclip", "decoder conditions, guidance and priors of unCLIP"),
     "table": ("eval.protocols.results", "markdown tables from result files"),
 }
 """Name -> (module, one line of help)."""

@@ -130,6 +130,7 @@ class UniConPipeline(AdaptedPipeline):
             prompt_embeds, negative_prompt_embeds: (sample, rows, width) instead of the image's prompts, as
                 `pipe.encode_prompts` makes them.
             like: picture(s) the image is to look like, or their embeddings (n, width), by a decoder adapter.
+                False: the decoder adapter is told nothing, as for a share of its training. None: no adapter.
             like_scale: how much of the decoder adapter the image gets, 0 is the base.
             like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
             like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
@@ -164,7 +165,8 @@ class UniConPipeline(AdaptedPipeline):
         liking = LikeSettings(
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
         )
-        check_like(like is not None or prior is not False, liking, self.decoder, request)
+        wants = like is not None or prior is not False
+        check_like(wants, liking, self.decoder, request, nothing=like is False)
         asked = read_prior(prior, like, prompt_embeds)
         imagining = None if asked is False else self.prior_settings(asked)
         # 2. Pictures, their size, and how many samples there are.
@@ -172,7 +174,7 @@ class UniConPipeline(AdaptedPipeline):
         tile = tile_cells(tile_size, size, self.vae_scale_factor)
         given = read_given(request, size, height, width, processing_resolution, tiled=tile is not None)
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
-        liked = None if like is None else self.embed(like)
+        liked = None if like is None or like is False else self.embed(like)
         counts = {**given.counts, **count_prompts(request, embeddings)}
         counts |= {} if liked is None else {LIKE: len(liked)}
         batch = Batch.of(counts, num_images_per_prompt, ensemble_size)
@@ -197,7 +199,9 @@ class UniConPipeline(AdaptedPipeline):
         if imagining is not None:
             texts = [text or "" for text in batch.texts(request.branches[IMAGE].prompt)]
             wanted = self.imagine(texts, imagining, source)
-        told = None if wanted is None else self._told(wanted, liking, source)
+        told = None
+        if wanted is not None or like is False:
+            told = self._told(wanted, liking, source, batch.num_samples)
         network = self._network(request, batch, embeddings, held_clean, told)
         if tile is not None:
             network = TiledNetwork.of(network, (rows, columns), tile)
@@ -321,8 +325,10 @@ class UniConPipeline(AdaptedPipeline):
         prediction = Schedule.from_scheduler(self.scheduler).prediction
         return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)
 
-    def _told(self, z: Tensor, settings: LikeSettings, noise: NoiseSource) -> Told:
+    def _told(self, z: Tensor | None, settings: LikeSettings, noise: NoiseSource, num_samples: int) -> Told:
         assert self.decoder is not None, "check_like has seen to it"
+        if z is None:
+            return Told.nothing(num_samples, settings, self.decoder, self._execution_device)
         return Told.of(z.to(self._execution_device), settings, self.decoder, noise)
 
     def _embed(self, pictures: Tensor) -> Tensor:

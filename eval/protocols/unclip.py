@@ -5,7 +5,7 @@ Pictures of scenes' captions are drawn in five ways: by the plain base; by the d
 `prior_ar`), and that of the true picture (`oracle`); each at several guidance scales, with and without the
 true depth map. Of every way: distance from the true pictures, precision, recall and rarity; diversity of
 several draws of one caption, whose embedding stays the same; how near they are to caption and true picture;
-and, under a map, how far the map read back is from it.
+and, under a map, how far the map read back is from it. Swaps are measured besides (`unclip_swap`).
 
     unicon eval unclip --out runs/unclip --stop-after 60     # again to go on
     unicon eval unclip --out runs/unclip --tables            # of what is there so far
@@ -39,6 +39,7 @@ from eval.protocols.readers import generators
 from eval.protocols.scene_set import SceneSet, scene_set
 from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline, run_command
 from eval.protocols.unclip_report import RESULTS, write_report
+from eval.protocols.unclip_swap import swapped
 from eval.records import Record, append, read
 from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
@@ -179,6 +180,13 @@ class Bench:
             parts.append(out.images.float().cpu())
         return torch.cat(parts)
 
+    def swapped(self, seed: int) -> dict[str, float]:
+        """What each scene shows in the map of the next."""
+        return swapped(
+            self.pipe, self.own.seeds.tolist(), self.true, self.maps, condition=self.budget.condition,
+            steps=self.budget.steps, seed=seed, batch_size=self.batch_size,
+        )  # fmt: skip
+
     def _control(self, drawn: Tensor) -> float:
         """Mean absolute difference of the given maps and those read back, in shares of their range."""
         given = torch.from_numpy(self.maps).movedim(-1, 1).repeat_interleave(self.budget.draws, 0)
@@ -241,6 +249,9 @@ def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.
     for way, seed in _monitoring(todo):
         if not any((r.settings.get("monitored"), r.settings.get("seed")) == (way, seed) for r in records):
             _note(out, bench, bench.monitored(way, seed), {"monitored": way, "seed": seed})
+    for seed in dict.fromkeys(cell.seed for cell in todo):
+        if not any(r.settings.get("swap") and r.settings["seed"] == seed for r in records):
+            _note(out, bench, bench.swapped(seed), {"swap": True, "seed": seed})
     fields = tuple(asdict(todo[0]))
     finished = {tuple(r.settings[f] for f in fields) for r in records if "way" in r.settings}
     left = [cell for cell in todo if tuple(asdict(cell).values()) not in finished]

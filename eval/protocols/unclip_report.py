@@ -47,7 +47,13 @@ class Results:
 def write_report(out: Path, records: Sequence[Record]) -> str:
     """Write `table.md` and, of drawn pictures, `tradeoff.png`; the text of the former."""
     results = Results(records)
-    parts = [said(records), drawn_table(results), monitored_table(records), orderings(results)]
+    parts = [
+        said(records),
+        drawn_table(results),
+        monitored_table(records),
+        swap_table(records),
+        orderings(results),
+    ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     write_whole(out / "table.md", lambda path: path.write_text(text, encoding="utf-8"))
     if results.keys:
@@ -88,6 +94,24 @@ def monitored_table(records: Sequence[Record]) -> str:
     return markdown_table(rows) if rows else ""
 
 
+def swap_table(records: Sequence[Record]) -> str:
+    """What swaps take from the picture they should, and from the other."""
+    found = [r.numbers for r in records if r.settings.get("swap")]
+    names = [n for n in found[0] if f"{n}_of_the_other" in found[0]] if found else []
+
+    def over(name: str) -> str:
+        values = [float(each[name]) for each in found if name in each]
+        return str(over_seeds(values)) if values else "-"
+
+    rows = [
+        {"swap": f"{n} (difference, low is good)" if n == "map" else n, "of the right one": over(n),
+         "of the other": over(f"{n}_of_the_other")}
+        for n in names
+    ]  # fmt: skip
+    rows += [{"swap": "meaning and map both right", "of the right one": over("both_right")}] if found else []
+    return markdown_table(rows) if rows else ""
+
+
 def orderings(results: Results) -> str:
     """The paper's statements beside our numbers, as far as the sets they need are there."""
     if not results.scales:
@@ -113,7 +137,7 @@ def orderings(results: Results) -> str:
          fd("prior"), fd("prior_ar")),
         ("pictures follow the true z more than the prior's", "1 - cosine to the true picture",
          _less(at("to_picture", "oracle", low, False)), _less(at("to_picture", "prior", low, False))),
-        (f"guidance {high:g} costs less distance than on the plain base (section 5.3)", "rise of the distance",
+        (f"guidance {high:g} costs less distance than on the plain base (section 5.3)", "rise of it",
          rise("prior"), rise("base")),
         (f"more recall is left at guidance {high:g} than on the plain base (section 5.3)", "share lost",
          _less(kept("recall", "prior", False)), _less(kept("recall", "base", False))),

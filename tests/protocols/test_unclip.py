@@ -111,7 +111,7 @@ def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_p
     assert "12 sets left; run the same command again" in capsys.readouterr().out
     assert front.main(whole) == 0
     records = read(out / RESULTS)
-    assert len(records) == 12 + 4  # and four ways that are monitored
+    assert len(records) == 12 + 4 + 1  # and four ways that are monitored, and swaps
     assert front.main(whole) == 0
     assert len(read(out / RESULTS)) == len(records)
     assert front.main([*whole, "--tables"]) == 0

@@ -1,8 +1,8 @@
 """Which factors of a scene does a CLIP read from a picture, without ever having been told to (zero-shot)?
 
 Scenes say exactly which kind of thing they show, in which light and in which style. A factor is read by the
-nearest of texts that differ in it alone (Radford et al. 2021, section 3.1): of a kind's name, or of the
-scene's own caption with the words for its light or its style exchanged. Sets hold what the CLIP's training
+nearest of texts that differ in it alone (Radford et al. 2021, section 3.1): a kind's name in the scene's own
+place, or its caption with the words for its light or its style exchanged. Sets hold what the CLIP's training
 shows, kinds, lights and styles that it never shows, and combinations of both.
 
     unicon eval factors --num 200
@@ -11,13 +11,14 @@ shows, kinds, lights and styles that it never shows, and combinations of both.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from eval.emergence import image_features
 from eval.metrics.summary import bootstrap_interval, markdown_table
@@ -98,11 +99,12 @@ class FactorReader:
         parts = [self.pipe.embed_texts(texts[i : i + 64]).z.cpu() for i in range(0, len(texts), 64)]
         return torch.cat(parts)
 
-    def kinds(self, features: Tensor) -> list[str]:
-        """The nearest kind of each picture."""
+    def kinds(self, features: Tensor, places: Sequence[str]) -> list[str]:
+        """The kind whose name before each scene's place is the nearest."""
         names = kind_texts()
-        nearest = (features @ self.texts(list(names.values())).T).argmax(1)
-        return [list(names)[i] for i in nearest.tolist()]
+        return self._exchanged(
+            features, [[f"{text} {place}" for text in names.values()] for place in places], list(names)
+        )
 
     def lights(self, features: Tensor, bodies: Sequence[str]) -> list[str]:
         """The light whose words behind each caption are the nearest."""
@@ -116,7 +118,8 @@ class FactorReader:
             features, [[f"{STYLE_WORDS[n][0]}{b}" for n in STYLES] for b in bodies], STYLES
         )
 
-    def _exchanged(self, features: Tensor, texts: list[list[str]], names: Sequence[str]) -> list[str]:
+    def _exchanged(self, features: Tensor, texts: list[list[str]], names: Iterable[str]) -> list[str]:
+        names = list(names)
         said = self.texts([text for row in texts for text in row]).unflatten(0, (len(texts), -1))
         nearest = (features[:, None] * said).sum(-1).argmax(1)
         return [names[i] for i in nearest.tolist()]
@@ -134,7 +137,8 @@ def accuracies(reader: FactorReader, scenes: Sequence[Scene]) -> dict[str, np.nd
         name: np.array([scene.attributes[name] == found for scene, found in zip(scenes, each, strict=True)])
         for name, each in read.items()
     }
-    kinds = zip(scenes, reader.kinds(features), strict=True)
+    places = [scene.attributes["place"] for scene in scenes]
+    kinds = zip(scenes, reader.kinds(features, places), strict=True)
     own = (features @ captions.T).argmax(1) == torch.arange(len(scenes))
     return {
         # Of a scene with furniture, any kind that it shows is a right answer.
@@ -158,10 +162,11 @@ def chances(scenes: Sequence[Scene]) -> dict[str, float]:
 def measured(reader: FactorReader, name: str, num: int, size_px: int) -> Record:
     """One set's accuracies with bootstrap intervals, and those of guessing."""
     config = replace(SETS[name], size=size_px)
-    scenes = [render(seed, config) for seed in range(FIRST_SEED, FIRST_SEED + num)]
+    seeds = tqdm(range(FIRST_SEED, FIRST_SEED + num), desc=name, unit="scene", leave=False)
+    scenes = [render(seed, config) for seed in seeds]
     guessed, numbers = chances(scenes), {}
     for factor, right in accuracies(reader, scenes).items():
-        interval = bootstrap_interval(right.astype(float))
+        interval = bootstrap_interval(right.astype(float).tolist())
         numbers |= {factor: interval.mean, f"{factor}_low": interval.low, f"{factor}_high": interval.high}
         numbers[f"{factor}_guessed"] = guessed[factor]
     return Record(name="factors", numbers=numbers, settings={"set": name, "num": num, "size_px": size_px})
@@ -201,8 +206,10 @@ def _run(arguments: argparse.Namespace) -> str:
         raise ValueError(f"--num is {arguments.num}; an interval needs at least 2 scenes")
     pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
     reader, size = FactorReader(pipe), base_size(pipe.unet, pipe.vae).own_px
-    records = [measured(reader, name, arguments.num, size) for name in SETS]
-    save(arguments.out, records)
+    records = []
+    for name in SETS:
+        records.append(measured(reader, name, arguments.num, size))
+        save(arguments.out, records[-1:])
     return table(records)
 
 

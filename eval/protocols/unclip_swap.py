@@ -79,7 +79,8 @@ def scored(
         "both_right": float(((own > other) & (to_given < to_own)).float().mean()),
     }
     bodies = [bare_caption(scene) for scene in scenes]
-    read = {"light": reader.lights(features, bodies), "kind": reader.kinds(features)}
+    places = [scene.attributes["place"] for scene in scenes]
+    read = {"light": reader.lights(features, bodies), "kind": reader.kinds(features, places)}
     for factor, names in read.items():
         shown = [_shown(scene, factor) for scene in scenes]
         nexts = [*shown[1:], shown[0]]

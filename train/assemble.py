@@ -16,6 +16,7 @@ from adapters import load_adapter
 from adapters.files import whole_folder
 from unicon import UniConPipeline
 from unicon.bases import base_size
+from unicon.conditions.lowres import LOWRES
 from unicon.data.scenes import SceneConfig, render
 from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
 
@@ -27,14 +28,14 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically.
 
     Weights are in half precision. `limits.json`, measured on `num_familiar` scenes, says which photographs
-    the base can be expected to understand (`unicon.limits`). A decoder adapter and a prior are taken in where
-    the family has them.
+    the base can be expected to understand (`unicon.limits`). The adapter that enlarges, a decoder adapter and
+    a prior are taken in where the family has them.
     """
     clip = family / "clip" / "export"
     pipe = family_pipeline(family, family / "unet" / "export")
     image_encoder = CLIPVisionModelWithProjection.from_pretrained(clip / "image_encoder")
     pipe.register_modules(image_encoder=image_encoder)
-    for name in adapters:
+    for name in (*adapters, *([LOWRES] if (family / LOWRES / "export").exists() else [])):
         pipe.add_adapter(load_adapter(family / name / "export", pipe.unet), name)
     if (family / "decoder" / "export").exists():
         pipe.load_decoder(family / "decoder" / "export")

@@ -18,8 +18,10 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from train.shards import MAPS, write_shard
 from unicon.latents import encode
 
-TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map, ", "pose": "pose map, "}
-"""Words before the caption of a map, so that one text encoder tells maps from pictures."""
+TRIGGERS = {"image": "", "second": "", "depth": "depth map, ", "edge": "edge map, ", "pose": "pose map, ",
+            "lowres": "lowres map, "}  # fmt: skip
+"""Words before the caption of a map, so that one text encoder tells maps from pictures. Rows of
+`empty_text.npy` are in this order: new ones come last."""
 
 
 class Encoder:

@@ -3,9 +3,10 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
-`adapter` is one adapter from a user's own pairs, `style` a style from a few pictures (as published: rank 32,
-300 steps of 4 at 1e-4). `prior` and `decoder` make a base follow what a picture shows, from pictures with
-captions: unCLIP's two parts (rates and decays as published, for the prior of a batch of 4096).
+`adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
+style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
+follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
+for the prior of a batch of 4096).
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from train.objectives.decoder import DataDecoderTraining, SceneDecoderTraining
 from train.objectives.joint import SceneJointConfig
 from train.objectives.pairs import PairsConfig
 from train.objectives.prior import DataPriorConfig, ScenePriorConfig
+from train.objectives.prior_ar import DataArPriorConfig, SceneArPriorConfig
 from train.objectives.regressor import RegressorConfig
 from train.objectives.style import StyleConfig
+from train.objectives.upsampler import SceneUpsamplerConfig
 from train.objectives.vae import VaeConfig
+from unicon.conditions.lowres import LOWRES
 
 SCENE_SEED = 1_000_000
 """First seed of the training scenes; evaluation scenes start at 0 and end far below."""
@@ -36,6 +40,14 @@ class RenderStage:
     """Render `num` training scenes into the folder `name`."""
 
     name: str = "scenes"
+    num: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropStage:
+    """Render `num` pictures with small versions of them (`train.crops`) into the folder `name`."""
+
+    name: str = "crops"
     num: int
 
 
@@ -72,7 +84,7 @@ class AssembleStage:
     """Scenes on which it is measured what is familiar to the base."""
 
 
-Stage = RenderStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
+Stage = RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +111,10 @@ def _family(size: FamilySize) -> dict[str, Stage]:
         stages.append(EncodeStage(name="photo-latents", source="photos"))
     stages.append(_unet(size))
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
+    stages += [CropStage(num=size.scenes), EncodeStage(name="crop-latents", source="crops"), _upsampler(size)]
     stages += [EmbedStage(name="embeddings", source="scenes"), _prior(size), _decoder(size)]
-    stages += [AssembleStage(), _regressor(size)]  # the pipeline needs no regressor: that is a reference
+    # What the pipeline needs neither of: references.
+    stages += [AssembleStage(), _regressor(size), _prior_ar(size)]
     return {stage.name: stage for stage in stages}
 
 
@@ -156,15 +170,27 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
     return RunConfig(
         name=name,
         objective=SceneJointConfig(condition=name, maps=maps, num_scenes=size.scenes),
-        loop=LoopConfig(
-            steps=size.adapter_steps,
-            batch_size=24,
-            learning_rate=4e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
-            warmup_steps=30,
-            decay_share=0.6,
-            weight_decay=0.0,
-            ema_decay=0.995,
-        ),
+        loop=_adapter_loop(size),
+    )
+
+
+def _upsampler(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name=LOWRES,
+        objective=SceneUpsamplerConfig(num_scenes=size.scenes),
+        loop=_adapter_loop(size),
+    )
+
+
+def _adapter_loop(size: FamilySize) -> LoopConfig:
+    return LoopConfig(
+        steps=size.adapter_steps,
+        batch_size=24,
+        learning_rate=4e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
+        warmup_steps=30,
+        decay_share=0.6,
+        weight_decay=0.0,
+        ema_decay=0.995,
     )
 
 
@@ -178,6 +204,21 @@ def _prior(size: FamilySize) -> RunConfig:
             learning_rate=1e-3,
             weight_decay=0.06,
             betas=(0.9, 0.96),
+            ema_decay=0.999,
+        ),
+    )
+
+
+def _prior_ar(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="prior-ar",
+        objective=SceneArPriorConfig(num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.prior_steps,
+            batch_size=64,
+            learning_rate=1e-3,
+            weight_decay=0.04,
+            betas=(0.9, 0.91),
             ema_decay=0.999,
         ),
     )
@@ -241,6 +282,22 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             ),
         )
     },
+    "upscaler": {
+        "upscaler": RunConfig(
+            name="upscaler",
+            objective=PairsConfig(
+                condition=LOWRES,
+                crops=8,
+                caption_dropout=1.0,
+                bare_photos=1.0,
+                clean_image=0.05,
+                clean_condition=0.5,
+            ),
+            loop=LoopConfig(
+                steps=10_000, batch_size=16, learning_rate=1e-4, weight_decay=0.0, validate_every=500
+            ),
+        )
+    },
     "prior": {
         "prior": RunConfig(
             name="prior",
@@ -252,6 +309,21 @@ FAMILIES: dict[str, dict[str, Stage]] = {
                 weight_decay=0.06,
                 betas=(0.9, 0.96),
                 ema_decay=0.9999,
+                validate_every=2000,
+            ),
+        )
+    },
+    "prior-ar": {
+        "prior-ar": RunConfig(
+            name="prior-ar",
+            objective=DataArPriorConfig(),
+            loop=LoopConfig(
+                steps=50_000,
+                batch_size=256,
+                learning_rate=1.6e-4,
+                weight_decay=0.04,
+                betas=(0.9, 0.91),
+                ema_decay=0.999,
                 validate_every=2000,
             ),
         )

@@ -22,15 +22,15 @@ from adapters.files import whole_folder
 SCENES_PER_SHARD = 256
 POSED_SHARE = 0.75
 """How often a pose is taught on a scene that shows a figure; only a third of all scenes do."""
-MAPS = ("image", "depth", "edge", "pose", "second")
+MAPS = ("image", "depth", "edge", "pose", "second", "lowres")
 
 
 @dataclass(frozen=True, slots=True)
 class Shards:
     """Arrays of a folder of shards, by name, as lists of memory maps, and their captions.
 
-    image, pose, second: uint8 (n, H, W, 3); depth, edge: uint8 (n, H, W), maps as `unicon.conditions` draws
-    them; joints: float32 (n, F, 18, 3), NaN where a scene has fewer figures than F.
+    image, pose, second, lowres: uint8 (n, H, W, 3); depth, edge: uint8 (n, H, W), maps as `unicon.conditions`
+    draws them; joints: float32 (n, F, 18, 3), NaN where a scene has fewer figures than F.
     """
 
     arrays: dict[str, list[np.ndarray]]

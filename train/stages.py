@@ -11,6 +11,7 @@ from train.config import RunConfig, override
 from train.recipes import (
     SCENE_SEED,
     AssembleStage,
+    CropStage,
     EmbedStage,
     EncodeStage,
     PhotoStage,
@@ -44,13 +45,17 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
 
 
 def _carry_out(
-    stage: RenderStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage,
+    stage: RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
     """A stage that trains nothing."""
     if isinstance(stage, RenderStage):
         _render(stage, folder, args.workers)
+    elif isinstance(stage, CropStage):
+        from train.crops import render_crops
+
+        render_crops(folder / stage.name, stage.num, SCENE_SEED, args.workers)
     elif isinstance(stage, PhotoStage):
         _photos(folder / stage.name, args.photos)
     elif isinstance(stage, EncodeStage):

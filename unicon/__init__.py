@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from unicon.output import UniConOutput
     from unicon.pipeline import UniConPipeline
     from unicon.prior import PriorSettings
+    from unicon.prior_ar import ArPriorSettings, AutoregressivePrior
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "ArPriorSettings": "unicon.prior_ar",
+    "AutoregressivePrior": "unicon.prior_ar",
     "Branch": "unicon.branch",
     "PriorSettings": "unicon.prior",
     "UniConOutput": "unicon.output",

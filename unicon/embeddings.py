@@ -176,6 +176,15 @@ def embed_texts(
     return TextEmbeddings(projected=out.text_embeds.float(), tokens=tokens.float(), mask=mask.bool())
 
 
+def principal(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (width,), directions (k, width) and deviations (k,) of embeddings (n, width), largest first."""
+    mean = z.float().mean(0)
+    _, sizes, directions = torch.linalg.svd(z.float() - mean, full_matrices=False)
+    std = sizes / max(len(z) - 1, 1) ** 0.5
+    real = std > 1e-6 * std.max().clamp(min=1e-12)
+    return mean, directions[real], std[real]
+
+
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Spherical interpolation along the last dimension, lengths interpolated linearly.
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import (
-    DiffusionPipeline,
     PriorTransformer,
     SchedulerMixin,
     StableDiffusionPipeline,
@@ -64,11 +63,11 @@ from unicon.bases import check_base
 from unicon.cards import Origin, write_card
 from unicon.embeddings import check_same_clip, identity
 from unicon.latents import Autoencoder, downscale
-from unicon.prior import check_statistics, load_clip, save_clip, width_of
+from unicon.prior_ar import AutoregressivePrior
+from unicon.priors import WithPriors
 from unicon.sources import (
     ADAPTERS_FOLDER,
     DECODER_FOLDER,
-    PRIOR_FOLDER,
     STYLE_WEIGHTS,
     STYLES_FOLDER,
     explained,
@@ -87,21 +86,21 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
-class AdaptedPipeline(DiffusionPipeline):
+class AdaptedPipeline(WithPriors):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"
-    _exclude_from_cpu_offload = ["prior"]  # its statistics are read outside of its forward
+    _exclude_from_cpu_offload = ["prior", "prior_ar"]  # their statistics are read outside of their forward
     _optional_components = [
-        "text_encoder_2", "tokenizer_2", "image_encoder", "feature_extractor", "safety_checker", "prior"
+        "text_encoder_2", "tokenizer_2", "image_encoder", "feature_extractor", "safety_checker", "prior",
+        "prior_ar",
     ]  # fmt: skip
 
     unet: UNet2DConditionModel
     vae: Autoencoder
     image_encoder: CLIPVisionModelWithProjection | None
     feature_extractor: BaseImageProcessor | None
-    prior: PriorTransformer | None
 
     def __init__(
         self,
@@ -117,6 +116,7 @@ class AdaptedPipeline(DiffusionPipeline):
         safety_checker: torch.nn.Module | None = None,
         force_zeros_for_empty_prompt: bool = False,
         prior: PriorTransformer | None = None,
+        prior_ar: AutoregressivePrior | None = None,
     ):
         super().__init__()
         check_base(unet, vae, text_encoder_2)
@@ -134,10 +134,10 @@ class AdaptedPipeline(DiffusionPipeline):
             feature_extractor=feature_extractor,
             safety_checker=None,
             prior=prior,
+            prior_ar=prior_ar,
         )
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
-        self.prior_clip: ClipIdentity | None = None
-        """Whose embeddings the prior makes, where it says so."""
+        self.prior_clips = {}
         self.vae_scale_factor = downscale(vae)
         self._interrupt = False
         self._num_timesteps = 0
@@ -161,9 +161,7 @@ class AdaptedPipeline(DiffusionPipeline):
             pipe.load_style(file, name, weight=saved.weights.get(name, 1.0))
         if saved.decoder is not None:
             pipe.load_decoder(saved.decoder)
-        if saved.prior is not None and pipe.prior is not None:
-            pipe.prior_clip = load_clip(saved.prior)
-            pipe._check_prior()
+        pipe.name_prior_clips(saved.priors)
         return pipe
 
     @classmethod
@@ -208,8 +206,7 @@ class AdaptedPipeline(DiffusionPipeline):
             text = json.dumps(weights, indent=2)
             write_whole(folder / STYLES_FOLDER / STYLE_WEIGHTS, lambda path: path.write_text(text))
         super().save_pretrained(str(folder), **kwargs)
-        if self.prior is not None and self.prior_clip is not None:
-            save_clip(self.prior_clip, folder / PRIOR_FOLDER)
+        self.save_prior_clips(folder)
 
     @property
     def adapters(self) -> dict[str, JointAdapter]:
@@ -343,47 +340,6 @@ class AdaptedPipeline(DiffusionPipeline):
     def unload_decoder(self) -> None:
         """Take the decoder adapter out again; the UNet is bitwise what it was."""
         ungraft_decoder(self.unet)
-
-    def load_prior(self, folder: str | Path) -> None:
-        """Load a prior from a folder (or OWNER/NAME/FOLDER on the hub), see `add_prior`."""
-        place = find_adapter(folder)
-        prior = PriorTransformer.from_pretrained(place)
-        self.add_prior(prior, load_clip(place))  # pyright: ignore[reportArgumentType]
-
-    def add_prior(self, prior: PriorTransformer, clip: ClipIdentity | None = None) -> None:
-        """Take a prior in, in the base's number format: the call then takes `prior=True`.
-
-        `clip` says whose embeddings it makes. Raises ValueError for a prior without statistics, or one of
-        another CLIP than the decoder adapter or image encoder.
-        """
-        self._check_prior(prior, clip)
-        torch.nn.Module.to(prior, self.unet.device, self.unet.dtype)
-        self.register_modules(prior=prior)
-        self.prior_clip = clip
-
-    def unload_prior(self) -> None:
-        """Take the prior out again."""
-        self.register_modules(prior=None)
-        self.prior_clip = None
-
-    def _check_prior(self, prior: PriorTransformer | None = None, clip: ClipIdentity | None = None) -> None:
-        """ValueError where the prior, or this one, does not fit what is loaded."""
-        prior, clip = (self.prior, self.prior_clip) if prior is None else (prior, clip)
-        if prior is None:
-            raise ValueError("there is no prior: pipe.load_prior(folder)")
-        check_statistics(prior)
-        if clip is not None:
-            check_same_clip(clip, self.clip, "the prior")
-        if width_of(prior) != self.clip.width:
-            raise ValueError(
-                f"the prior makes embeddings {width_of(prior)} wide, this pipeline works with those of "
-                f"{self.clip.name} ({self.clip.width}): load a prior for this CLIP"
-            )
-        if prior.config["num_embeddings"] != self.tokenizer.model_max_length:
-            raise ValueError(
-                f"the prior reads texts of {prior.config['num_embeddings']} tokens, this tokenizer makes "
-                f"{self.tokenizer.model_max_length}: load the prior of this text encoder"
-            )
 
     @property
     def clip(self) -> ClipIdentity:

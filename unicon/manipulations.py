@@ -20,7 +20,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from unicon.bases import base_size
-from unicon.embeddings import slerp
+from unicon.embeddings import principal, slerp
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
 
@@ -136,9 +136,8 @@ class PrincipalComponents:
         """Of embeddings (n, width); ValueError for fewer than 2."""
         if len(z) < 2:
             raise ValueError(f"{len(z)} embeddings have no principal components; give at least 2 pictures")
-        mean = z.float().mean(0)
-        directions = torch.linalg.svd(z.float() - mean, full_matrices=False).Vh
-        return cls(mean=mean, directions=directions[: len(z) - 1])
+        mean, directions, _ = principal(z)
+        return cls(mean=mean, directions=directions)
 
     def keep(self, z: Tensor, num: int) -> Tensor:
         """Embeddings of which only the first `num` components are as they were, unit vectors."""

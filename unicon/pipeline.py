@@ -28,15 +28,16 @@ from unicon.call.network import BranchNetwork, HeldClean, branch_network, is_tol
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
+from unicon.call.tiles import TiledNetwork, tile_cells
 from unicon.call.watching import TENSORS, Watch
 from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts
 from unicon.loading import AdaptedPipeline
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
-from unicon.prior import PriorSettings, sample_prior
+from unicon.priors import AnySettings
 from unicon.sampling.grids import grid_from_timesteps
 from unicon.sampling.levels import Schedule
-from unicon.sampling.loop import Noise, sample, start
+from unicon.sampling.loop import sample, start
 from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
@@ -66,6 +67,7 @@ class UniConPipeline(AdaptedPipeline):
         height: int | None = None,
         width: int | None = None,
         processing_resolution: int | None = None,
+        tile_size: int | None = None,
         num_inference_steps: int = 20,
         timesteps: Sequence[float] | None = None,
         guidance_scale: float = 1.0,
@@ -83,7 +85,7 @@ class UniConPipeline(AdaptedPipeline):
         like_scale: float = 1.0,
         like_guidance_scale: float = 1.0,
         like_noise_level: int = 0,
-        prior: bool | PriorSettings = False,
+        prior: bool | AnySettings = False,
         invert: bool = False,
         held_clean: HeldClean = "auto",
         output_type: str = "pil",
@@ -108,6 +110,9 @@ class UniConPipeline(AdaptedPipeline):
             processing_resolution: longer side in pixels that is worked on; results come back in their own
                 size. 0: that size. None: the base's own to estimate from a held image alone, else that size,
                 up to 4 times the base's.
+            tile_size: the network sees overlapping windows of so many pixels a side, one at a time, and their
+                estimates are averaged in every step (`unicon.call.tiles`): large pictures in the size that
+                the base knows. 0: the base's own size. None: it sees all at once.
             num_inference_steps: steps of a branch that runs from pure noise to clean.
             timesteps: custom descending timesteps instead of the scheduler's spacing.
             guidance_scale: classifier-free guidance of the image, 1 is off; conditions have their own in
@@ -125,10 +130,12 @@ class UniConPipeline(AdaptedPipeline):
             prompt_embeds, negative_prompt_embeds: (sample, rows, width) instead of the image's prompts, as
                 `pipe.encode_prompts` makes them.
             like: picture(s) the image is to look like, or their embeddings (n, width), by a decoder adapter.
+                False: the decoder adapter is told nothing, as for a share of its training. None: no adapter.
             like_scale: how much of the decoder adapter the image gets, 0 is the base.
             like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
             like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
-            prior: let the prior choose what the image looks like, after its prompt, instead of `like`.
+            prior: let a prior choose what the image looks like, after its prompt, instead of `like`: True, or
+                `PriorSettings` or `ArPriorSettings` for the diffusion or the autoregressive one.
             invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
                 `latents` of a call that draws it again: the same one without image and invert, or with the
                 same `noise` and image.
@@ -158,12 +165,16 @@ class UniConPipeline(AdaptedPipeline):
         liking = LikeSettings(
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
         )
-        check_like(like is not None or prior is not False, liking, self.decoder, request)
-        imagining = read_prior(prior, like, prompt_embeds)
+        wants = like is not None or prior is not False
+        check_like(wants, liking, self.decoder, request, nothing=like is False)
+        asked = read_prior(prior, like, prompt_embeds)
+        imagining = None if asked is False else self.prior_settings(asked)
         # 2. Pictures, their size, and how many samples there are.
-        given = read_given(request, base_size(self.unet, self.vae), height, width, processing_resolution)
+        size = base_size(self.unet, self.vae)
+        tile = tile_cells(tile_size, size, self.vae_scale_factor)
+        given = read_given(request, size, height, width, processing_resolution, tiled=tile is not None)
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
-        liked = None if like is None else self.embed(like)
+        liked = None if like is None or like is False else self.embed(like)
         counts = {**given.counts, **count_prompts(request, embeddings)}
         counts |= {} if liked is None else {LIKE: len(liked)}
         batch = Batch.of(counts, num_images_per_prompt, ensemble_size)
@@ -180,8 +191,8 @@ class UniConPipeline(AdaptedPipeline):
         if invert:
             check_invertible(request, solver, latents=latents, callback_on_step_end=callback_on_step_end)
         # 4. Noise.
-        cells = (side // self.vae_scale_factor for side in given.frame.padded)
-        shape = (batch.num_samples, self.unet.config["in_channels"], *cells)
+        rows, columns = (side // self.vae_scale_factor for side in given.frame.padded)
+        shape = (batch.num_samples, self.unet.config["in_channels"], rows, columns)
         source = NoiseSource.from_generator(batch.generators(generator), batch.num_samples)
         draws = CallNoise(source=source, latents=given_latents(latents, trajectory, shape))
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
@@ -189,8 +200,12 @@ class UniConPipeline(AdaptedPipeline):
         if imagining is not None:
             texts = [text or "" for text in batch.texts(request.branches[IMAGE].prompt)]
             wanted = self.imagine(texts, imagining, source)
-        told = None if wanted is None else self._told(wanted, liking, source)
+        told = None
+        if wanted is not None or like is False:
+            told = self._told(wanted, liking, source, batch.num_samples)
         network = self._network(request, batch, embeddings, held_clean, told)
+        if tile is not None:
+            network = TiledNetwork.of(network, (rows, columns), tile)
         # 6. Clean latents of what was given, and latents to start from.
         clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
@@ -237,19 +252,6 @@ class UniConPipeline(AdaptedPipeline):
         image encoder, and for one that is not the decoder adapter's.
         """
         return read_like(pictures, self.clip.width, self._embed)
-
-    def imagine(
-        self, texts: Sequence[str], settings: PriorSettings | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """Embeddings (n, width) of pictures that texts could describe, from the prior; unit vectors.
-
-        Without `noise`, such as `NoiseSource.from_seed(0, n)`, they differ from call to call. Raises
-        ValueError without a prior, and for one that does not fit.
-        """
-        self._check_prior()
-        assert self.prior is not None, "_check_prior has seen to it"
-        noise = NoiseSource.from_generator(None, len(texts)) if noise is None else noise
-        return sample_prior(self.prior, self.embed_texts(texts), self.embed_texts([""]), noise, settings)
 
     def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """What the CLIP of this base says about texts; `.z` lies in one space with those of pictures."""
@@ -324,8 +326,10 @@ class UniConPipeline(AdaptedPipeline):
         prediction = Schedule.from_scheduler(self.scheduler).prediction
         return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)
 
-    def _told(self, z: Tensor, settings: LikeSettings, noise: NoiseSource) -> Told:
+    def _told(self, z: Tensor | None, settings: LikeSettings, noise: NoiseSource, num_samples: int) -> Told:
         assert self.decoder is not None, "check_like has seen to it"
+        if z is None:
+            return Told.nothing(num_samples, settings, self.decoder, self._execution_device)
         return Told.of(z.to(self._execution_device), settings, self.decoder, noise)
 
     def _embed(self, pictures: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER = "adapters", "styles", "decoder", "prior"
+ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
+PRIOR_FOLDERS = ("prior", "prior_ar")
 """Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, its decoder
-adapter and its prior."""
-OURS = (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, PRIOR_FOLDER)
+adapter and its priors."""
+OURS = (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, *PRIOR_FOLDERS)
 STYLE_WEIGHTS = "weights.json"
 
 MINI = "mini"
@@ -98,8 +99,8 @@ class Saved:
     """How much of each style pictures get."""
     decoder: Path | None
     """Folder of the decoder adapter."""
-    prior: Path | None
-    """Folder of the prior, which diffusers loads."""
+    priors: dict[str, Path]
+    """Folders of the priors, which diffusers loads."""
 
 
 def saved_with(
@@ -125,13 +126,13 @@ def saved_with(
     configs = sorted(folder.glob(f"{ADAPTERS_FOLDER}/*/config.json"))
     files = sorted(folder.glob(f"{STYLES_FOLDER}/*.safetensors"))
     weights = folder / STYLES_FOLDER / STYLE_WEIGHTS
-    decoder, prior = folder / DECODER_FOLDER, folder / PRIOR_FOLDER
+    decoder = folder / DECODER_FOLDER
     return Saved(
         adapters={path.parent.name: path.parent for path in configs},
         styles={path.stem: path for path in files},
         weights=json.loads(weights.read_text()) if weights.is_file() else {},
         decoder=decoder if (decoder / "config.json").is_file() else None,
-        prior=prior if (prior / "config.json").is_file() else None,
+        priors={name: folder / name for name in PRIOR_FOLDERS if (folder / name / "config.json").is_file()},
     )
 
 

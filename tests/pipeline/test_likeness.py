@@ -241,3 +241,18 @@ def test_another_clip_is_refused_by_name(own, photo, monkeypatch):
     own.register_modules(image_encoder=tiny_image_encoder(seed=3))
     with pytest.raises(ValueError, match="another ViT-L/14"):
         images(own, "a dog", like=photo)
+
+
+def test_told_nothing_is_what_guidance_by_it_starts_from(pipe):
+    """Guidance by what it is to look like at scale 0 is the estimate told nothing."""
+    like = F.normalize(torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(3)), dim=-1)
+    nothing = call(pipe, "a dog", like=False).images
+    np.testing.assert_allclose(
+        nothing, call(pipe, "a dog", like=like, like_guidance_scale=0.0).images, atol=1e-5
+    )
+    assert np.abs(nothing - call(pipe, "a dog").images).max() > 1e-4, "the adapter is there all the same"
+    assert np.abs(nothing - call(pipe, "a dog", like=like).images).max() > 1e-4
+    with pytest.raises(ValueError, match="of a call with like=False, which tells nothing"):
+        call(pipe, "a dog", like=False, like_guidance_scale=2.0)
+    with pytest.raises(ValueError, match="prior and like both say"):
+        call(pipe, "a dog", like=False, prior=True)

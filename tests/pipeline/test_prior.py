@@ -214,7 +214,7 @@ def test_it_is_saved_with_the_pipeline_and_comes_back(pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "saved")
     again = UniConPipeline.from_pretrained(tmp_path / "saved")
     again.set_progress_bar_config(disable=True)
-    assert again.prior_clip == pipe.prior_clip == identity(pipe.image_encoder)
+    assert again.prior_clips["prior"] == pipe.prior_clips["prior"] == identity(pipe.image_encoder)
     assert np.array_equal(call(again, "a dog", prior=True).images, before)
     again.unload_prior()
     with pytest.raises(ValueError, match="there is no prior: pipe.load_prior"):

@@ -128,7 +128,7 @@ def test_where_bases_and_adapters_are_looked_for(pipe, tmp_path, monkeypatch):
         pipe.load_adapter("nowhere")
     with pytest.raises(ValueError, match=r"config.json does not exist: an adapter folder holds"):
         pipe.load_adapter(tmp_path)
-    asked, both = [], ["adapters/*", "styles/*", "decoder/*", "prior/*"]
+    asked, both = [], ["adapters/*", "styles/*", "decoder/*", "prior/*", "prior_ar/*"]
 
     def download(repository, **options):
         asked.append((repository, options["allow_patterns"]))

@@ -28,12 +28,16 @@ def _tiny(stage):
     """The same stage with two steps on a few scenes."""
     if isinstance(stage, recipes.RenderStage):
         return recipes.RenderStage(num=1)
+    if isinstance(stage, recipes.CropStage):
+        return recipes.CropStage(num=1)
     if isinstance(stage, recipes.AssembleStage):
         return recipes.AssembleStage(num_familiar=2)
     if not hasattr(stage, "loop"):
         return stage
     sizes = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}
-    size = {**sizes, "prior": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(stage.name, {})
+    size = {**sizes, "prior": _TINY_PRIOR, "prior-ar": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(
+        stage.name, {}
+    )
     # In bfloat16, whose autocast refuses more than float32 does.
     loop = {"steps": "2", "batch_size": "2", "mixed_precision": "bf16", "num_scenes": "4"}
     return override(stage, {**loop, **size})
@@ -49,7 +53,7 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     pipe = UniConPipeline.from_pretrained(tmp_path / "pipeline")
     pipe.set_progress_bar_config(disable=True)
-    assert set(pipe.adapters) == {"depth", "edge", "pose", "appearance"}
+    assert set(pipe.adapters) == {"depth", "edge", "pose", "appearance", "lowres"}
     out = pipe("a red ball", outputs=["image", "depth"], num_inference_steps=2, output_type="np")
     assert np.isfinite(out.images).all()
     assert np.isfinite(out.maps["depth"]).all()
@@ -60,8 +64,8 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert limits is not None
     assert limits.num_pictures == 2
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
-    # vae, two encoders, unet, four adapters, prior, decoder, regressor and its triggers
-    assert len(trained) == 12
+    # vae, two encoders, unet, five adapters, two priors, decoder, regressor and its triggers
+    assert len(trained) == 14
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
     more = ["mini-fast/prior", "--out", str(tmp_path), "--steps", "3"]

@@ -215,7 +215,7 @@ def test_the_recipe_makes_a_prior_that_its_base_loads(data, base, tmp_path):
     assert main(arguments) == 0
     pipe = UniConPipeline.from_pretrained(base)
     pipe.load_prior(tmp_path / "prior" / "export")
-    assert pipe.prior_clip == identity(pipe.image_encoder)
+    assert pipe.prior_clips["prior"] == identity(pipe.image_encoder)
     assert pipe.imagine(["a dog"]).shape == (1, WIDTH)
 
 

@@ -5,7 +5,7 @@ The objective is the mini family's (`joint`); here a base, a folder of pairs and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -20,6 +20,7 @@ from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from unicon.cards import Origin
+from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.data.pairs.streams import open_stream
@@ -47,7 +48,8 @@ class PairsConfig(JointConfig):
     flip: bool = True
     """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
     crops: int = 1
-    """Crops of each pair, spread evenly over what stands over."""
+    """Crops of each pair, spread evenly over what stands over; for lowres also over sizes, from the whole
+    picture to a part that is MOST_SCALE times enlarged."""
     aligned: bool = True
     """Whether a map lies pixel for pixel on its picture; otherwise each side is cropped and flipped alone."""
     unpaired: bool = False
@@ -119,7 +121,7 @@ class PairsConfig(JointConfig):
 
     def _pairs(self) -> Pairs:
         self._check_names()
-        return open_pairs(self.data, [self.condition])
+        return open_pairs(self.data, [] if self.condition == LOWRES else [self.condition])
 
     def _check_names(self) -> None:
         if not self.data or not self.condition:
@@ -139,11 +141,19 @@ class PairsConfig(JointConfig):
             trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
             redrawn=swap_sides if self.condition in POSES else None,
             unpaired=self.unpaired,
-            views=[View(place, flip) for place in self._places() for flip in self._flips()],
+            views=[replace(crop, flip=flip) for crop in self._crops() for flip in self._flips()],
+            made=degraded_anyhow if self.condition == LOWRES else None,
         )
 
-    def _places(self) -> list[float]:
-        return [(number + 0.5) / self.crops for number in range(self.crops)]
+    def _crops(self) -> list[View]:
+        places = [(number + 0.5) / self.crops for number in range(self.crops)]
+        if self.condition != LOWRES:
+            return [View(place) for place in places]
+        # Zooms from 1 in equal ratios; places by steps of a golden section, which never lie on a line.
+        return [
+            View(place, zoom=MOST_SCALE ** (number / self.crops), down=(0.5 + 0.618034 * number) % 1)
+            for number, place in enumerate(places)
+        ]
 
     def _flips(self) -> list[bool]:
         return [False, True] if self.flip else [False]

@@ -9,6 +9,7 @@ adaptation, if wanted) stays in the space it was trained in, with its own statis
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from diffusers import PriorTransformer
 from PIL import Image
 from torch import Tensor, nn
 
+from eval.metrics.embeddings import embedding_scores
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.objectives.base import Draws, Objective
 from unicon.data.pairs import open_pairs
-from unicon.embeddings import NOISE
+from unicon.embeddings import NOISE, TextEmbeddings
 from unicon.pipeline import UniConPipeline
 from unicon.prior import (
     PriorSettings,
@@ -96,13 +98,19 @@ class DataPriorConfig(PriorConfig):
 
     def build(self, folder: Path) -> PriorObjective:
         """The objective. Raises ValueError for data without captions, or a base without a CLIP."""
-        if not self.data:
-            raise ValueError("give --data PICTURES with captions, see docs/data.md")
-        pipe = UniConPipeline.from_pretrained(self.base)
-        found = embeddings_of_data(self.data, clip_of(pipe), folder)
-        if len(found.texts["mask"]) == 1:
-            raise ValueError(f"{self.data}: holds no captions; a prior learns from pictures with captions")
+        found = captioned(self.data, self.base, folder)
         return PriorObjective(self, found, found.readable())
+
+
+def captioned(data: str, base: str, folder: Path) -> EmbeddingSet:
+    """Embeddings of a user's pictures and captions. ValueError for data without captions, or a base without
+    a CLIP."""
+    if not data:
+        raise ValueError("give --data PICTURES with captions, see docs/data.md")
+    found = embeddings_of_data(data, clip_of(UniConPipeline.from_pretrained(base)), folder)
+    if len(found.texts["mask"]) == 1:
+        raise ValueError(f"{data}: holds no captions; a prior learns from pictures with captions")
+    return found
 
 
 def clip_of(pipe: UniConPipeline) -> Clip:
@@ -207,24 +215,12 @@ class PriorObjective(Objective):
     def validate(self) -> tuple[dict[str, float], Image.Image] | None:
         """Embeddings sampled for captions that are not trained on, beside their pictures': cosines to their
         own picture, to another's, to their own and another's caption; which rank first; all as a picture."""
-        rows = self.held_out
-        if len(rows) < 2:
-            return None
-        every = torch.zeros(len(rows))
-        said = self.found.captions(rows, every, every > 0).to(self.device)
-        bare = self.found.captions(rows[:1], every[:1], every[:1] == 0).to(self.device)
-        noise = NoiseSource.from_seed(0, len(rows))
-        z = sample_prior(self.prior, said, bare, noise, PriorSettings(n_best=1))
-        true = F.normalize(self.found.embeddings(rows), dim=-1).to(self.device)
-        similar = z @ true.T
-        numbers = {
-            "cosine_picture": _mean(similar.diagonal()),
-            "cosine_another_picture": _mean((z * true.roll(1, 0)).sum(1)),
-            "cosine_text": _mean((z * said.z).sum(1)),
-            "cosine_another_text": _mean((z * said.z.roll(1, 0)).sum(1)),
-            "own_picture_first": _mean((similar.argmax(1) == torch.arange(len(z), device=z.device)).float()),
-        }
-        return numbers, picture((similar / 2 + 0.5).float().cpu().numpy())
+
+        def made(said: TextEmbeddings, bare: TextEmbeddings) -> Tensor:
+            noise = NoiseSource.from_seed(0, len(said.z))
+            return sample_prior(self.prior, said, bare, noise, PriorSettings(n_best=1))
+
+        return look_at(self.found, self.held_out, made, self.device)
 
     def export(self, folder: Path) -> None:
         """Write the prior in diffusers' layout, a low-rank adaptation merged, and its CLIP beside it."""
@@ -232,8 +228,22 @@ class PriorObjective(Objective):
         save_clip(self.found.clip, folder)
 
 
-def _mean(values: Tensor) -> float:
-    return float(values.float().mean())
+def look_at(
+    found: EmbeddingSet,
+    rows: np.ndarray,
+    make: Callable[[TextEmbeddings, TextEmbeddings], Tensor],
+    device: torch.device,
+) -> tuple[dict[str, float], Image.Image] | None:
+    """What `make` (texts and the empty one to embeddings) answers to the captions of `rows`, beside their
+    pictures: numbers, and all cosines as a picture. None for fewer than two."""
+    if len(rows) < 2:
+        return None
+    every = torch.zeros(len(rows))
+    said = found.captions(rows, every, every > 0).to(device)
+    bare = found.captions(rows[:1], every[:1], every[:1] == 0).to(device)
+    true = F.normalize(found.embeddings(rows), dim=-1).numpy()
+    z = make(said, bare).float().cpu().numpy()
+    return embedding_scores(z, true, said.z.cpu().numpy()), picture(z @ true.T / 2 + 0.5)
 
 
 def _with_lora(prior: PriorTransformer, rank: int) -> PriorTransformer:

@@ -51,6 +51,8 @@ class PairEncoder:
     """What becomes of a map, uint8 (H, W, 3), before it is seen mirrored; None: nothing."""
     unpaired: bool = False
     """Whether pictures without a map, and maps without a picture, are taken too."""
+    made: Callable[[np.ndarray], np.ndarray] | None = None
+    """What makes a map of a framed picture, both uint8 (H, W, 3), where a pair has none; None: nothing."""
 
     @classmethod
     def of(
@@ -63,6 +65,7 @@ class PairEncoder:
         trigger: str = "",
         redrawn: Callable[[np.ndarray], np.ndarray] | None = None,
         unpaired: bool = False,
+        made: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> PairEncoder:
         """A pipeline's, whose encoders are moved to `device`. `resolution` is the side of a square of as many
         pixels as pairs are framed to, 0: the base's own."""
@@ -77,40 +80,29 @@ class PairEncoder:
             views=views,
             redrawn=redrawn,
             unpaired=unpaired,
+            made=made,
         )
 
     @torch.no_grad()
     def __call__(self, entry: Entry, condition: str) -> EncodedPair:
         """Raises ValueError naming the file that cannot be read, or the side that is missing."""
-        loaded = self._load(entry, condition)
-        bucket = self._bucket(loaded)
-        image, drawn = loaded
-        sides = [
-            None if image is None else [image] * len(self.views),
-            None if drawn is None else self._drawings(drawn, entry, condition),
-        ]
-        latents = [
-            None
-            if side is None
-            else self._latents([framed(p, bucket, v) for p, v in zip(side, self.views, strict=True)])
-            for side in sides
-        ]
+        sides = self._seen(entry, condition, self.views)
+        latents = [None if side is None else self._latents(side) for side in sides]
         there = next(latent for latent in latents if latent is not None)
         image, drawn = (torch.zeros_like(there) if latent is None else latent for latent in latents)
         captions = entry.captions or ("",)
         return EncodedPair(
             image=image,
             condition=drawn,
-            present=torch.tensor([picture is not None for picture in loaded]),
+            present=torch.tensor([side is not None for side in sides]),
             image_text=self.texts(captions),
             condition_text=self.texts([self.trigger + caption for caption in captions]),
         )
 
     def pictures(self, entry: Entry, condition: str) -> list[np.ndarray]:
         """A whole pair as it is trained on, its first view: uint8 (H, W, 3), picture and map."""
-        loaded = self._load(entry, condition)
-        bucket = self._bucket(loaded)
-        return [framed(side, bucket, self.views[0]) for side in loaded if side is not None]
+        sides = self._seen(entry, condition, self.views[:1])
+        return [side[0] for side in sides if side is not None]
 
     def shape(self, entry: Entry, condition: str) -> tuple[int, int, int]:
         """(C, h, w) of the latents a pair would have; errors as when it is encoded."""
@@ -125,24 +117,59 @@ class PairEncoder:
 
     def check(self, entry: Entry, condition: str) -> None:
         """Raises ValueError naming the side that is missing; nothing is read."""
-        sides = {"picture": entry.image, condition: entry.maps.get(condition)}
-        missing = [name for name, side in sides.items() if side is None]
+        missing = self._missing(entry, condition)
         if len(missing) > int(self.unpaired):
             raise ValueError(f"has no {' and no '.join(missing)}")
 
-    def _drawings(self, drawn: PIL.Image.Image, entry: Entry, condition: str) -> list[PIL.Image.Image]:
+    def is_whole(self, entry: Entry, condition: str) -> bool:
+        """Whether it will have both sides; nothing is read."""
+        return not self._missing(entry, condition)
+
+    def _missing(self, entry: Entry, condition: str) -> list[str]:
+        """The sides that are neither there nor made."""
+        can_be_made = self.made is not None and entry.image is not None
+        there = {
+            "picture": entry.image is not None,
+            condition: can_be_made or entry.maps.get(condition) is not None,
+        }
+        return [name for name, is_there in there.items() if not is_there]
+
+    def _seen(
+        self, entry: Entry, condition: str, views: Sequence[View]
+    ) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
+        """Picture and map as the views show them."""
+        loaded = self._load(entry, condition)
+        bucket = self._bucket(loaded)
+        image, drawn = loaded
+        pictures = None if image is None else [framed(image, bucket, view) for view in views]
+        if drawn is not None:
+            drawings = self._drawings(drawn, entry, condition, views)
+            return pictures, [framed(d, bucket, v) for d, v in zip(drawings, views, strict=True)]
+        if self.made is None or pictures is None:
+            return pictures, None
+        return pictures, [self.made(picture) for picture in pictures]
+
+    def _drawings(
+        self, drawn: PIL.Image.Image, entry: Entry, condition: str, views: Sequence[View]
+    ) -> list[PIL.Image.Image]:
         """The map as each view shows it, before it is framed."""
-        if self.redrawn is None or not any(view.flip for view in self.views):
-            return [drawn] * len(self.views)
+        if self.redrawn is None or not any(view.flip for view in views):
+            return [drawn] * len(views)
         try:
             redrawn = PIL.Image.fromarray(self.redrawn(np.asarray(drawn)))
         except ValueError as error:
             raise ValueError(f"{entry.maps[condition].place}: {error}") from error
-        return [redrawn if view.flip else drawn for view in self.views]
+        return [redrawn if view.flip else drawn for view in views]
 
     def _bucket(self, loaded: Sequence[PIL.Image.Image | None]) -> Bucket:
         first = next(picture for picture in loaded if picture is not None)
-        return nearest(*first.size, self.sizes)
+        bucket = nearest(*first.size, self.sizes)
+        if self.made is not None and (first.width < bucket.width or first.height < bucket.height):
+            raise ValueError(
+                f"has {first.width} x {first.height} px and would be enlarged to {bucket.width} x "
+                f"{bucket.height}, without the detail that is to be learnt; use larger pictures"
+            )
+        return bucket
 
     @torch.no_grad()
     def texts(self, captions: Sequence[str | None]) -> Tensor:
@@ -157,8 +184,8 @@ class PairEncoder:
     def fingerprint(self) -> str:
         """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
         framing = (self.trigger, list(self.sizes), list(self.views))
-        redrawn = () if self.redrawn is None else (self.redrawn.__name__,)
-        digest = hashlib.blake2b(repr((*framing, *redrawn)).encode())
+        changes = [change.__name__ for change in (self.redrawn, self.made) if change is not None]
+        digest = hashlib.blake2b(repr((*framing, *changes)).encode())
         for module in (self.vae, *self.reader.encoders):
             for name, tensor in module.state_dict().items():
                 digest.update(name.encode())

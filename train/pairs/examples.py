@@ -123,7 +123,7 @@ class PairReader:
         return found
 
     def _find(self, index: int, entry: Entry) -> Found:
-        whole = entry.image is not None and entry.maps.get(self.condition) is not None
+        whole = self.encoder.is_whole(entry, self.condition)
         if self.cache is None:
             return Found(index, "", self.encoder.shape(entry, self.condition), whole)
         self.encoder.check(entry, self.condition)  # a cache may hold what this run does not take

@@ -32,6 +32,10 @@ class View:
     place: float = 0.5
     """Where the crop lies in what stands over: 0 left or top, 1 right or bottom."""
     flip: bool = False
+    zoom: float = 1.0
+    """How many times as large as it fits the picture is seen, but never larger than it is."""
+    down: float | None = None
+    """Where the crop lies from top to bottom, if not at `place`: a zoomed one stands over both ways."""
 
 
 def buckets(resolution: int, multiple: int, widest: float = WIDEST) -> list[Bucket]:
@@ -60,10 +64,12 @@ def nearest(width: int, height: int, sizes: Sequence[Bucket]) -> Bucket:
 def framed(picture: PIL.Image.Image, bucket: Bucket, view: View) -> np.ndarray:
     """The picture as it is seen in that bucket, uint8 (height, width, 3)."""
     width, height = picture.size
-    scale = max(bucket.width / width, bucket.height / height)
+    fitting = max(bucket.width / width, bucket.height / height)
+    scale = max(fitting, min(fitting * view.zoom, 1.0))
     # The part of the picture that fills the bucket, so that it is resized and cropped in one step.
     wide, tall = bucket.width / scale, bucket.height / scale
-    left, top = (width - wide) * view.place, (height - tall) * view.place
+    left = (width - wide) * view.place
+    top = (height - tall) * (view.place if view.down is None else view.down)
     size = (bucket.width, bucket.height)
     box = (left, top, left + wide, top + tall)
     seen = np.asarray(picture.resize(size, PIL.Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))

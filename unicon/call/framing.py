@@ -43,9 +43,16 @@ class Given:
 
 
 def read_given(
-    request: Request, base: BaseSize, height: int | None, width: int | None, processing_resolution: int | None
+    request: Request,
+    base: BaseSize,
+    height: int | None,
+    width: int | None,
+    processing_resolution: int | None,
+    *,
+    tiled: bool = False,
 ) -> Given:
-    """Pictures, masks and frame of a call; ValueError for sizes that differ or are too large."""
+    """Pictures, masks and frame of a call; ValueError for sizes that differ or, where the network sees all at
+    once, are too large."""
     branches = request.branches
     pictures = {n: as_pictures(b.map, n) for n, b in branches.items() if b.map is not None}
     size = _size(pictures, base, height, width)
@@ -59,7 +66,7 @@ def read_given(
             f"processing_resolution must be a number of pixels, or 0 for as given, got {longest}"
         )
     frame = Frame.of(*size, base.multiple_px, longest or None)
-    if processing_resolution is None:
+    if processing_resolution is None and not tiled:
         _check_affordable(frame, base)
     return Given(frame=frame, pictures=pictures, masks=masks)
 
@@ -106,7 +113,8 @@ def _check_affordable(frame: Frame, base: BaseSize) -> None:
         raise ValueError(
             f"{frame.work_height} x {frame.work_width} pixels (height x width) are too many for a base of "
             f"{base.own_px} px: at most {most} a side. Give processing_resolution={base.own_px} to work "
-            "smaller and get results in this size, or processing_resolution=0 to insist"
+            "smaller and get results in this size, tile_size=0 to work on a part at a time, or "
+            "processing_resolution=0 to insist"
         )
 
 

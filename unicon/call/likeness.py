@@ -22,6 +22,7 @@ from unicon.call.request import Request
 from unicon.embeddings import NOISE, check_unit
 from unicon.pictures import as_pictures
 from unicon.prior import PriorSettings
+from unicon.prior_ar import ArPriorSettings
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import add_noise
 from unicon.sampling.loop import Noise
@@ -56,9 +57,19 @@ class LikeSettings:
 
 
 def check_like(
-    wanted: bool, settings: LikeSettings, decoder: DecoderAdapter | None, request: Request
+    wanted: bool,
+    settings: LikeSettings,
+    decoder: DecoderAdapter | None,
+    request: Request,
+    *,
+    nothing: bool = False,
 ) -> None:
-    """ValueError where there is nothing to decode, nothing to decode it with, or nothing it would change."""
+    """ValueError where there is nothing to decode, nothing to decode it with, or nothing it would change.
+
+    `nothing`: that like=False asks for the decoder adapter, told nothing.
+    """
+    if nothing and (settings.guidance_scale != 1 or settings.noise_level):
+        raise ValueError(f"{settings} of a call with like=False, which tells nothing: leave them out")
     if not wanted:
         if settings != LikeSettings():
             raise ValueError(f"{settings} of a call without like: give like=picture, or leave them out")
@@ -71,17 +82,23 @@ def check_like(
         )
 
 
-def read_prior(prior: bool | PriorSettings, like: Any, prompt_embeds: Tensor | None) -> PriorSettings | None:
-    """How the prior is sampled, if it is; ValueError where it would contradict what is given."""
+def read_prior(
+    prior: bool | PriorSettings | ArPriorSettings, like: Any, prompt_embeds: Tensor | None
+) -> bool | PriorSettings | ArPriorSettings:
+    """How a prior is asked, if one is; ValueError where it would contradict what is given."""
     if prior is False:
-        return None
+        return False
+    if not isinstance(prior, (bool, PriorSettings, ArPriorSettings)):
+        raise ValueError(
+            f"prior is a {type(prior).__name__}; give True, PriorSettings(...) or ArPriorSettings(...)"
+        )
     if like is not None:
         raise ValueError("prior and like both say what the image looks like; keep one")
     if prompt_embeds is not None:
         raise ValueError(
             "prior reads prompts, and prompt_embeds stand in their place: give the prompt itself"
         )
-    return PriorSettings() if prior is True else prior
+    return prior
 
 
 def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tensor:
@@ -110,6 +127,16 @@ class Told:
     settings: LikeSettings
     on_conditions: bool
     """Whether condition branches are told, too."""
+    anything: bool = True
+    """Whether there is something to tell; otherwise what stands for nothing told is."""
+
+    @classmethod
+    def nothing(
+        cls, num_samples: int, settings: LikeSettings, decoder: DecoderAdapter, device: torch.device
+    ) -> Told:
+        """That the decoder adapter is there, and nothing is known of the picture."""
+        z = torch.zeros(num_samples, decoder.config.clip.width, device=device)
+        return cls(z=z, settings=settings, on_conditions=decoder.config.on_conditions, anything=False)
 
     @classmethod
     def of(cls, z: Tensor, settings: LikeSettings, decoder: DecoderAdapter, noise: Noise) -> Told:
@@ -128,7 +155,7 @@ class Told:
         if not branches:
             return None
         shape = (len(variants), len(self.z))
-        given = torch.tensor([v.like for v in variants], device=self.z.device)
+        given = torch.tensor([v.like and self.anything for v in variants], device=self.z.device)
         return Likeness(
             z=self.z.expand(*shape, -1),
             noise_level=torch.full(shape, float(self.settings.noise_level), device=self.z.device),

@@ -11,6 +11,7 @@ from typing import Any
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from unicon.call.network import BranchNetwork
+from unicon.call.tiles import TiledNetwork
 from unicon.sampling.loop import State
 from unicon.sampling.plans import Trajectory
 
@@ -24,7 +25,12 @@ class Watch:
     """What happens after every step."""
 
     def __init__(
-        self, pipe: Any, callback: Callback | None, inputs: Sequence[str], network: BranchNetwork, bar: Any
+        self,
+        pipe: Any,
+        callback: Callback | None,
+        inputs: Sequence[str],
+        network: BranchNetwork | TiledNetwork,
+        bar: Any,
     ):
         if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
             inputs = callback.tensor_inputs

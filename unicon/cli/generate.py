@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from unicon.pipeline import UniConPipeline
+    from unicon.upscaling import Upscaling
 
 EXAMPLE = '%(prog)s "a red chair on a wooden floor" --depth map.png,noise=0.4 --pose pose.png --num 4'
 SMALL_BASE_PX = 256
@@ -50,6 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_like_options(parser)
     add_text_options(parser)
     add_size_options(parser)
+    parser.add_argument(
+        "--upscale", type=float, metavar="SCALE",
+        help="draw the finished picture once more, so many times as large, beside itself (up to 4)",
+    )  # fmt: skip
     add_style_option(parser)
     add_run_options(parser, out="out/generate")
 
@@ -68,7 +73,7 @@ def add_like_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
     parser.add_argument(
         "--prior", nargs="?", const="", metavar="FOLDER",
-        help="let a prior choose the content from the prompt: the base's own, or that of a folder",
+        help="let a prior choose the content from the prompt: the base's own, or one in a folder",
     )  # fmt: skip
 
 
@@ -108,15 +113,22 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     _check(args)
     given = read(args)
+    larger = None if args.upscale is None else upscaling(args)
     pipe = load_pipeline(args, needs=[each.name for each in args.maps])
+    if larger is not None:
+        check_upscaler(pipe)
     if args.decoder is not None:
         pipe.load_decoder(args.decoder)
     if args.prior:
+        pipe.unload_prior()
         pipe.load_prior(args.prior)
     given = given.fitted(own_size_px(pipe) if args.size is None else args.size)
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
-        for seed, picture in zip(seeds, draw(pipe, args, given, seeds), strict=True):
+        drawn = draw(pipe, args, given, seeds)
+        if larger is not None:
+            drawn = enlarge(pipe, drawn, larger, seeds)
+        for seed, picture in zip(seeds, drawn, strict=True):
             path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
             print(write_picture(path, picture, facts(pipe, args.prompt, seed)))
 
@@ -168,6 +180,29 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: ra
         generator=generators(seeds),
     )
     return output_of(result).images
+
+
+def upscaling(args: argparse.Namespace) -> Upscaling:
+    """What `--upscale` asks for; ValueError for a scale that is none."""
+    from unicon.upscaling import Upscaling
+
+    return Upscaling(scale=args.upscale, num_inference_steps=args.steps)
+
+
+def check_upscaler(pipe: UniConPipeline) -> None:
+    """ValueError without an adapter that enlarges, before anything is drawn."""
+    from unicon.upscaling import lowres_adapter
+
+    lowres_adapter(pipe)
+
+
+def enlarge(
+    pipe: UniConPipeline, drawn: list[Image.Image], settings: Upscaling, seeds: range
+) -> list[Image.Image]:
+    """Every picture larger, with the noise of its own seed."""
+    from unicon.upscaling import upscale
+
+    return upscale(pipe, drawn, settings, generator=generators(seeds))
 
 
 def image_branch(args: argparse.Namespace, given: Given) -> Any:

@@ -42,6 +42,7 @@ COMMANDS = (
     Command(name="demo", module="unicon.cli.demo", help="draw and measure every direction"),
     Command(name="generate", module="unicon.cli.generate", help="draw, edit or complete a picture"),
     Command(name="vary", module="unicon.cli.vary", help="draw a picture again through its embedding"),
+    Command(name="upscale", module="unicon.cli.upscale", help="draw pictures again, larger"),
     Command(name="estimate", module="unicon.cli.estimate", help="estimate maps of photographs"),
     Command(name="joint", module="unicon.cli.joint", help="draw a picture and its maps together"),
     Command(name="annotate", module="unicon.cli.annotate", help="make pairs of your photographs"),

@@ -1,0 +1,360 @@
+"""Which of unCLIP's orderings appear on a base we can hold (Ramesh et al. 2022, sections 5.1 to 5.3)?
+
+Pictures of scenes' captions are drawn in five ways: by the plain base; by the decoder adapter told nothing
+(`caption`), the caption's own embedding as if it were a picture's (`text`), the prior's embedding (`prior`,
+`prior_ar`), and that of the true picture (`oracle`); each at several guidance scales, with and without the
+true depth map. Of every way: distance from the true pictures, precision, recall and rarity; diversity of
+several draws of one caption, whose embedding stays the same; how near they are to caption and true picture;
+and, under a map, how far the map read back is from it. Swaps are measured besides (`unclip_swap`).
+
+    unicon eval unclip --out runs/unclip --stop-after 60     # again to go on
+    unicon eval unclip --out runs/unclip --tables            # of what is there so far
+
+Every result is one line of `results.jsonl`; the same command goes on where it was stopped. Guidance in the
+ways told an embedding is by caption and embedding alike, as the paper drops both; prior guidance stays off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eval.emergence import image_features
+from eval.features import FeatureSet
+from eval.metrics.embeddings import embedding_scores
+from eval.protocols.distributions import distances
+from eval.protocols.readers import generators
+from eval.protocols.scene_set import SceneSet, scene_set
+from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.unclip_report import RESULTS, write_report
+from eval.protocols.unclip_swap import swapped
+from eval.records import Record, append, read
+from unicon.bases import base_size
+from unicon.pipeline import UniConPipeline
+from unicon.prior import PriorSettings
+from unicon.prior_ar import ArPriorSettings
+from unicon.sampling.noise import NoiseSource
+
+WAYS = ("base", "caption", "text", "prior", "prior_ar", "oracle")
+PRIORS: dict[str, PriorSettings | ArPriorSettings] = {"prior": PriorSettings(), "prior_ar": ArPriorSettings()}
+TOLD = ("text", "prior", "prior_ar", "oracle")
+"""Ways whose pictures are told an embedding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """How much is drawn; part of every result."""
+
+    num: int = 64
+    """Captions."""
+    draws: int = 4
+    """Pictures of each caption."""
+    reals: int = 512
+    """True pictures that sets are compared with; the captions' own are among them."""
+    steps: int = 20
+    condition: str = "depth"
+
+    def __post_init__(self) -> None:
+        if self.draws < 2 or self.num < 4 or self.reals < self.num:
+            raise ValueError(
+                f"num is {self.num}, draws is {self.draws}, reals is {self.reals}; expected at least 4 "
+                "captions, 2 pictures of each, and no fewer true pictures than captions"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One set of pictures."""
+
+    way: str
+    guidance: float
+    mapped: bool
+    """Whether the true map is given."""
+    seed: int
+
+
+def cells(ways: Sequence[str], scales: Sequence[float], seeds: int) -> list[Cell]:
+    """All of them, those of one seed first, so that a part is a whole picture already."""
+    order = product(range(seeds), scales, (False, True), ways)
+    return [Cell(way=way, guidance=scale, mapped=mapped, seed=seed) for seed, scale, mapped, way in order]
+
+
+class Bench:
+    """The scenes, their embeddings, and what is measured of pictures of them."""
+
+    def __init__(self, pipe: UniConPipeline, scenes: SceneSet, budget: Budget, batch_size: int):
+        """Raises ValueError for a base without an image encoder."""
+        self.encoder = image_features(pipe)
+        if self.encoder is None:
+            raise ValueError(
+                "this base has no image encoder to measure with; use mini, or a base saved with one"
+            )
+        self.pipe, self.budget, self.batch_size = pipe, budget, batch_size
+        self.weights = fingerprint(pipe)
+        self.own = scenes.take(range(budget.num))
+        self.captions = self.own.captions
+        self.maps = self.own.maps(budget.condition)
+        self.real = self._features(torch.from_numpy(scenes.images).movedim(-1, 1).float() / 255)
+        self.true = self.real[: budget.num]
+        self.text = pipe.embed_texts(self.captions).z.cpu()
+
+    @torch.no_grad()
+    def _features(self, pictures: Tensor) -> Tensor:
+        """Unit embeddings (n, width), on the CPU."""
+        assert self.encoder is not None, "__init__ has seen to it"
+        return torch.cat([self.encoder(part).cpu() for part in pictures.split(self.batch_size)])
+
+    # --- priors -------------------------------------------------------------------------------------------
+
+    def imagined(self, way: str, seed: int) -> Tensor:
+        """A prior's embeddings of the captions."""
+        noise = NoiseSource.from_generator(generators(self.own.seeds.tolist(), seed, way), len(self.captions))
+        return self.pipe.imagine(self.captions, PRIORS[way], noise).cpu()
+
+    def told(self, way: str, seed: int) -> Tensor | None:
+        """What a way's pictures are told."""
+        if way in PRIORS:
+            return self.imagined(way, seed)
+        return {"text": self.text, "oracle": self.true}.get(way)
+
+    def monitored(self, way: str, seed: int) -> dict[str, float]:
+        """How near a way's embeddings are to what they are meant to be."""
+        z = self.told(way, seed)
+        assert z is not None, "only ways that are told something are monitored"
+        return embedding_scores(*(each.float().numpy() for each in (z, self.true, self.text)))
+
+    # --- pictures -----------------------------------------------------------------------------------------
+
+    def measured(self, cell: Cell) -> dict[str, float]:
+        """All numbers of a set of pictures."""
+        drawn = self.drawn(cell)
+        found = self._features(drawn)
+        own = found.unflatten(0, (self.budget.num, self.budget.draws))
+        sets = [
+            FeatureSet(values=rows.numpy(), names=tuple(map(str, range(len(rows)))), source="the base's CLIP")
+            for rows in (self.real, own[:, 0])  # one of each caption: draws of one are no independent samples
+        ]
+        numbers = distances(*sets, ks=[3], seed=cell.seed)
+        kept = ("frechet", "kid", "precision", "recall", "density", "coverage", "rarity")
+        return {
+            **{name: float(numbers[name]) for name in kept if name in numbers},
+            "diversity": diversity(own),
+            "clip_score": float((own * self.text[:, None]).sum(-1).mean()),
+            "to_picture": float((own * self.true[:, None]).sum(-1).mean()),
+            **({"control": self._control(drawn)} if cell.mapped else {}),
+        }
+
+    def drawn(self, cell: Cell) -> Tensor:
+        """Pictures (num * draws, 3, H, W), those of one caption in a row."""
+        z, n = self.told(cell.way, cell.seed), self.budget.draws
+        at_once = max(1, self.batch_size // n)
+        parts = []
+        for first in range(0, self.budget.num, at_once):
+            rows = slice(first, first + at_once)
+            keys = [int(seed) * n + draw for seed in self.own.seeds[rows] for draw in range(n)]
+            out: Any = self.pipe(
+                self.captions[rows],
+                conditions={self.budget.condition: list(self.maps[rows])} if cell.mapped else {},
+                outputs=["image"],
+                like=_like(cell.way, z, rows),
+                num_inference_steps=self.budget.steps,
+                guidance_scale=cell.guidance,
+                like_guidance_scale=cell.guidance if cell.way in TOLD else 1.0,
+                num_images_per_prompt=n,
+                # The same noise in every way: they differ in what they are told alone.
+                generator=generators(keys, cell.seed, "unclip"),
+                output_type="pt",
+            )
+            parts.append(out.images.float().cpu())
+        return torch.cat(parts)
+
+    def swapped(self, seed: int) -> dict[str, float]:
+        """What each scene shows in the map of the next."""
+        return swapped(
+            self.pipe, self.own.seeds.tolist(), self.true, self.maps, condition=self.budget.condition,
+            steps=self.budget.steps, seed=seed, batch_size=self.batch_size,
+        )  # fmt: skip
+
+    def _control(self, drawn: Tensor) -> float:
+        """Mean absolute difference of the given maps and those read back, in shares of their range."""
+        given = torch.from_numpy(self.maps).movedim(-1, 1).repeat_interleave(self.budget.draws, 0)
+        errors = []
+        for pictures, maps in zip(drawn.split(self.batch_size), given.split(self.batch_size), strict=True):
+            out: Any = self.pipe(
+                image=pictures,
+                outputs=[self.budget.condition],
+                num_inference_steps=self.budget.steps,
+                generator=torch.Generator().manual_seed(0),
+                output_type="pt",
+            )
+            read_back = out.conditions[self.budget.condition].float().cpu()
+            errors.append((read_back - maps).abs().mean((1, 2, 3)))
+        return float(torch.cat(errors).mean())
+
+
+def _like(way: str, z: Tensor | None, rows: slice) -> Any:
+    """`like` of a call."""
+    if way == "base":
+        return None
+    return False if z is None else z[rows]
+
+
+def diversity(own: Tensor) -> float:
+    """Mean of 1 - cosine over pairs of draws of one caption; own (captions, draws, width), unit vectors."""
+    draws = own.shape[1]
+    similar = own @ own.transpose(1, 2)
+    off = similar.sum((1, 2)) - similar.diagonal(dim1=1, dim2=2).sum(1)
+    return float((1 - off / (draws * (draws - 1))).mean())
+
+
+# --- running ----------------------------------------------------------------------------------------------
+
+
+def done(out: Path, budget: Budget, weights: str | None = None) -> list[Record]:
+    """Results of this budget, of these weights or, if not said, of those of the newest result."""
+    path = out / RESULTS
+    found = read(path) if path.exists() else []
+    found = [r for r in found if all(r.settings.get(name) == value for name, value in asdict(budget).items())]
+    if weights is None and found:
+        weights = str(found[-1].settings["weights"])
+    return [r for r in found if r.settings["weights"] == weights]
+
+
+def fingerprint(pipe: UniConPipeline) -> str:
+    """Changes with every weight that draws, so that results of other ones are not taken for these."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (pipe.unet, pipe.prior, pipe.prior_ar, pipe.decoder):
+        for name, tensor in () if part is None else sorted(part.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.inf) -> int:
+    """Measure what is not there yet; how many sets are left when the time is over."""
+    started, spent = time.monotonic(), []
+    records = done(out, bench.budget, bench.weights)
+    for way, seed in _monitoring(todo):
+        if not any((r.settings.get("monitored"), r.settings.get("seed")) == (way, seed) for r in records):
+            _note(out, bench, bench.monitored(way, seed), {"monitored": way, "seed": seed})
+    for seed in dict.fromkeys(cell.seed for cell in todo):
+        if not any(r.settings.get("swap") and r.settings["seed"] == seed for r in records):
+            _note(out, bench, bench.swapped(seed), {"swap": True, "seed": seed})
+    fields = tuple(asdict(todo[0]))
+    finished = {tuple(r.settings[f] for f in fields) for r in records if "way" in r.settings}
+    left = [cell for cell in todo if tuple(asdict(cell).values()) not in finished]
+    for number, cell in enumerate(left):
+        if time.monotonic() - started > stop_after:
+            return len(left) - number
+        begun = time.monotonic()
+        numbers = bench.measured(cell)
+        _note(out, bench, numbers, asdict(cell))
+        spent.append(time.monotonic() - begun)
+        rest = (len(left) - number - 1) * sum(spent) / len(spent)
+        shown = ", ".join(f"{name} {numbers[name]:.3f}" for name in ("frechet", "diversity", "clip_score"))
+        print(f"{_said(cell)}: {shown} ({len(left) - number - 1} left, {rest / 60:.0f} min)", file=sys.stderr)
+    return 0
+
+
+def _monitoring(todo: Sequence[Cell]) -> Iterator[tuple[str, int]]:
+    """Ways whose embeddings are looked at, with their seeds; those that are not drawn have one."""
+    for way, seed in dict.fromkeys((cell.way, cell.seed) for cell in todo):
+        if way in PRIORS or (way in TOLD and seed == 0):
+            yield way, seed
+
+
+def _said(cell: Cell) -> str:
+    return f"{cell.way}, guidance {cell.guidance:g}{', map' if cell.mapped else ''}, seed {cell.seed}"
+
+
+def _note(out: Path, bench: Bench, numbers: Mapping[str, float], settings: Mapping[str, Any]) -> None:
+    told = {**settings, **asdict(bench.budget), "weights": bench.weights}
+    append(out / RESULTS, Record(name="unclip", numbers=dict(numbers), settings=told))
+
+
+def ways_of(pipe: UniConPipeline) -> tuple[str, ...]:
+    """Those for which the pipeline has all parts. ValueError without a decoder adapter."""
+    if pipe.decoder is None:
+        raise ValueError("there is no decoder adapter to measure: give --decoder FOLDER")
+    return tuple(way for way in WAYS if way not in PRIORS or getattr(pipe, way) is not None)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    top = argparse.ArgumentParser(
+        prog="unicon eval unclip",
+        description="Measure which of unCLIP's orderings appear: decoder conditions, guidance, priors.",
+        epilog="example: unicon eval unclip --decoder runs/mini/decoder/export "
+        "--prior runs/mini/prior/export",
+    )
+    top.add_argument("--base", default="mini", help="mini, or a folder or id of another base (default mini)")
+    top.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
+    top.add_argument(
+        "--prior", action="append", default=[], metavar="FOLDER", help="of either kind; twice for both"
+    )
+    top.add_argument(
+        "--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0], metavar="S", help="default 1 2 4"
+    )
+    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
+    for name, value in asdict(Budget()).items():
+        top.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
+    top.add_argument("--dtype", default="float32", help="default float32")
+    top.add_argument("--cache", metavar="DIR", help="of rendered scenes (default: the user's cache folder)")
+    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render scenes")
+    top.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
+    top.add_argument("--tables", action="store_true", help="of what is there; nothing is drawn")
+    add_machine_arguments(top)
+    top.set_defaults(out="runs/unclip")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw, measure, write tables and plots below --out; 2 with the reason on bad input, 3 if work is
+    left."""
+    top = parser()
+    arguments = top.parse_args(argv)
+    left: list[int] = []
+    run_command(top, partial(_run, arguments, left))
+    return 3 if any(left) else 0
+
+
+def _run(arguments: argparse.Namespace, left: list[int]) -> str:
+    check_positive(arguments, "seeds", "batch_size", "steps")
+    budget = Budget(**{name: getattr(arguments, name) for name in asdict(Budget())})
+    out, weights = Path(arguments.out), None
+    if not arguments.tables:
+        pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, [budget.condition])
+        if arguments.decoder is not None:
+            pipe.load_decoder(arguments.decoder)
+        for folder in arguments.prior:
+            pipe.load_prior(folder)
+        ways = ways_of(pipe)
+        size = base_size(pipe.unet, pipe.vae).own_px
+        scenes = scene_set(
+            "standard", budget.reals, size_px=size, cache_folder=arguments.cache, workers=arguments.workers
+        )
+        bench = Bench(pipe, scenes, budget, arguments.batch_size)
+        weights = bench.weights
+        todo = cells(ways, list(dict.fromkeys(arguments.guidance)), arguments.seeds)
+        left.append(run(bench, out, todo, arguments.stop_after * 60))
+    records = done(out, budget, weights)
+    if not records:
+        raise ValueError(f"{out}: holds no results of this budget; run without --tables first")
+    more = f"\n{left[0]} sets left; run the same command again" if any(left) else ""
+    return write_report(out, records) + more
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,148 @@
+"""Are factors read by texts that differ in them alone, and do swaps count what they say?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eval import __main__ as front
+from eval.protocols.factors import (
+    SETS,
+    FactorReader,
+    accuracies,
+    bare_caption,
+    chances,
+    kind_texts,
+)
+from eval.protocols.unclip_swap import scored, swapped
+from eval.records import read
+from tests.tiny_base import tiny_pipeline
+from tests.tiny_clip import tiny_decoder, with_clip
+from unicon.data.scenes import SceneConfig, render
+from unicon.data.scenes.config import HELD_OUT_KINDS, HELD_OUT_LIGHTS, HELD_OUT_STYLES, LIGHTS
+from unicon.data.scenes.lights import WORDS as LIGHT_WORDS
+from unicon.data.scenes.styles import WORDS as STYLE_WORDS
+
+SMALL = {"size": 32, "second_view": False}
+
+
+class Knowing(FactorReader):
+    """A CLIP that knows: pictures have the embeddings of texts, whose words are made orthogonal."""
+
+    def texts(self, texts):
+        rng = {}
+        words = [text.replace(",", "").split() for text in texts]
+        for word in {w for row in words for w in row}:
+            seed = int.from_bytes(word.encode().ljust(8, b"\0")[:8], "little") % 2**31
+            rng[word] = torch.randn(256, generator=torch.Generator().manual_seed(seed))
+        return F.normalize(torch.stack([sum(rng[w] for w in row) for row in words]), dim=-1)
+
+    def features(self, scenes):
+        told = [
+            STYLE_WORDS[s.attributes["style"]][0]
+            + f"{bare_caption(s)}, {LIGHT_WORDS[s.attributes['light']]} {s.attributes['placed_kinds'][0]}"
+            for s in scenes
+        ]
+        return self.texts(told)
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    made = with_clip(tiny_pipeline(tmp_path_factory.mktemp("words")))
+    made.add_decoder(tiny_decoder(made))
+    return made
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    config = SceneConfig(max_subjects=1, styles=("photo", "ink", "neon"), **SMALL)
+    return [render(seed, config) for seed in range(24)]
+
+
+def test_captions_lose_the_words_for_light_and_style_alone(scenes):
+    for scene in scenes:
+        body = bare_caption(scene)
+        assert body in scene.caption
+        assert LIGHT_WORDS[scene.attributes["light"]] not in body
+        assert not any(body.startswith(words) for each in STYLE_WORDS.values() for words in each)
+        assert scene.attributes["subjects"][0]["words"] in body
+
+
+def test_a_clip_that_knows_is_right_and_one_that_does_not_guesses(pipe, scenes):
+    right = accuracies(Knowing(pipe), scenes)
+    assert {name: float(each.mean()) for name, each in right.items() if name != "kind"} == {
+        "style": 1.0, "light": 1.0, "caption": pytest.approx(1.0, abs=0.1)
+    }  # fmt: skip
+    assert right["kind"].mean() > 0.6, "a woman stands for all persons, and other words are in captions"
+    guessed = chances(scenes)
+    assert guessed["light"] == 1 / len(LIGHTS)
+    random = accuracies(FactorReader(pipe), scenes)
+    assert all(each.shape == (24,) for each in random.values())
+    assert random["caption"].mean() < 0.4
+    assert len(kind_texts()) == 25
+
+
+def test_sets_hold_what_they_are_named_after():
+    def shown(name: str, attribute: str) -> set:
+        config = SETS[name]
+        return {
+            value
+            for seed in range(6)
+            for found in [render(seed, SceneConfig(**_fields(config))).attributes[attribute]]
+            for value in (found if isinstance(found, list) else [found])
+        }
+
+    assert shown("unseen styles", "style") <= set(HELD_OUT_STYLES)
+    assert shown("unseen lights", "light") <= set(HELD_OUT_LIGHTS)
+    assert shown("unseen kinds", "placed_kinds") & set(HELD_OUT_KINDS)
+    assert not shown("as in training", "placed_kinds") & set(HELD_OUT_KINDS)
+
+
+def _fields(config: SceneConfig) -> dict:
+    names = ("kinds", "require_kinds", "lights", "styles", "max_subjects")
+    return {name: getattr(config, name) for name in names} | SMALL
+
+
+def test_swaps_are_counted_by_the_exact_factors(pipe, scenes):
+    """Drawings that are the first picture in the second's map, and ones that are the second's own."""
+
+    class Seeing(Knowing):
+        def of_pictures(self, pictures):
+            return (
+                self.features(scenes) if float(pictures.mean()) > 0.5 else self.features(scenes).roll(-1, 0)
+            )
+
+    maps = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    z = Seeing(pipe).features(scenes)
+    good, bad = torch.ones(24, 3, 8, 8), torch.zeros(24, 3, 8, 8)
+    perfect = scored(Seeing(pipe), good, maps.roll(-1, 0), z, maps, scenes)
+    assert perfect["meaning"] == pytest.approx(1, abs=1e-5)
+    assert (perfect["map"], perfect["both_right"]) == (0, 1)
+    assert (perfect["light"], perfect["light_of_the_other"]) == (1, 0)
+    assert perfect["kind"] > perfect["kind_of_the_other"]
+    stuck = scored(Seeing(pipe), bad, maps, z, maps, scenes)
+    assert stuck["both_right"] == 0
+    assert stuck["map"] > stuck["map_of_the_other"] == 0
+    assert stuck["meaning"] < stuck["meaning_of_the_other"]
+
+
+def test_swaps_are_drawn(pipe):
+    z = F.normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    maps = np.random.default_rng(0).random((3, 32, 32, 3), dtype=np.float32)
+    options = {"condition": "depth", "steps": 1, "batch_size": 2}
+    found = [swapped(pipe, [0, 1, 2], z, maps, seed=seed, **options) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert 0 <= found[0]["both_right"] <= 1
+
+
+def test_the_command_reads_every_set(pipe, tmp_path, capsys):
+    pipe.save_pretrained(tmp_path / "base")
+    common = ["factors", "--base", str(tmp_path / "base"), "--device", "cpu"]
+    assert front.main([*common, "--num", "3", "--out", str(tmp_path / "out.jsonl")]) == 0
+    assert [r.settings["set"] for r in read(tmp_path / "out.jsonl")] == list(SETS)
+    assert "unseen kinds in unseen styles" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        front.main([*common, "--num", "1"])
+    assert "an interval needs at least 2 scenes" in capsys.readouterr().err

@@ -1,0 +1,197 @@
+"""Does the experiment on unCLIP draw what it says, go on where it stopped, and judge orderings rightly?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eval import __main__ as front
+from eval.protocols.scene_set import scene_set
+from eval.protocols.unclip import Bench, Budget, Cell, cells, diversity, done, fingerprint, ways_of
+from eval.protocols.unclip_report import RESULTS, Results, orderings
+from eval.records import Record, read
+from tests.pipeline.test_prior import tiny_prior
+from tests.pipeline.test_prior_ar import tiny_prior_ar
+from tests.tiny_base import SIDE_PX, tiny_pipeline
+from tests.tiny_clip import tiny_decoder, with_clip
+from unicon import UniConPipeline
+from unicon.embeddings import identity
+
+TINY = Budget(num=4, draws=2, reals=8, steps=1)
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory) -> UniConPipeline:
+    made = with_clip(tiny_pipeline(tmp_path_factory.mktemp("words")))
+    made.add_decoder(tiny_decoder(made))
+    made.add_prior(tiny_prior(), identity(made.image_encoder))
+    made.add_prior(tiny_prior_ar(), identity(made.image_encoder))
+    return made
+
+
+@pytest.fixture(scope="module")
+def bench(pipe, cache) -> Bench:
+    return Bench(pipe, scene_set("standard", 8, size_px=SIDE_PX, cache_folder=cache), TINY, batch_size=3)
+
+
+def test_every_way_and_its_parts(pipe, tmp_path):
+    assert ways_of(pipe) == ("base", "caption", "text", "prior", "prior_ar", "oracle")
+    bare = with_clip(tiny_pipeline(tmp_path / "words"))
+    with pytest.raises(ValueError, match="no decoder adapter to measure: give --decoder"):
+        ways_of(bare)
+    bare.add_decoder(tiny_decoder(bare))
+    assert ways_of(bare) == ("base", "caption", "text", "oracle")
+    found = cells(("base", "text"), (1.0, 4.0), 2)
+    assert len(set(found)) == len(found) == 2 * 2 * 2 * 2
+    assert {cell.seed for cell in found[:8]} == {0}
+
+
+def test_ways_differ_in_what_they_are_told_alone(bench, pipe):
+    drawn = {w: bench.drawn(Cell(way=w, guidance=1.0, mapped=False, seed=0)) for w in ways_of(pipe)}
+    assert all(each.shape == (8, 3, SIDE_PX, SIDE_PX) for each in drawn.values())
+    for one, other in zip(drawn.values(), list(drawn.values())[1:], strict=False):
+        assert float((one - other).abs().max()) > 1e-3
+    pipe_alone = pipe(
+        bench.captions[1], num_inference_steps=1, output_type="pt", like=bench.true[1:2],
+        num_images_per_prompt=2, generator=_own_noise(bench, 1),
+    ).images  # fmt: skip
+    torch.testing.assert_close(drawn["oracle"][2:4], pipe_alone, atol=1e-4, rtol=1e-4)
+    own = bench._features(drawn["oracle"]).unflatten(0, (4, 2))
+    pairs = [1 - float(own[i, 0] @ own[i, 1]) for i in range(4)]
+    assert diversity(own) == pytest.approx(sum(pairs) / 4, abs=1e-6)
+    mapped = bench.drawn(Cell(way="oracle", guidance=1.0, mapped=True, seed=0))
+    assert float((mapped - drawn["oracle"]).abs().max()) > 1e-3
+
+
+def _own_noise(bench: Bench, item: int) -> list[torch.Generator]:
+    from eval.protocols.readers import generators
+
+    return generators([int(bench.own.seeds[item]) * 2 + draw for draw in range(2)], 0, "unclip")
+
+
+def test_a_set_has_all_numbers_and_embeddings_are_monitored(bench):
+    numbers = bench.measured(Cell(way="prior", guidance=2.0, mapped=True, seed=0))
+    assert {"frechet", "precision", "recall", "diversity", "clip_score", "to_picture", "control"} <= set(
+        numbers
+    )
+    assert "control" not in bench.measured(Cell(way="base", guidance=1.0, mapped=False, seed=0))
+    assert bench.monitored("oracle", 0)["cosine_picture"] == pytest.approx(1, abs=1e-5)
+    assert bench.monitored("text", 0)["cosine_text"] == pytest.approx(1, abs=1e-5)
+    for way in ("prior", "prior_ar"):
+        z = bench.imagined(way, 1)
+        assert torch.equal(z, bench.imagined(way, 1))
+        assert not torch.equal(z, bench.imagined(way, 2))
+
+
+def test_diversity_of_equal_and_of_opposite_draws():
+    same = F.normalize(torch.ones(3, 1, 4), dim=-1).expand(3, 5, 4)
+    assert diversity(same) == pytest.approx(0, abs=1e-6)
+    assert diversity(torch.stack([same[:, 0], -same[:, 0]], dim=1)) == pytest.approx(2, abs=1e-6)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def command(pipe, cache, tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("unclip")
+    pipe.save_pretrained(folder / "base")
+    sizes = ["--num", "4", "--draws", "2", "--reals", "8", "--steps", "1", "--device", "cpu"]
+    return ["unclip", "--base", str(folder / "base"), "--cache", str(cache), *sizes, "--guidance", "1"]
+
+
+def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    whole = [*command, "--seeds", "1", "--out", str(out)]
+    assert front.main([*whole, "--stop-after", "0"]) == 3
+    assert "12 sets left; run the same command again" in capsys.readouterr().out
+    assert front.main(whole) == 0
+    records = read(out / RESULTS)
+    assert len(records) == 12 + 4 + 1  # and four ways that are monitored, and swaps
+    assert front.main(whole) == 0
+    assert len(read(out / RESULTS)) == len(records)
+    assert front.main([*whole, "--tables"]) == 0
+    table = (out / "table.md").read_text()
+    assert table.count("| prior ") >= 2
+    assert "the prior's z is nearer to true pictures" in table
+    assert (out / "tradeoff.png").stat().st_size > 10_000
+
+
+def test_results_of_other_weights_are_not_taken_for_these(pipe, tmp_path):
+    before = fingerprint(pipe)
+    path = tmp_path / RESULTS
+    lines = []
+    for weights in ("old", before):
+        settings = {"monitored": "text", "seed": 0, "weights": weights}
+        for name in ("num", "draws", "reals", "steps", "condition"):
+            settings[name] = getattr(TINY, name)
+        lines.append(Record(name="unclip", numbers={"cosine_text": 1.0}, settings=settings))
+    from eval.records import append
+
+    for line in lines:
+        append(path, line)
+    assert [r.settings["weights"] for r in done(tmp_path, TINY)] == [before]
+    assert [r.settings["weights"] for r in done(tmp_path, TINY, "old")] == ["old"]
+    assert done(tmp_path, Budget(num=5, draws=2, reals=8, steps=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--draws", "1"], "expected at least 4 captions, 2 pictures of each"),
+        (["--seeds", "0"], "--seeds is 0; it is at least 1"),
+        (["--tables"], "holds no results of this budget"),
+        (["--condition", "lines"], "has no adapter lines"),
+    ],
+)
+def test_bad_input(more, message, command, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        front.main([*command, "--out", str(tmp_path / "none"), *more])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+# --- orderings --------------------------------------------------------------------------------------------
+
+
+def records(frechet: dict[str, float], kept: dict[str, float]) -> list[Record]:
+    """Sets at guidance 1 and 4; diversity falls to a share of it."""
+    found = []
+    for way in frechet:
+        for guidance, mapped in ((1.0, False), (4.0, False), (1.0, True), (4.0, True)):
+            share = 1.0 if guidance == 1 else kept.get(way, 0.5)
+            numbers = {
+                "frechet": frechet[way] * guidance,
+                "diversity": share,
+                "recall": share,
+                "to_picture": 0.5,
+            }
+            settings = {"way": way, "guidance": guidance, "mapped": mapped, "seed": 0}
+            found.append(Record(name="unclip", numbers=numbers, settings=settings))
+    return found
+
+
+def test_orderings_are_judged_by_their_two_numbers():
+    frechet = {"base": 9.0, "caption": 12.0, "text": 16.0, "prior": 8.0, "oracle": 5.0}
+    text = orderings(Results(records(frechet, {"prior": 0.9, "oracle": 0.95})))
+    assert text.count("| yes") == 6
+    assert "autoregressive" not in text, "there was none"
+    text = orderings(Results(records({**frechet, "prior": 20.0}, {"prior": 0.4, "oracle": 0.8})))
+    verdicts = {
+        line.split("|")[1].strip()[:30]: line.split("|")[-2].strip() for line in text.splitlines()[2:]
+    }
+    assert set(verdicts.values()) == {"no"}
+    at_edge = orderings(Results(records(frechet, {"oracle": 0.9})))
+    assert np.sum(["stays at least 90%" in line and "yes" in line for line in at_edge.splitlines()]) == 1
+
+
+def test_one_scale_has_no_sweep():
+    rows = [r for r in records({"prior": 8.0, "text": 9.0}, {}) if r.settings["guidance"] == 1]
+    text = orderings(Results(rows))
+    assert "guidance" not in text
+    assert text.count("| yes") == 1
+    assert not Path("table.md").exists()

@@ -1,0 +1,164 @@
+"""How does a pipeline come by its priors: loaded, checked, asked?
+
+One of each kind may be there, the diffusion prior (`prior`) and the autoregressive one (`prior_ar`). Which
+one a call asks, its settings say; `prior=True` is the diffusion prior where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, PriorTransformer
+from torch import Tensor
+
+from adapters import ClipIdentity
+from unicon.embeddings import TextEmbeddings, check_same_clip
+from unicon.prior import (
+    PRIOR,
+    PriorSettings,
+    check_statistics,
+    load_clip,
+    sample_prior,
+    save_clip,
+    width_of,
+)
+from unicon.prior_ar import (
+    PRIOR_AR,
+    ArPriorSettings,
+    AutoregressivePrior,
+    check_buckets,
+    sample_prior_ar,
+)
+from unicon.sampling.loop import Noise
+from unicon.sampling.noise import NoiseSource
+from unicon.sources import find_adapter
+
+AnyPrior = PriorTransformer | AutoregressivePrior
+AnySettings = PriorSettings | ArPriorSettings
+SLOTS = (PRIOR, PRIOR_AR)
+
+
+class WithPriors(DiffusionPipeline):
+    """The part of a pipeline that chooses what a picture looks like, from a text."""
+
+    prior: PriorTransformer | None
+    prior_ar: AutoregressivePrior | None
+    prior_clips: dict[str, ClipIdentity | None]
+    """Whose embeddings each prior makes, where it says so."""
+
+    @property
+    def clip(self) -> ClipIdentity:
+        """The CLIP whose embeddings this pipeline works with."""
+        raise NotImplementedError
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """What the CLIP of this base says about texts."""
+        raise NotImplementedError
+
+    def load_prior(self, folder: str | Path) -> None:
+        """Load a prior of either kind from a folder (or OWNER/NAME/FOLDER on the hub), see `add_prior`."""
+        place = find_adapter(folder)
+        kind: Any = AutoregressivePrior if _is_autoregressive(place) else PriorTransformer
+        self.add_prior(kind.from_pretrained(place), load_clip(place))
+
+    def add_prior(self, prior: AnyPrior, clip: ClipIdentity | None = None) -> None:
+        """Take a prior in, in the base's number format: the call then takes `prior=True`.
+
+        `clip` says whose embeddings it makes. Raises ValueError for a prior without statistics, or one of
+        another CLIP than the decoder adapter or image encoder.
+        """
+        self.check_prior(prior, clip)
+        torch.nn.Module.to(prior, self.unet.device, self.unet.dtype)
+        self.register_modules(**{_slot(prior): prior})
+        self.prior_clips[_slot(prior)] = clip
+
+    def unload_prior(self) -> None:
+        """Take all priors out again."""
+        self.register_modules(**dict.fromkeys(SLOTS))
+        self.prior_clips.clear()
+
+    def imagine(
+        self, texts: Sequence[str], settings: AnySettings | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Embeddings (n, width) of pictures that texts could describe, from a prior; unit vectors.
+
+        Without `noise`, such as `NoiseSource.from_seed(0, n)`, they differ from call to call. Raises
+        ValueError without a prior of the kind of `settings`, and for one that does not fit.
+        """
+        settings = self.prior_settings(True if settings is None else settings)
+        prior = self._asked(settings)
+        self.check_prior(prior, self.prior_clips.get(_slot(prior)))
+        noise = NoiseSource.from_generator(None, len(texts)) if noise is None else noise
+        said = self.embed_texts(texts)
+        if isinstance(prior, AutoregressivePrior):
+            assert isinstance(settings, ArPriorSettings), "_asked goes by the settings"
+            return sample_prior_ar(prior, said, noise, settings)
+        assert isinstance(settings, PriorSettings), "_asked goes by the settings"
+        return sample_prior(prior, said, self.embed_texts([""]), noise, settings)
+
+    def prior_settings(self, asked: bool | AnySettings) -> AnySettings:
+        """What `prior=` of a call comes to."""
+        if not isinstance(asked, bool):
+            return asked
+        return ArPriorSettings() if self.prior is None and self.prior_ar is not None else PriorSettings()
+
+    def _asked(self, settings: AnySettings) -> AnyPrior:
+        found = self.prior_ar if isinstance(settings, ArPriorSettings) else self.prior
+        if found is not None:
+            return found
+        if self.prior is None and self.prior_ar is None:
+            raise ValueError("there is no prior: pipe.load_prior(folder)")
+        raise ValueError(
+            f"there is no prior for {type(settings).__name__}, only the other kind: load one, or give "
+            f"{'PriorSettings' if self.prior_ar is None else 'ArPriorSettings'}"
+        )
+
+    def check_prior(self, prior: AnyPrior, clip: ClipIdentity | None) -> None:
+        """ValueError where a prior does not fit what is loaded."""
+        if isinstance(prior, AutoregressivePrior):
+            check_buckets(prior)
+            width, tokens = prior.config["width"], prior.config["num_tokens"]
+        else:
+            check_statistics(prior)
+            width, tokens = width_of(prior), prior.config["num_embeddings"]
+        if clip is not None:
+            check_same_clip(clip, self.clip, "the prior")
+        if width != self.clip.width:
+            raise ValueError(
+                f"the prior makes embeddings {width} wide, this pipeline works with those of "
+                f"{self.clip.name} ({self.clip.width}): load a prior for this CLIP"
+            )
+        if tokens != self.tokenizer.model_max_length:
+            raise ValueError(
+                f"the prior reads texts of {tokens} tokens, this tokenizer makes "
+                f"{self.tokenizer.model_max_length}: load the prior of this text encoder"
+            )
+
+    def name_prior_clips(self, folders: dict[str, Path]) -> None:
+        """After the priors came with a base: whose they are, by the files beside them."""
+        for slot, place in folders.items():
+            prior = getattr(self, slot)
+            if prior is not None:
+                self.prior_clips[slot] = load_clip(place)
+                self.check_prior(prior, self.prior_clips[slot])
+
+    def save_prior_clips(self, folder: Path) -> None:
+        """Say beside each saved prior whose embeddings it makes."""
+        for slot, clip in self.prior_clips.items():
+            if clip is not None and getattr(self, slot) is not None:
+                save_clip(clip, folder / slot)
+
+
+def _slot(prior: AnyPrior) -> str:
+    return PRIOR_AR if isinstance(prior, AutoregressivePrior) else PRIOR
+
+
+def _is_autoregressive(folder: Path) -> bool:
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
+    return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == AutoregressivePrior.__name__

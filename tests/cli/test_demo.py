@@ -138,3 +138,29 @@ def test_a_second_view_is_compared_by_the_bases_own_image_encoder(tmp_path):
     numbers = likeness(pipe, views, views).numbers
     assert numbers["cosine"] == pytest.approx(1, abs=1e-5)
     assert numbers["cosine_to_other_scenes"] < numbers["cosine"] - 1e-5
+
+
+def test_a_base_that_understands_pictures_and_enlarges_them_shows_it(tmp_path):
+    from adapters import AdapterConfig
+    from tests.adapters.tiny import trained
+    from tests.tiny_base import tiny_pipeline
+    from tests.tiny_clip import tiny_decoder, with_clip
+    from unicon.cli.demo import pick_scenes
+    from unicon.cli.demo_stages import Studio, enlarging, meaning
+
+    pipe = with_clip(tiny_pipeline(tmp_path / "words"))
+    studio = Studio(
+        pipe=pipe, scenes=list(pick_scenes(0, 2, 32)), conditions=["depth", "edge"], photo=None, steps=2,
+        seed=0, guidance_scale=1.0,
+    )  # fmt: skip
+    assert meaning(studio).rows == enlarging(studio).rows == []
+    pipe.add_decoder(tiny_decoder(pipe))
+    pipe.add_adapter(trained(pipe.unet, AdapterConfig(condition="lowres", rank=2), seed=7), "lowres")
+    alike = meaning(studio)
+    assert [row.name for row in alike.rows] == ["like_picture", "swapped"]
+    free, swapped = (row.pictures for row in alike.rows)
+    assert free["depth"] is free["edge"]
+    assert np.asarray(swapped["depth"][0]).tolist() != np.asarray(swapped["edge"][0]).tolist()
+    assert set(alike.errors["depth"]) == {"cosine", "cosine_to_other_scenes"}
+    small, large = (row.pictures["edge"] for row in enlarging(studio).rows)
+    assert [(a.width, b.width) for a, b in zip(small, large, strict=True)] == [(16, 32)] * 2

@@ -21,11 +21,14 @@ from unicon.data.scenes.colours import NAMED
 from unicon.output import UniConOutput
 from unicon.pipeline import UniConPipeline
 from unicon.sheets import picture
+from unicon.upscaling import Upscaling, upscale
 
 CONDITIONS = ("depth", "edge", "pose", "appearance")
 PARTNERS = {"depth": "pose", "edge": "appearance", "pose": "edge", "appearance": "depth"}
 COARSE_NOISE = 0.5
 EDIT_NOISE = 0.7
+LIKE_GUIDANCE = 3.0
+"""Of what a picture is to look like; the text's has been told by then."""
 
 Pictures = list[Image.Image]
 
@@ -91,6 +94,7 @@ class Studio:
         conditions: Mapping[str, Any] | None = None,
         outputs: Sequence[str],
         num: int | None = None,
+        like: Pictures | None = None,
     ) -> UniConOutput:
         """One call with the run's steps, guidance and seeds; `what` stands on the progress bar."""
         self.pipe.set_progress_bar_config(desc=f"  {what}", leave=False)
@@ -101,6 +105,8 @@ class Studio:
             outputs=list(outputs),
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale if prompt is not None else 1.0,
+            like=like,
+            like_guidance_scale=1.0 if like is None else LIKE_GUIDANCE,
             generator=generators([self.seed + n for n in range(num or len(self.scenes))]),
         )
         return output_of(result)
@@ -206,6 +212,48 @@ def two_conditions(studio: Studio) -> Outcome:
     return Outcome(rows=rows if pairs else [])
 
 
+def meaning(studio: Studio) -> Outcome:
+    """What a scene's picture shows, drawn anew: freely, and under the next scene's map (unCLIP)."""
+    if studio.pipe.decoder is None:
+        return Outcome(rows=[])
+    liked = studio.draw("like a picture", None, like=studio.images, outputs=["image"]).images
+
+    def swap(condition: str) -> Pictures:
+        maps = studio.maps(condition)
+        conditions = {condition: maps[1:] + maps[:1]}
+        what = f"like a picture, under {condition}"
+        return studio.draw(what, None, like=studio.images, conditions=conditions, outputs=["image"]).images
+
+    drawn = {"like_picture": dict.fromkeys(studio.conditions, liked), "swapped": _each(studio, swap)}
+    labels = {
+        "like_picture": "like the picture\nof the scene",
+        "swapped": "the same under the\nnext scene's map",
+    }
+    scores = {n: {c: likeness(studio.pipe, p, studio.images) for c, p in drawn[n].items()} for n in drawn}
+    rows = [_scored(name, labels[name], drawn[name], scores[name]) for name in drawn]
+    return Outcome(rows=rows, errors=_numbers(scores["swapped"]))
+
+
+def enlarging(studio: Studio) -> Outcome:
+    """A picture of half the size is made twice as large."""
+    from unicon.conditions.lowres import LOWRES
+
+    if all(adapter.config.condition != LOWRES for adapter in studio.pipe.adapters.values()):
+        return Outcome(rows=[])
+    small = [
+        image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX) for image in studio.images
+    ]
+    studio.pipe.set_progress_bar_config(desc="  enlarging", leave=False)
+    seeds = generators([studio.seed + n for n in range(len(small))])
+    large = upscale(studio.pipe, small, Upscaling(num_inference_steps=studio.steps), generator=seeds)
+    shown = {"small_picture": ("half the size", small), "enlarged": ("enlarged twice", large)}
+    rows = [
+        Row(name=name, label=label, pictures=_each(studio, lambda c, pictures=pictures: pictures))
+        for name, (label, pictures) in shown.items()
+    ]
+    return Outcome(rows=rows)
+
+
 def photograph(studio: Studio) -> Outcome:
     """A real photograph, whose true maps nobody knows."""
     if studio.photo is None:
@@ -220,7 +268,8 @@ def photograph(studio: Studio) -> Outcome:
 
 STAGES: dict[str, Callable[[Studio], Outcome]] = {
     "generation": generation, "coarse": coarse, "two_conditions": two_conditions, "estimation": estimation,
-    "joint": joint, "editing": editing, "inpainting": inpainting, "photograph": photograph,
+    "joint": joint, "editing": editing, "inpainting": inpainting, "meaning": meaning, "enlarging": enlarging,
+    "photograph": photograph,
 }  # fmt: skip
 """In the order of the sheet."""
 

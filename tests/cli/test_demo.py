@@ -161,6 +161,6 @@ def test_a_base_that_understands_pictures_and_enlarges_them_shows_it(tmp_path):
     free, swapped = (row.pictures for row in alike.rows)
     assert free["depth"] is free["edge"]
     assert np.asarray(swapped["depth"][0]).tolist() != np.asarray(swapped["edge"][0]).tolist()
-    assert set(alike.errors["depth"]) == {"cosine", "cosine_to_other_scenes"}
+    assert set(alike.errors["any"]) == {"cosine", "cosine_to_other_scenes"}
     small, large = (row.pictures["edge"] for row in enlarging(studio).rows)
     assert [(a.width, b.width) for a, b in zip(small, large, strict=True)] == [(16, 32)] * 2

@@ -78,8 +78,12 @@ class Studio:
 
     def on_show(self, condition: str) -> Studio:
         """The same with the one scene that the sheet shows for a condition, its noise unchanged."""
-        place = self.conditions.index(condition) % len(self.scenes)
+        place = self.place_of(condition)
         return replace(self, scenes=[self.scenes[place]], seed=self.seed + place)
+
+    def place_of(self, condition: str) -> int:
+        """Which scene the sheet shows for a condition."""
+        return self.conditions.index(condition) % len(self.scenes)
 
     def maps(self, condition: str) -> Pictures:
         """The scenes' exact maps."""
@@ -219,19 +223,20 @@ def meaning(studio: Studio) -> Outcome:
     liked = studio.draw("like a picture", None, like=studio.images, outputs=["image"]).images
 
     def swap(condition: str) -> Pictures:
+        one, place = studio.on_show(condition), studio.place_of(condition)
         maps = studio.maps(condition)
-        conditions = {condition: maps[1:] + maps[:1]}
-        what = f"like a picture, under {condition}"
-        return studio.draw(what, None, like=studio.images, conditions=conditions, outputs=["image"]).images
+        return one.draw(
+            f"like a picture, under {condition}", None, like=one.images, outputs=["image"],
+            conditions={condition: [maps[(place + 1) % len(maps)]]},
+        ).images  # fmt: skip
 
-    drawn = {"like_picture": dict.fromkeys(studio.conditions, liked), "swapped": _each(studio, swap)}
-    labels = {
-        "like_picture": "like the picture\nof the scene",
-        "swapped": "the same under the\nnext scene's map",
-    }
-    scores = {n: {c: likeness(studio.pipe, p, studio.images) for c, p in drawn[n].items()} for n in drawn}
-    rows = [_scored(name, labels[name], drawn[name], scores[name]) for name in drawn]
-    return Outcome(rows=rows, errors=_numbers(scores["swapped"]))
+    alike = likeness(studio.pipe, liked, studio.images)
+    drawn = dict.fromkeys(studio.conditions, liked)
+    rows = [
+        _scored("like_picture", "like the picture\nof the scene", drawn, dict.fromkeys(drawn, alike)),
+        Row(name="swapped", label="the same under the\nnext scene's map", pictures=_each(studio, swap)),
+    ]
+    return Outcome(rows=rows, errors={} if alike is None else {"any": alike.numbers})
 
 
 def enlarging(studio: Studio) -> Outcome:

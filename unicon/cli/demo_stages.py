@@ -231,7 +231,7 @@ def meaning(studio: Studio) -> Outcome:
         ).images  # fmt: skip
 
     alike = likeness(studio.pipe, liked, studio.images)
-    drawn = dict.fromkeys(studio.conditions, liked)
+    drawn = _each(studio, lambda c: liked)
     rows = [
         _scored("like_picture", "like the picture\nof the scene", drawn, dict.fromkeys(drawn, alike)),
         Row(name="swapped", label="the same under the\nnext scene's map", pictures=_each(studio, swap)),

@@ -13,9 +13,9 @@ import argparse
 import statistics
 
 import torch
+from timing import processor_name, seconds
 
 from adapters import DecoderAdapter, DecoderConfig
-from benchmarks.timing import processor_name, seconds
 from train.objectives.decoder import SceneDecoderTraining
 from train.objectives.prior import ScenePriorConfig
 from train.recipes import FAMILIES
@@ -78,6 +78,8 @@ def come_back(
 @torch.no_grad()
 def step_0(pipe: UniConPipeline) -> None:
     """Whether a fresh adapter on the mini base is the base."""
+    if pipe.decoder is not None:
+        pipe.unload_decoder()
     z = torch.nn.functional.normalize(torch.randn(1, pipe.clip.width), dim=-1)
     drawn = []
     for like in (None, z):

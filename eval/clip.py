@@ -67,9 +67,7 @@ def _folders(model: str) -> tuple[Path, Path, Path]:
         base = mini_folder()
         return base / "image_encoder", base / "text_encoder", base / "tokenizer"
     folder = Path(model)
-    if (
-        folder / "model_index.json"
-    ).is_file():  # a base that has a CLIP of its own, such as one of the family
+    if (folder / "model_index.json").is_file():  # a base that has a CLIP of its own
         return folder / "image_encoder", folder / "text_encoder", folder / "tokenizer"
     return folder, folder, folder
 

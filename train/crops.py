@@ -8,14 +8,12 @@ enlarged. (Ramesh et al. 2022, section 2.2, train on quarters.)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from train import shards
 from unicon.conditions.lowres import LOWRES, Degradation, degraded
@@ -50,13 +48,8 @@ def items_of(seed: int, size_px: int) -> Iterator[Enlarging]:
 
 def render_crops(folder: Path, num: int, first_seed: int, num_workers: int) -> None:
     """Render `num` items, rounded up to whole shards, into `folder`; shards already there are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = range(-(-num // shards.SCENES_PER_SHARD))
-    todo = [n for n in numbers if not (folder / f"shard_{n:06d}").exists()]
-    work = partial(_render_shard, folder, first_seed, shards.SCENES_PER_SHARD)
-    with ProcessPoolExecutor(num_workers) as pool:
-        for _ in tqdm(pool.map(work, todo), total=len(todo), desc="rendering crops", unit="shard"):
-            pass
+    make = partial(_render_shard, folder, first_seed, shards.SCENES_PER_SHARD)
+    shards.make_shards(folder, num, make, num_workers)
 
 
 def _render_shard(folder: Path, first_seed: int, num: int, index: int) -> None:

@@ -8,7 +8,7 @@ Photographs with captions go through the same format with the maps left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -93,11 +93,15 @@ def open_shards(folder: Path, num: int | None = None) -> Shards:
 
 def render_shards(folder: Path, num: int, first_seed: int, config, num_workers: int) -> None:
     """Render scenes first_seed .. first_seed + num into `folder`; shards already there are kept."""
+    make_shards(folder, num, partial(_render_shard, folder, first_seed, config), num_workers)
+
+
+def make_shards(folder: Path, num: int, make: Callable[[int], None], num_workers: int) -> None:
+    """Let processes `make` by number the shards that hold `num` items; those already there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     todo = [i for i in range(-(-num // SCENES_PER_SHARD)) if not (folder / f"shard_{i:06d}").exists()]
-    work = partial(_render_shard, folder, first_seed, config)
     with ProcessPoolExecutor(num_workers) as pool:
-        for _ in tqdm(pool.map(work, todo), total=len(todo), desc="rendering", unit="shard"):
+        for _ in tqdm(pool.map(make, todo), total=len(todo), desc=f"rendering {folder.name}", unit="shard"):
             pass
 
 

@@ -108,9 +108,8 @@ class AutoregressivePrior(ModelMixin, ConfigMixin):
         x = x + self.places[before:length]
         readable = F.pad(mask, (0, length - mask.shape[1]), value=True)[:, None, None]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()[before:]
-        itself = torch.eye(length, dtype=torch.bool, device=x.device)[
-            before:
-        ]  # padding reads itself at least
+        # Padding reads itself at least.
+        itself = torch.eye(length, dtype=torch.bool, device=x.device)[before:]
         kept: Past = []
         for number, block in enumerate(self.blocks):
             x, keys = block(x, causal & readable | itself, past[number] if past else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import DiffusionPipeline, PriorTransformer
@@ -35,11 +35,10 @@ from unicon.prior_ar import (
 )
 from unicon.sampling.loop import Noise
 from unicon.sampling.noise import NoiseSource
-from unicon.sources import find_adapter
+from unicon.sources import PRIOR_FOLDERS, find_adapter
 
 AnyPrior = PriorTransformer | AutoregressivePrior
 AnySettings = PriorSettings | ArPriorSettings
-SLOTS = (PRIOR, PRIOR_AR)
 
 
 class WithPriors(DiffusionPipeline):
@@ -50,14 +49,12 @@ class WithPriors(DiffusionPipeline):
     prior_clips: dict[str, ClipIdentity | None]
     """Whose embeddings each prior makes, where it says so."""
 
-    @property
-    def clip(self) -> ClipIdentity:
-        """The CLIP whose embeddings this pipeline works with."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # of the pipeline that this is part of
 
-    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
-        """What the CLIP of this base says about texts."""
-        raise NotImplementedError
+        @property
+        def clip(self) -> ClipIdentity: ...
+
+        def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings: ...
 
     def load_prior(self, folder: str | Path) -> None:
         """Load a prior of either kind from a folder (or OWNER/NAME/FOLDER on the hub), see `add_prior`."""
@@ -78,7 +75,7 @@ class WithPriors(DiffusionPipeline):
 
     def unload_prior(self) -> None:
         """Take all priors out again."""
-        self.register_modules(**dict.fromkeys(SLOTS))
+        self.register_modules(**dict.fromkeys(PRIOR_FOLDERS))
         self.prior_clips.clear()
 
     def imagine(

@@ -117,12 +117,12 @@ def boundary_score(counts: Sequence[BoundaryCounts]) -> BoundaryScore:
     if any(not np.array_equal(c.thresholds, thresholds) for c in counts):
         raise ValueError("the pictures were counted at different thresholds; use one list for all")
     precision, recall = _precision_recall(*np.sum([_stack(c) for c in counts], axis=0))
-    best = [_stack(c)[:, np.argmax(_f1(*_precision_recall(*_stack(c))))] for c in counts]
+    best = [_stack(c)[:, np.argmax(f1_of_counts(_stack(c)))] for c in counts]
     ods_f1, ods_threshold = _best_between(thresholds, precision, recall)
     return BoundaryScore(
         ods_f1=ods_f1,
         ods_threshold=ods_threshold,
-        ois_f1=float(_f1(*_precision_recall(*np.sum(best, axis=0)))),
+        ois_f1=float(f1_of_counts(np.sum(best, axis=0))),
         area=_area(precision, recall),
         average_precision=_average_precision(precision, recall),
         num_pictures=len(counts),
@@ -225,6 +225,11 @@ def checked_maps(predicted: np.ndarray, annotations: np.ndarray) -> tuple[np.nda
 
 def _stack(counts: BoundaryCounts) -> np.ndarray:
     return np.stack([counts.matched_true, counts.num_true, counts.matched_predicted, counts.num_predicted])
+
+
+def f1_of_counts(counts: np.ndarray) -> np.ndarray:
+    """(...) from (4, ...): matched and all true pixels, matched and all predicted ones."""
+    return _f1(*_precision_recall(*counts))
 
 
 def _precision_recall(matched_true, num_true, matched_predicted, num_predicted):

@@ -180,10 +180,7 @@ def _read(
     if not arguments.labels:
         clip = Clip(arguments.model, device=str(pick_device(arguments.device)))
         return list(by_clip(clip, paths, words)), clip.source
-    rows = read_rows(Path(arguments.labels))
-    if not {"name", name} <= set(rows[0]):
-        raise ValueError(f"{arguments.labels}: has columns {', '.join(rows[0])}; expected name and {name}")
-    told = {Path(row["name"]).name: row[name] for row in rows}
+    told = {Path(row["name"]).name: row[name] for row in _labels(arguments.labels, name)}
     return [told.get(p.name, told.get(p.stem)) for p in paths], Path(arguments.labels).name
 
 
@@ -231,17 +228,20 @@ def _errors(arguments: argparse.Namespace, name: str, words: Words) -> Record:
 def _labels_or_captions(arguments: argparse.Namespace, name: str, words: Words) -> dict[str, str | None]:
     """Values by stem, by hand or from captions."""
     if arguments.labels:
-        rows = read_rows(Path(arguments.labels))
-        if not {"name", name} <= set(rows[0]):
-            raise ValueError(
-                f"{arguments.labels}: has columns {', '.join(rows[0])}; expected name and {name}"
-            )
-        return {Path(row["name"]).stem: row[name] or None for row in rows}
+        return {Path(row["name"]).stem: row[name] or None for row in _labels(arguments.labels, name)}
     if not arguments.captions:
         raise ValueError("errors by attribute need the pictures' values: give --labels or --captions")
     told = read_table(Path(arguments.captions))
     values = {Path(key).stem: named_value(text, words) for key, text in told.items()}
     return {key: None if value == SEVERAL else value for key, value in values.items()}
+
+
+def _labels(path: str, name: str) -> list[dict]:
+    """Rows with a name and an attribute's value."""
+    rows = read_rows(Path(path))
+    if not {"name", name} <= set(rows[0]):
+        raise ValueError(f"{path}: has columns {', '.join(rows[0])}; expected name and {name}")
+    return rows
 
 
 def _number(text: str) -> float:

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from eval.emergence import image_features
 from eval.features import FeatureSet
+from eval.metrics import likeness
 from eval.metrics.embeddings import embedding_scores
 from eval.protocols.distributions import distances
 from eval.protocols.readers import generators
@@ -41,6 +42,7 @@ from eval.protocols.setup import add_machine_arguments, check_positive, load_pip
 from eval.protocols.unclip_report import RESULTS, write_report
 from eval.protocols.unclip_swap import swapped
 from eval.records import Record, append, read
+from eval.runs.settings import digest_of
 from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 from unicon.prior import PriorSettings
@@ -212,11 +214,8 @@ def _like(way: str, z: Tensor | None, rows: slice) -> Any:
 
 
 def diversity(own: Tensor) -> float:
-    """Mean of 1 - cosine over pairs of draws of one caption; own (captions, draws, width), unit vectors."""
-    draws = own.shape[1]
-    similar = own @ own.transpose(1, 2)
-    off = similar.sum((1, 2)) - similar.diagonal(dim1=1, dim2=2).sum(1)
-    return float((1 - off / (draws * (draws - 1))).mean())
+    """Mean of 1 - cosine over pairs of draws of one caption; own (captions, draws, width)."""
+    return likeness.diversity({str(n): draws.numpy() for n, draws in enumerate(own)}).mean
 
 
 # --- running ----------------------------------------------------------------------------------------------
@@ -236,9 +235,7 @@ def fingerprint(pipe: UniConPipeline) -> str:
     """Changes with every weight that draws, so that results of other ones are not taken for these."""
     digest = hashlib.blake2b(digest_size=8)
     for part in (pipe.unet, pipe.prior, pipe.prior_ar, pipe.decoder):
-        for name, tensor in () if part is None else sorted(part.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        digest.update(b"-" if part is None else digest_of(part).encode())
     return digest.hexdigest()
 
 

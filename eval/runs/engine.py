@@ -15,6 +15,7 @@ from eval.protocols.readers import PipelineReader, Reader, RegressorReader, load
 from eval.runs.items import Task
 from eval.runs.likeness import Likeness
 from eval.runs.making import Maker
+from eval.runs.measures import Calibrates
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
 from eval.runs.scoring import Material, Scorer
@@ -60,7 +61,8 @@ def carry_out(
     maker = Maker(store=store, painter=painter, readers=readers, batch_size=batch_size, share=share)
     maker.items(roll)
     for task in settings.tasks:
-        _make(maker, roll, validation, task, settings.seeds)
+        chooses = any(isinstance(measure, Calibrates) for measure in material.measures[task.condition])
+        _make(maker, roll, validation if chooses else Roll((), validation.load), task, settings.seeds)
     share.wait()
     scorer = Scorer(
         store=store, material=material, roll=roll, validation=validation, share=share,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from eval.metrics.bsds import (
     boundary_counts,
     boundary_score,
     default_thresholds,
+    f1_of_counts,
     suppress,
 )
 from eval.metrics.depth import SMALLEST, depth_errors, valid_mask
@@ -67,8 +68,13 @@ class Measure(Protocol):
         """Numbers of `num` pictures from their facts' sum; without those that are not defined."""
         ...
 
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A measure that chooses its settings on other pictures than those that are scored."""
+
     def calibrated(self, samples: Sequence[Sample]) -> Measure:
-        """With what is chosen on other pictures than those that are scored."""
+        """With what these choose; as it is without any."""
         ...
 
 
@@ -111,9 +117,6 @@ class DepthMeasure:
 
     def of(self, total: np.ndarray, num: int) -> dict[str, float]:
         return _means(self.NAMES, total, num)
-
-    def calibrated(self, samples: Sequence[Sample]) -> DepthMeasure:
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +195,7 @@ class BoundaryMeasure:
         counts = np.stack(
             [found.matched_true, found.num_true, found.matched_predicted, found.num_predicted]
         ).astype(np.float64)
-        return np.concatenate([counts.ravel(), counts[:, np.argmax(_f1_of_counts(counts))]])
+        return np.concatenate([counts.ravel(), counts[:, np.argmax(f1_of_counts(counts))]])
 
     def of(self, total: np.ndarray, num: int) -> dict[str, float]:
         matched_true, true, matched, predicted = total[:-4].reshape(4, self.num_thresholds)
@@ -204,11 +207,8 @@ class BoundaryMeasure:
                 )
             ]
         )  # fmt: skip
-        ois = float(_f1_of_counts(total[-4:, None])[0])
+        ois = float(f1_of_counts(total[-4:]))
         return {"ods": found.ods_f1, "ois": ois, "area": found.area}
-
-    def calibrated(self, samples: Sequence[Sample]) -> BoundaryMeasure:
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,9 +246,6 @@ class PoseMeasure:
             found["found"] = predicted / true
         return found
 
-    def calibrated(self, samples: Sequence[Sample]) -> PoseMeasure:
-        return self
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LikenessMeasure:
@@ -277,9 +274,6 @@ class LikenessMeasure:
     def of(self, total: np.ndarray, num: int) -> dict[str, float]:
         return _means(self.NAMES, total, num)
 
-    def calibrated(self, samples: Sequence[Sample]) -> LikenessMeasure:
-        return self
-
 
 MEASURES: dict[str, type] = {
     kind.KIND: kind for kind in (DepthMeasure, EdgeMeasure, BoundaryMeasure, PoseMeasure, LikenessMeasure)
@@ -302,11 +296,3 @@ def from_json(stored: dict[str, Any]) -> Measure:
 
 def _means(names: Sequence[str], total: np.ndarray, num: int) -> dict[str, float]:
     return {name: float(value) / num for name, value in zip(names, total, strict=True)} if num else {}
-
-
-def _f1_of_counts(counts: np.ndarray) -> np.ndarray:
-    """(T,) from (4, T): matched and all true pixels, matched and all predicted ones."""
-    matched_true, true, matched, predicted = counts
-    precision, recall = matched / np.maximum(predicted, 1), matched_true / np.maximum(true, 1)
-    both = precision + recall
-    return 2 * precision * recall / np.where(both == 0, 1, both)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,16 +200,12 @@ def answer_pictures(task: Task, store: Store, item: Item, stem: str, seed: int) 
     """What was given and what came back."""
     given = item.maps.get(task.condition)
     if task.direction == "estimate":
-        return [item.image, given, _read(store.estimate(task.condition, "adapter", seed, stem))]
-    made = _read(store.picture(task, seed, stem))
-    read = _read(store.read_back(task, seed, stem))
+        return [item.image, given, read_picture(store.estimate(task.condition, "adapter", seed, stem))]
+    made = read_picture(store.picture(task, seed, stem))
+    read = read_picture(store.read_back(task, seed, stem))
     if task.direction == "generate":
         return [item.image, given, made, read]
-    return [made, _read(store.drawn_map(task, seed, stem)), read]
-
-
-def _read(path: Path) -> np.ndarray:
-    return read_picture(path)
+    return [made, read_picture(store.drawn_map(task, seed, stem)), read]
 
 
 # --- the rest ---------------------------------------------------------------------------------------------

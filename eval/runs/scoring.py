@@ -26,7 +26,7 @@ from tqdm import tqdm
 from eval import metrics
 from eval.runs import measures as measures_module
 from eval.runs.items import Item, Sample, Task
-from eval.runs.measures import Measure, as_json
+from eval.runs.measures import Calibrates, Measure, as_json
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
 from eval.runs.store import FactsFile, Store, read_picture
@@ -217,7 +217,7 @@ class Scorer:
     # --- what is found ------------------------------------------------------------------------------------
 
     def _calibrated(self, measure: Measure, condition: str, prediction: Prediction) -> Measure:
-        if prediction.by is None or not len(self.validation):
+        if prediction.by is None or not len(self.validation) or not isinstance(measure, Calibrates):
             return measure
         samples = []
         for n, entry in enumerate(self.validation.entries):
@@ -246,7 +246,7 @@ class Scorer:
         file = FactsFile(
             self.store.folder / "facts", self._key(task, prediction, measure, seed), self.share.index
         )
-        stems = {place: self._stem(prediction, place) for place in prediction.places}
+        stems = self._stems(prediction)
         known = file.read()
         todo = [place for place in self.share.of(prediction.places) if stems[place] not in known]
         silent = not todo or not self.share.is_first
@@ -258,13 +258,13 @@ class Scorer:
         known = file.read()
         return [known[stems[place]] for place in prediction.places]
 
-    def _stem(self, prediction: Prediction, place: int) -> str:
-        """With the neighbour's where it is compared with: another set of items has another neighbour."""
-        stem = self.roll.entries[place].stem
-        if "another" in prediction.name or "different" in prediction.name:
-            other = self.roll.another(prediction.places).get(place, place)
-            return f"{stem} {self.roll.entries[other].stem}"
-        return stem
+    def _stems(self, prediction: Prediction) -> dict[int, str]:
+        """By place; with the neighbour's where it is compared with: another set has another neighbour."""
+        stems = {place: self.roll.entries[place].stem for place in prediction.places}
+        if "another" not in prediction.name and "different" not in prediction.name:
+            return stems
+        another = self.roll.another(prediction.places)
+        return {n: f"{stem} {self.roll.entries[another.get(n, n)].stem}" for n, stem in stems.items()}
 
     def _key(self, task: Task, prediction: Prediction, measure: Measure, seed: int) -> str:
         keys, condition = self.store.keys, task.condition

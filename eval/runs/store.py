@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -89,11 +88,7 @@ def read_picture(path: Path) -> np.ndarray:
 def write_text(path: Path, text: str) -> None:
     """A text file, whole or not at all; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, partial(_write, text=text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 
 class FactsFile:

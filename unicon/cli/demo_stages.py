@@ -16,6 +16,7 @@ from PIL import Image
 from unicon.branch import Branch
 from unicon.cli.demo_errors import Score, against_scenes, agreement, likeness
 from unicon.cli.models import generators, output_of
+from unicon.conditions.lowres import LOWRES
 from unicon.data.scenes import Scene, exact_map
 from unicon.data.scenes.colours import NAMED
 from unicon.output import UniConOutput
@@ -241,8 +242,6 @@ def meaning(studio: Studio) -> Outcome:
 
 def enlarging(studio: Studio) -> Outcome:
     """A picture of half the size is made twice as large."""
-    from unicon.conditions.lowres import LOWRES
-
     if all(adapter.config.condition != LOWRES for adapter in studio.pipe.adapters.values()):
         return Outcome(rows=[])
     small = [
@@ -251,10 +250,9 @@ def enlarging(studio: Studio) -> Outcome:
     studio.pipe.set_progress_bar_config(desc="  enlarging", leave=False)
     seeds = generators([studio.seed + n for n in range(len(small))])
     large = upscale(studio.pipe, small, Upscaling(num_inference_steps=studio.steps), generator=seeds)
-    shown = {"small_picture": ("half the size", small), "enlarged": ("enlarged twice", large)}
     rows = [
-        Row(name=name, label=label, pictures=_each(studio, lambda c, pictures=pictures: pictures))
-        for name, (label, pictures) in shown.items()
+        Row(name="small_picture", label="half the size", pictures=_each(studio, lambda c: small)),
+        Row(name="enlarged", label="enlarged twice", pictures=_each(studio, lambda c: large)),
     ]
     return Outcome(rows=rows)
 

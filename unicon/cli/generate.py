@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from unicon.pipeline import UniConPipeline
-    from unicon.upscaling import Upscaling
 
 EXAMPLE = '%(prog)s "a red chair on a wooden floor" --depth map.png,noise=0.4 --pose pose.png --num 4'
 SMALL_BASE_PX = 256
@@ -111,12 +110,14 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from unicon.upscaling import Upscaling, lowres_adapter, upscale
+
     _check(args)
     given = read(args)
-    larger = None if args.upscale is None else upscaling(args)
+    larger = None if args.upscale is None else Upscaling(scale=args.upscale, num_inference_steps=args.steps)
     pipe = load_pipeline(args, needs=[each.name for each in args.maps])
     if larger is not None:
-        check_upscaler(pipe)
+        lowres_adapter(pipe)  # before anything is drawn
     if args.decoder is not None:
         pipe.load_decoder(args.decoder)
     if args.prior:
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
         drawn = draw(pipe, args, given, seeds)
         if larger is not None:
-            drawn = enlarge(pipe, drawn, larger, seeds)
+            drawn = upscale(pipe, drawn, larger, generator=generators(seeds))
         for seed, picture in zip(seeds, drawn, strict=True):
             path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
             print(write_picture(path, picture, facts(pipe, args.prompt, seed)))
@@ -180,29 +181,6 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: ra
         generator=generators(seeds),
     )
     return output_of(result).images
-
-
-def upscaling(args: argparse.Namespace) -> Upscaling:
-    """What `--upscale` asks for; ValueError for a scale that is none."""
-    from unicon.upscaling import Upscaling
-
-    return Upscaling(scale=args.upscale, num_inference_steps=args.steps)
-
-
-def check_upscaler(pipe: UniConPipeline) -> None:
-    """ValueError without an adapter that enlarges, before anything is drawn."""
-    from unicon.upscaling import lowres_adapter
-
-    lowres_adapter(pipe)
-
-
-def enlarge(
-    pipe: UniConPipeline, drawn: list[Image.Image], settings: Upscaling, seeds: range
-) -> list[Image.Image]:
-    """Every picture larger, with the noise of its own seed."""
-    from unicon.upscaling import upscale
-
-    return upscale(pipe, drawn, settings, generator=generators(seeds))
 
 
 def image_branch(args: argparse.Namespace, given: Given) -> Any:

@@ -91,8 +91,13 @@ class Layout:
         return dict(zip(self.running, self._split(batch).unbind(1), strict=True))
 
     def stack(self, parts: Mapping[int, Tensor], changes: Mapping[int, Tensor]) -> Tensor:
-        """The batch made of `parts`, each (guidance, sample, ...), with the changes added to theirs."""
-        summed = [parts[b] + changes[b] if b in changes else parts[b] for b in self.running]
+        """The batch made of `parts`, each (guidance, sample, ...), with the changes added to theirs.
+
+        In the dtype of `parts`: under autocast a change may be wider, and would make all after it slower.
+        """
+        summed = [
+            parts[b] + changes[b].to(parts[b].dtype) if b in changes else parts[b] for b in self.running
+        ]
         return torch.stack(summed, dim=1).flatten(0, 2)
 
     def add(self, batch: Tensor, changes: Mapping[int, Tensor]) -> Tensor:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unicon.call.randomness import CallNoise, given_temperatures
 from unicon.sampling.grids import Grid, Spacing
 from unicon.sampling.levels import Levels, Schedule
 from unicon.sampling.loop import sample
@@ -117,12 +118,20 @@ class BasisNoise:
         return noise.reshape(self.rows, *shape)
 
 
-def propagate(pair: Pair, trajectory: Trajectory, solver: Solver, starts: Sequence[Gaussian]) -> Gaussian:
+def propagate(
+    pair: Pair,
+    trajectory: Trajectory,
+    solver: Solver,
+    starts: Sequence[Gaussian],
+    temperature: float = 1.0,
+) -> Gaussian:
     """The exact law of what a run ends with, from independent starting laws of the branches."""
     rows = 1 + (trajectory.num_steps + 1) * len(starts) * pair.size
-    noise = BasisNoise(names=trajectory.names, size=pair.size, rows=rows)
-    basis = [noise.draw(name, INITIAL, (pair.size,)) for name in trajectory.names]
-    x = torch.stack([law.mean + unit @ _root(law.cov) for law, unit in zip(starts, basis, strict=True)])
+    basis = BasisNoise(names=trajectory.names, size=pair.size, rows=rows)
+    temperatures = given_temperatures(temperature, trajectory)
+    noise = CallNoise(source=basis, latents={}, temperatures=temperatures)
+    units = [noise.draw(name, INITIAL, (pair.size,)) for name in trajectory.names]
+    x = torch.stack([law.mean + unit @ _root(law.cov) for law, unit in zip(starts, units, strict=True)])
     end = to_rows(sample(pair.denoise, x[..., None, None], trajectory, solver, noise))
     effect = end[1:] - end[0]
     return Gaussian(mean=end[0], cov=effect.T @ effect)

@@ -26,7 +26,7 @@ from unicon.call.framing import Given, known_parts, read_given
 from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like, read_prior
 from unicon.call.network import BranchNetwork, HeldClean, branch_network, is_told_guidance
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
-from unicon.call.randomness import CallNoise, given_latents
+from unicon.call.randomness import CallNoise, given_latents, given_temperatures
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
 from unicon.call.tiles import TiledNetwork, tile_cells
 from unicon.call.watching import TENSORS, Watch
@@ -77,6 +77,7 @@ class UniConPipeline(AdaptedPipeline):
         num_images_per_prompt: int = 1,
         ensemble_size: int = 1,
         eta: float | None = None,
+        temperature: Mapping[str, float] | float = 1.0,
         generator: Generators = None,
         latents: Mapping[str, Tensor] | Tensor | None = None,
         prompt_embeds: Tensor | None = None,
@@ -123,6 +124,8 @@ class UniConPipeline(AdaptedPipeline):
             num_images_per_prompt: samples per prompt (and given picture).
             ensemble_size: independent estimates per held image, averaged; their deviation is `.uncertainty`.
             eta: share of fresh noise, 0 to 1, for solvers that take it.
+            temperature: factor of all noise, of every branch or by branch name. 1 samples; below, results
+                come nearer the mean of what the model believes in: the better estimate, the duller picture.
             generator: one, or one per sample (or per image of an ensemble); noise depends on (sample, branch,
                 step) alone.
             latents: branch name -> initial standard normal noise (sample, C, h, w) instead of drawing it; a
@@ -194,7 +197,11 @@ class UniConPipeline(AdaptedPipeline):
         rows, columns = (side // self.vae_scale_factor for side in given.frame.padded)
         shape = (batch.num_samples, self.unet.config["in_channels"], rows, columns)
         source = NoiseSource.from_generator(batch.generators(generator), batch.num_samples)
-        draws = CallNoise(source=source, latents=given_latents(latents, trajectory, shape))
+        draws = CallNoise(
+            source=source,
+            latents=given_latents(latents, trajectory, shape),
+            temperatures=given_temperatures(temperature, trajectory),
+        )
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
         wanted = None if liked is None else batch.spread(liked)
         if imagining is not None:

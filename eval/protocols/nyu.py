@@ -21,7 +21,13 @@ from eval.metrics.depth import DepthErrors, batch_depth_errors, mean_errors
 from eval.metrics.summary import bootstrap_interval
 from eval.protocols.readers import PipelineReader, Reader, RegressorReader
 from eval.protocols.results import Outcome, record, save, tables
-from eval.protocols.setup import add_run_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.setup import (
+    add_run_arguments,
+    add_temperature_argument,
+    check_positive,
+    load_pipeline,
+    run_command,
+)
 from unicon.conditions.palettes import map_to_depth
 from unicon.sampling.noise import stable_hash
 
@@ -108,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--num", type=int, metavar="N", help="only the first N pictures (default: the whole tenth)"
     )
+    add_temperature_argument(top)
     add_run_arguments(top, steps=4)
     return top
 
@@ -124,8 +131,12 @@ def _run(arguments: argparse.Namespace) -> str:
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, ["depth"])
     readers: list[Reader] = [
         PipelineReader(
-            pipe=pipe, steps=arguments.steps, batch_size=arguments.batch_size, members=arguments.ensemble
-        )
+            pipe=pipe,
+            steps=arguments.steps,
+            batch_size=arguments.batch_size,
+            members=arguments.ensemble,
+            temperature=arguments.temperature,
+        )  # fmt: skip
     ]
     if arguments.regressor:
         readers.append(RegressorReader.load(arguments.regressor, pipe, arguments.batch_size))
@@ -134,6 +145,7 @@ def _run(arguments: argparse.Namespace) -> str:
         "base": str(arguments.base),
         "steps": arguments.steps,
         "ensemble": arguments.ensemble,
+        "temperature": arguments.temperature,
         "dtype": str(pipe.unet.dtype).removeprefix("torch."),
         "pictures": len(photos),
         "convention": "held-out tenth, whole pictures, scale and shift fit in depth over all pixels",

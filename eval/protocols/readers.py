@@ -66,6 +66,7 @@ class PipelineReader:
     steps: int
     batch_size: int = 16
     members: int = 1
+    temperature: float = 1.0
     name: str = "adapter"
 
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
@@ -89,6 +90,7 @@ class PipelineReader:
             outputs=[condition],
             num_inference_steps=self.steps,
             ensemble_size=self.members,
+            temperature=self.temperature,
             generator=generators(keys, seed, "estimate", self.members),
             output_type="np",
         )

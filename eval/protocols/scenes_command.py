@@ -16,7 +16,13 @@ from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX
 from eval.protocols.readers import PipelineReader, Reader, RegressorReader, load_judge
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_conditions, scene_set
-from eval.protocols.setup import add_run_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.setup import (
+    add_run_arguments,
+    add_temperature_argument,
+    check_positive,
+    load_pipeline,
+    run_command,
+)
 from eval.records import Record
 from unicon.bases import base_size
 from unicon.data.scenes import FAR_M
@@ -56,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--guidance", type=float, default=1.0, help="text guidance when generating (default 1: off)"
     )
+    add_temperature_argument(top)
     _add_references(top)
     add_run_arguments(top, steps=20)
     return top
@@ -147,16 +154,18 @@ def _measure(
 ) -> list[tuple[Outcome, dict[str, str | int | float | bool]]]:
     """Rows and their settings."""
     seeds, size = range(arguments.seeds), arguments.batch_size
-    own = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=size)
+    own = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=size, temperature=arguments.temperature)
     settings = _settings(arguments, pipe, condition)
     if arguments.direction == "estimate":
         readers: list[Reader] = [own]
         if arguments.regressor:
             readers.append(RegressorReader.load(arguments.regressor, pipe, size))
         outcomes = scenes.estimation(readers, condition, material, seeds)
-        if condition == "depth" and arguments.ensemble:
-            outcomes += _ensemble(arguments, pipe, material)
-        return [(outcome, settings) for outcome in outcomes]
+        rows = [(outcome, settings) for outcome in outcomes]
+        if condition == "depth" and arguments.ensemble:  # of samples: only their spread is the posterior's
+            sampled = {**settings, "temperature": 1.0}
+            rows += [(outcome, sampled) for outcome in _ensemble(arguments, pipe, material)]
+        return rows
     judge = load_judge(arguments.judge, pipe, arguments.steps, size) if arguments.judge else own
     painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
     measure = scenes.generation if arguments.direction == "generate" else scenes.joint
@@ -185,6 +194,7 @@ def _settings(
     return {
         "base": str(arguments.base),
         "steps": arguments.steps,
+        "temperature": arguments.temperature,
         "dtype": str(pipe.unet.dtype).removeprefix("torch."),
         "scenes": arguments.num,
         "convention": CONVENTIONS[condition],

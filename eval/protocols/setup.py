@@ -27,6 +27,14 @@ def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
     )
 
 
+def add_temperature_argument(top: argparse.ArgumentParser) -> None:
+    """--temperature of estimates."""
+    top.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T",
+        help="of estimates: 1 samples (default), lower comes nearer their mean",
+    )  # fmt: skip
+
+
 def add_machine_arguments(top: argparse.ArgumentParser) -> None:
     """--batch-size, --device, --out."""
     top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")

@@ -104,7 +104,10 @@ def _make(maker: Maker, roll: Roll, validation: Roll, task: Task, seeds: Sequenc
 
 
 def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> dict[str, Reader]:
-    own = PipelineReader(pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble)
+    own = PipelineReader(
+        pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble,
+        temperature=settings.temperature,
+    )  # fmt: skip
     readers: dict[str, Reader] = {"adapter": own}
     if settings.judge is not None:
         readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size)

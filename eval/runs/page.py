@@ -58,6 +58,7 @@ def _summary(report: Mapping[str, Any]) -> str:
             "pictures": data["num"],
             "seeds": len(report["seeds"]),
             "steps": settings["steps"],
+            **({} if settings["temperature"] == 1 else {"temperature": settings["temperature"]}),
             **({"read back by": settings["judge"] or "the base's own estimation"} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }

@@ -35,6 +35,8 @@ class RunSettings:
     steps: int
     ensemble: int
     """Estimates averaged for one map."""
+    temperature: float
+    """Of estimates."""
     guidance: float
     """Of the text, where pictures are generated."""
     judge: str | None
@@ -107,10 +109,11 @@ class Keys:
                 by=self.weights.regressor, vae=self.weights.base, condition=condition,
                 dtype=self.settings.dtype,
             )  # fmt: skip
-        ensemble = self.settings.ensemble if by == "adapter" else 1
+        own = by == "adapter"
+        ensemble, temperature = (self.settings.ensemble, self.settings.temperature) if own else (1, 1.0)
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
-            steps=self.settings.steps, ensemble=ensemble, dtype=self.settings.dtype,
+            steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,
         )  # fmt: skip
 
     def drawing(self, task: Task) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eval.protocols.setup import DTYPES, check_positive, load_pipeline, run_command
+from eval.protocols.setup import DTYPES, add_temperature_argument, check_positive, load_pipeline, run_command
 from eval.runs.engine import carry_out
 from eval.runs.items import DIRECTIONS, Direction
 from eval.runs.page import as_html
@@ -80,6 +80,7 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
     top.add_argument(
         "--ensemble", type=int, default=1, metavar="N", help="estimates averaged for a map (default 1)"
     )
+    add_temperature_argument(top)
     top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
     top.add_argument(
         "--judge",
@@ -124,8 +125,9 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     settings = RunSettings(
         base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
         directions=tuple(directions), num_seeds=arguments.seeds, steps=arguments.steps,
-        ensemble=arguments.ensemble, guidance=arguments.guidance, judge=arguments.judge,
-        regressor=arguments.regressor, features=None if arguments.features == "none" else arguments.features,
+        ensemble=arguments.ensemble, temperature=arguments.temperature, guidance=arguments.guidance,
+        judge=arguments.judge, regressor=arguments.regressor,
+        features=None if arguments.features == "none" else arguments.features,
         dtype=str(pipe.unet.dtype).removeprefix("torch."),
     )  # fmt: skip
     found = carry_out(settings, material, pipe, folder, batch_size=arguments.batch_size, share=group)

@@ -248,3 +248,16 @@ def test_other_schedulers(pipe, photo, depth):
 def test_timesteps_of_the_users_own(pipe, depth):
     spaced = call(pipe, "a dog", depth=depth, num_inference_steps=2).images
     assert np.array_equal(spaced, call(pipe, "a dog", depth=depth, timesteps=[999, 499]).images)
+
+
+def test_temperature_scales_the_noise_of_the_branches_it_names(pipe, photo):
+    def estimate(seed, **arguments):
+        found = call(pipe, image=photo, outputs=["depth"], generator=seeded(seed)[0], **arguments)
+        return found.maps["depth"]
+
+    assert close(estimate(0, temperature=0.0), estimate(1, temperature=0.0), tolerance=0)  # no noise left
+    assert close(estimate(0), estimate(0, temperature={"image": 0.3}), tolerance=0)  # it has none anyway
+    noise = torch.randn(1, 4, 8, 8, generator=seeded(5)[0])
+    halved = estimate(0, latents={"depth": noise}, temperature={"depth": 0.5})
+    assert close(halved, estimate(0, latents={"depth": noise / 2}), tolerance=0)
+    assert not close(halved, estimate(0, latents={"depth": noise}))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ def test_more_of_the_posterior_than_its_mean_is_right():
     ]
     torch.testing.assert_close(got.mean, case.target.mean, atol=2e-3, rtol=0)
     torch.testing.assert_close(got.cov, case.target.cov, atol=4e-3, rtol=0)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++ 2m", "ancestral"])
+@pytest.mark.parametrize("mode", ["joint", "image | condition", "coarse, held"])
+def test_temperature_scales_the_spread_and_keeps_the_mean(mode, solver):
+    grid = Spacing().grid(closed_form.SCHEDULE, 20)
+    case, solver = closed_form.modes(PAIR, grid)[mode], closed_form.SOLVERS[solver]
+    run = partial(closed_form.propagate, PAIR, case.plan.resolve(grid), solver, case.starts)
+    full, half, none = (run(temperature=t)[case.part] for t in (1.0, 0.5, 0.0))
+    for tempered, factor in [(half, 0.25), (none, 0.0)]:
+        torch.testing.assert_close(tempered.mean, full.mean)
+        torch.testing.assert_close(tempered.cov, factor * full.cov)
 
 
 def test_sampled_once_with_the_real_noise_source():

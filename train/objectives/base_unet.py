@@ -55,6 +55,8 @@ class BaseUnetConfig:
     """How often: image, second, depth, edge, pose, photo. Sums to 1."""
     maps_weight: float = 1.0
     """Weight of the error of the maps read from the features; 0: no such error."""
+    clean_weight: float = 1.0
+    """Weight of CLEAN pictures on top of that."""
     clean_share: float = 0.5
     """Share of the scenes' pictures that are CLEAN, of which only the maps are learnt."""
     clean_timestep: int = 150
@@ -170,7 +172,8 @@ class BaseUnetObjective(Objective):
             "maps": _over(read, mapped & noisy),
             "maps_of_clean": _over(read, clean),
         }
-        return velocity + self.config.maps_weight * read, shares
+        weights = torch.where(clean, self.config.clean_weight, 1.0) * self.config.maps_weight
+        return velocity + weights * read, shares
 
     def _kinds(self, draws: Draws) -> np.ndarray:
         """Which of `KINDS` each example is, (n,)."""

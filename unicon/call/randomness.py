@@ -1,7 +1,8 @@
-"""Where does the noise of a call come from: its generators, or latents of the user's own?"""
+"""Where does a call's noise come from, generators or latents of the user's own, and how much is it?"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,15 +15,35 @@ from unicon.sampling.plans import Trajectory
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallNoise:
-    """A noise source with the user's latents in place of initial noise."""
+    """A noise source with the user's latents in place of initial noise, each branch at its temperature."""
 
     source: NoiseSource
     latents: Mapping[str, Tensor]
+    temperatures: Mapping[str, float]
+    """Branch name -> factor of all its noise, initial and fresh."""
 
     def draw(self, branch: str, step: int, shape: Sequence[int]) -> Tensor:
-        if step == INITIAL and branch in self.latents:
-            return self.latents[branch]
-        return self.source.draw(branch, step, shape)
+        given = self.latents.get(branch) if step == INITIAL else None
+        noise = self.source.draw(branch, step, shape) if given is None else given
+        factor = self.temperatures.get(branch, 1.0)
+        return noise if factor == 1 else noise * factor
+
+
+def given_temperatures(temperature: Mapping[str, float] | float, trajectory: Trajectory) -> dict[str, float]:
+    """The temperature of every branch that has one; ValueError for unknown branches, negative or not finite.
+
+    Of jointly Gaussian branches a run at temperature T ends at the mean of the exact law and T^2 times its
+    covariance (`benchmarks/closed_form.py`): 1 samples, 0 answers with the mean.
+    """
+    given = temperature if isinstance(temperature, Mapping) else dict.fromkeys(trajectory.names, temperature)
+    for name, value in given.items():
+        if name not in trajectory.names:
+            raise ValueError(f"temperature of {name!r}, but this call has only {', '.join(trajectory.names)}")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(
+                f"temperature of {name!r} is {value}; expected a number from 0 (mean) to 1 (sample)"
+            )
+    return {name: float(value) for name, value in given.items()}
 
 
 def given_latents(

@@ -47,6 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--ensemble", type=positive, default=1, metavar="N",
         help="estimates per photo, of which the median is taken; above 1 their deviation is written, too",
     )  # fmt: skip
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T",
+        help="1 draws one of the maps that fit (default); 0.4 is near their mean, the better single one",
+    )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
     parser.add_argument(
         "--size", type=int, metavar="PX",
@@ -122,6 +126,7 @@ def estimate(
         processing_resolution=args.size,
         num_inference_steps=args.steps,
         ensemble_size=args.ensemble,
+        temperature=args.temperature,
         generator=generators([args.seed + m for _ in photos for m in range(args.ensemble)]),
     )
     return output_of(result)

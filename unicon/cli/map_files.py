@@ -32,7 +32,8 @@ def run_settings(args: argparse.Namespace, folder: Path | None) -> str:
     settings = {
         "base": args.base if folder is None else _state(_files(folder)),
         "adapters": [_state(_files(Path(text.rpartition("=")[2]))) for text in args.adapter],
-        "how": [args.adapter, args.seed, args.steps, args.ensemble, args.size, args.raw, args.colour],
+        "how": [args.adapter, args.seed, args.steps, args.ensemble, args.temperature, args.size],
+        "written": [args.raw, args.colour],
         "version": __version__,
     }
     return json.dumps(settings)

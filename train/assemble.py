@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -54,7 +54,7 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
 def family_pipeline(family: Path, base: Path) -> UniConPipeline:
     """The parts exported below `family` around the UNet and scheduler in `base`, without adapters."""
     clip = family / "clip" / "export"
-    scheduler: Any = DDIMScheduler.from_pretrained(base / "scheduler")
+    scheduler: Any = DPMSolverMultistepScheduler.from_pretrained(base / "scheduler")
     return UniConPipeline(
         vae=AutoencoderDC.from_pretrained(family / "vae" / "export"),
         text_encoder=CLIPTextModelWithProjection.from_pretrained(clip / "text_encoder"),

@@ -186,7 +186,9 @@ def swap(
 def ddim(pipe: UniConPipeline) -> Iterator[None]:
     """The pipeline with DDIM on its own schedule, for a while."""
     kept = pipe.scheduler
-    pipe.scheduler = DDIMScheduler.from_config(kept.config)  # pyright: ignore[reportAttributeAccessIssue]
+    # Without a word on clipping, as in configs of other schedulers, DDIM would clip latents.
+    changed: Any = DDIMScheduler.from_config(kept.config, clip_sample=False)
+    pipe.scheduler = changed
     try:
         yield
     finally:

@@ -108,6 +108,18 @@ def test_the_ends_of_an_interpolation_are_the_pictures(pipe, drawn):
     assert difference(fixed[0], fixed[2]) < difference(found[0], found[2]), "one composition"
 
 
+def test_a_base_with_a_scheduler_of_its_own_is_inverted_by_ddim(pipe, drawn):
+    """Its config says nothing of clipping, which in DDIM's would be on."""
+    expected, kept = variations(pipe, drawn, 1, eta=0.0, drawing=DRAWING), pipe.scheduler
+    names = ("beta_schedule", "rescale_betas_zero_snr", "timestep_spacing", "prediction_type")
+    settings = {name: kept.config[name] for name in names}
+    pipe.scheduler = DPMSolverMultistepScheduler(**settings, algorithm_type="sde-dpmsolver++")
+    try:
+        np.testing.assert_array_equal(variations(pipe, drawn, 1, eta=0.0, drawing=DRAWING), expected)
+    finally:
+        pipe.scheduler = kept
+
+
 @pytest.mark.slow
 def test_a_text_changes_the_picture_by_as_much_as_is_asked(pipe, drawn):
     found = change_by_text(pipe, drawn, "a cat", [0.0, 0.2, 0.5], instead_of="a dog", drawing=DRAWING)

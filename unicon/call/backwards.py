@@ -28,7 +28,7 @@ def check_invertible(request: Request, solver: Solver, **unused: object) -> None
         raise ValueError(
             f"invert needs DDIM's steps without fresh noise, this call has {solver.name} with eta "
             f"{solver.eta}: leave out eta, and pipe.scheduler = "
-            "DDIMScheduler.from_config(pipe.scheduler.config)"
+            "DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)"
         )
     if given := [name for name, value in unused.items() if value is not None]:
         raise ValueError(f"invert makes no use of {given[0]}; leave it out")

@@ -30,6 +30,8 @@ COARSE_NOISE = 0.5
 EDIT_NOISE = 0.7
 LIKE_GUIDANCE = 3.0
 """Of what a picture is to look like; the text's has been told by then."""
+ESTIMATE_TEMPERATURE = 0.4
+"""Of maps: near the mean of those that fit, the better single estimate (`docs/mini.md`)."""
 
 Pictures = list[Image.Image]
 
@@ -100,6 +102,7 @@ class Studio:
         outputs: Sequence[str],
         num: int | None = None,
         like: Pictures | None = None,
+        temperature: Mapping[str, float] | float = 1.0,
     ) -> UniConOutput:
         """One call with the run's steps, guidance and seeds; `what` stands on the progress bar."""
         self.pipe.set_progress_bar_config(desc=f"  {what}", leave=False)
@@ -112,6 +115,7 @@ class Studio:
             guidance_scale=self.guidance_scale if prompt is not None else 1.0,
             like=like,
             like_guidance_scale=1.0 if like is None else LIKE_GUIDANCE,
+            temperature=temperature,
             generator=generators([self.seed + n for n in range(num or len(self.scenes))]),
         )
         return output_of(result)
@@ -124,8 +128,9 @@ class Studio:
         return self.draw(what, prompts, image=image, conditions=maps, outputs=["image"]).images
 
     def read(self, what: str, images: Pictures, conditions: Sequence[str]) -> UniConOutput:
-        """Maps of pictures, estimated."""
-        return self.draw(what, None, image=images, outputs=conditions, num=len(images))
+        """Maps of pictures, estimated; and other pictures of what they show, which are samples."""
+        calm = {c: ESTIMATE_TEMPERATURE for c in conditions if c != "appearance"}
+        return self.draw(what, None, image=images, outputs=conditions, num=len(images), temperature=calm)
 
 
 # --- the stages -------------------------------------------------------------------------------------------

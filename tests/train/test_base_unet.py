@@ -55,14 +55,14 @@ def test_maps_are_told_of_pictures_alone(family):
 
 
 def test_of_clean_pictures_only_the_maps_are_learnt(family):
-    objective, items = build(family, bare_clean=0.0), torch.arange(4)
+    objective, items = build(family, bare_clean=0.0, clean_weight=3.0), torch.arange(4)
     draws = draws_of(objective, items, "image", "second", "depth", "image")
     draws["clean"] = torch.tensor([0.0, 0.0, 0.0, 1.0])
     loss, parts = objective(items, draws)
     assert (parts["maps_of_clean"] > 0).tolist() == [True, False, False, False]
     assert (parts["maps"] > 0).tolist() == [False, False, False, True]
     assert (parts["velocity"] > 0).tolist() == [False, True, True, True]
-    torch.testing.assert_close(loss[0], parts["maps_of_clean"][0] / 4)
+    torch.testing.assert_close(loss[0], 3 * parts["maps_of_clean"][0] / 4)
     draws["noise"][0] += 1
     torch.testing.assert_close(objective(items, draws)[0][0], loss[0])  # there is no noise on it
 

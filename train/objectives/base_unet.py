@@ -56,9 +56,9 @@ class BaseUnetConfig:
     """How often: image, second, depth, edge, pose, photo. Sums to 1."""
     maps_weight: float = 1.0
     """Weight of the error of the maps read from the features; 0: no such error."""
-    clean_weight: float = 1.0
-    """Weight of CLEAN pictures on top of that."""
-    clean_share: float = 0.5
+    clean_weight: float = 4.0
+    """Weight of CLEAN pictures on top of that: at 1 the velocities of all others drown them (`docs/log.md`)."""
+    clean_share: float = 0.6
     """Share of the scenes' pictures that are CLEAN, of which only the maps are learnt."""
     clean_timestep: int = 150
     """What the network is told about them; the adapters' `clean_timestep`."""

@@ -10,6 +10,7 @@ arguments (`eval.protocols.control`).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from eval.metrics.pose import pose_counts
 from eval.metrics.segmentation import Confusion, confusion, labels_of
 from eval.protocols.map_files import resized
 from eval.protocols.readers import Reader
+from unicon import __version__
 from unicon.conditions.edges import edge_strength, map_to_edges
 from unicon.conditions.normals import map_to_normal
 from unicon.conditions.pose_reading import read_pose
@@ -84,14 +86,19 @@ def folder_reader(maps: Mapping[str, Path]) -> MapReader:
     return read
 
 
-def remembering(reader: MapReader, folder: Path | None, who: str) -> MapReader:
-    """The reader, but a map that `folder` holds is not read again. Pictures are told by name, size, time."""
+def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, object]) -> MapReader:
+    """The reader, but a map that `folder` holds is not read again.
+
+    `facts`, as JSON can hold them, are all that makes its readings what they are, such as digests of its
+    weights. Pictures are told by name, size and time.
+    """
     if folder is None:
         return reader
+    told = json.dumps({"version": __version__, **facts}, sort_keys=True)
 
     def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        facts = (who, file.name, file.stat().st_size, file.stat().st_mtime_ns)
-        path = folder / f"{file.stem}.{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.npy"
+        known = (told, file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        path = folder / f"{file.stem}.{hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()}.npy"
         if path.is_file():
             return np.load(path, allow_pickle=False)
         found = reader(picture, file)

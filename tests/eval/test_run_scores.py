@@ -10,6 +10,7 @@ import pytest
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.depth import batch_depth_errors, mean_errors
 from eval.metrics.pose import pose_counts
+from eval.protocols.scene_set import CONDITIONS, SceneSet
 from eval.runs.items import Item, Sample, Task
 from eval.runs.measures import (
     MEASURES,
@@ -21,8 +22,10 @@ from eval.runs.measures import (
     as_json,
     from_json,
 )
+from eval.runs.roll import Roll
 from eval.runs.scores import Row, differences, extremes, results
 from eval.runs.truth import truth_of_map
+from eval.suites.mini import items_of
 from unicon.conditions.edges import edge_strength
 from unicon.conditions.palettes import map_to_depth
 from unicon.conditions.pose import draw_pose
@@ -206,3 +209,25 @@ def test_items_are_known_by_everything_given():
     assert BLANK.digest != replace(BLANK, caption="a dog").digest
     assert BLANK.digest != replace(BLANK, truth={"depth": np.ones(3)}).digest
     assert BLANK.digest != replace(BLANK, maps={"depth": np.zeros((2, 2, 3))}).digest
+
+
+def test_a_scene_draws_the_map_that_is_asked_for_and_is_known_by_all(monkeypatch):
+    square = np.zeros((1, SIDE, SIDE), np.float32)
+    scenes = SceneSet(
+        split="standard", seeds=np.array([7]), images=np.zeros((1, SIDE, SIDE, 3), np.uint8),
+        metres=square + np.arange(SIDE), edges=square > 0, poses=np.zeros((1, SIDE, SIDE, 3), np.uint8),
+        joints=[np.zeros((0, 18, 3))], captions=["a floor"],
+    )  # fmt: skip
+    eager = {name: scenes.maps(name)[0] for name in CONDITIONS}
+    drawn, maps = [], SceneSet.maps
+    monkeypatch.setattr(SceneSet, "maps", lambda self, name: (drawn.append(name), maps(self, name))[1])
+    items = items_of(scenes)
+    entry = Roll.of(items, "scenes").entries[0]
+    assert sorted(drawn) == sorted(CONDITIONS)
+    assert entry.digest == replace(items[0], maps=eager).digest
+    assert (entry.name, entry.key, entry.conditions) == ("scene 7", 7, CONDITIONS)
+    drawn.clear()
+    np.testing.assert_array_equal(items[0].maps["depth"], eager["depth"])
+    assert drawn == ["depth"]
+    with pytest.raises(KeyError, match="normal"):
+        items[0].maps["normal"]

@@ -27,9 +27,9 @@ from eval.metrics.oks import figures, pose_ap
 from eval.metrics.pictures import SMALLEST_FOR_SCALES_PX, ms_ssim, psnr, ssim
 from eval.metrics.pose import pose_counts
 from eval.metrics.segmentation import Confusion, confusion, labels_of
-from eval.protocols.map_files import resized
 from eval.protocols.readers import Reader
 from unicon import __version__
+from unicon.conditions.arrays import at_size
 from unicon.conditions.edges import edge_strength, map_to_edges
 from unicon.conditions.normals import map_to_normal
 from unicon.conditions.pose_reading import read_pose
@@ -142,7 +142,7 @@ def fidelity(
             picture = load_photo(path)
             resizes += _check_shape(path, picture, given)
             read = _float(reader(picture, path))
-            groups[place].append((resized(read, given.shape, nearest=kind == "segmentation"), given))
+            groups[place].append((at_size(read, given.shape, nearest=kind == "segmentation"), given))
     unread = 0
     for group in groups:
         numbers_of, missed = _score(kind, group, palette)

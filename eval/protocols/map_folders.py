@@ -34,8 +34,8 @@ from eval.protocols.map_files import (
     read_people,
     read_plane,
     read_strength,
-    resized,
 )
+from unicon.conditions.arrays import at_size
 
 Progress = Callable[[list[Pair]], Iterable[Pair]]
 Row = dict[str, Any]
@@ -231,7 +231,7 @@ def _named(pair: Pair) -> Iterator[None]:
 
 def _sized(values: np.ndarray, shape: tuple[int, ...], resize: bool) -> np.ndarray:
     if values.shape[:2] == tuple(shape[:2]) or resize:
-        return resized(values, shape)
+        return at_size(values, shape)
     raise ValueError(
         f"the prediction is {values.shape[0]} x {values.shape[1]}, its truth {shape[0]} x {shape[1]}: save "
         "it in the truth's size, or give --resize"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.depth import batch_depth_errors, mean_errors
@@ -25,11 +26,14 @@ from eval.runs.measures import (
 from eval.runs.roll import Roll
 from eval.runs.scores import Row, differences, extremes, results
 from eval.runs.truth import truth_of_map
+from eval.suites.folder import item_of
 from eval.suites.mini import items_of
 from unicon.conditions.edges import edge_strength
 from unicon.conditions.palettes import map_to_depth
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_reading import read_pose
+from unicon.data.pairs import open_pairs
+from unicon.pictures import Frame, as_pictures
 
 SIDE = 48
 BLANK = Item(name="a", key=0, image=np.zeros((SIDE, SIDE, 3), np.uint8))
@@ -231,3 +235,16 @@ def test_a_scene_draws_the_map_that_is_asked_for_and_is_known_by_all(monkeypatch
     assert drawn == ["depth"]
     with pytest.raises(KeyError, match="normal"):
         items[0].maps["normal"]
+
+
+def test_a_users_map_of_another_size_is_resized_as_the_pipeline_resizes_it(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, side in (("image", SIDE), ("canny_lines", 2 * SIDE)):
+        (tmp_path / name).mkdir()
+        values = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    (pair,) = open_pairs(tmp_path, ["canny_lines"])
+    made = item_of(pair, ["canny_lines"]).maps["canny_lines"]
+    frame = Frame.of(2 * SIDE, 2 * SIDE, 8, SIDE)
+    entered = frame.enter(as_pictures(Image.open(tmp_path / "canny_lines" / "a.png"), "map"))
+    np.testing.assert_array_equal(made, entered[0].movedim(0, -1).numpy())

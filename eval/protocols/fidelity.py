@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import PIL.Image
 
-from adapters.files import write_whole
+from adapters.files import write_array
 from eval.metrics.depth import fit
 from eval.metrics.edges import edge_counts
 from eval.metrics.normals import angles, errors_of
@@ -102,13 +102,7 @@ def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, obje
         if path.is_file():
             return np.load(path, allow_pickle=False)
         found = reader(picture, file)
-        folder.mkdir(parents=True, exist_ok=True)
-
-        def write(target: Path) -> None:
-            with target.open("wb") as handle:
-                np.save(handle, found, allow_pickle=False)
-
-        write_whole(path, write)
+        write_array(path, found)
         return found
 
     return read

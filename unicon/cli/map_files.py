@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.files import write_array, write_deep_picture, write_json, write_picture
+from adapters.files import write_array
+from unicon.cli.files import write_deep_picture, write_json, write_picture
 from unicon.cli.photo_batches import PhotoFile
 from unicon.cli.run_marks import RUN, are_marked, run_mark
 
@@ -67,7 +68,8 @@ def _write_raw(target: Path, values: np.ndarray, kind: str, name: str = "") -> l
         paths.append(write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values))
     if kind in ("npy", "both"):
         array = normals.map_to_normal(values) if name in normals.NAMES else values
-        paths.append(write_array(target.with_name(f"{target.name}.npy"), array.astype("float32")))
+        paths.append(target.with_name(f"{target.name}.npy"))
+        write_array(paths[-1], array.astype("float32"))
     return paths
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from train import recipes
 from train.command import main
-from train.config import override
+from train.config import RunConfig, override
 from train.times import TIMES, StageTime, read_times, table, timed
 
 _TINY = {"channels": "[8, 16]", "blocks": "[1, 1]", "latent_channels": "4", "crop": "16", "num_scenes": "4"}
@@ -21,10 +21,9 @@ _LOOP = {"steps": "3", "batch_size": "2"}
 def family(monkeypatch, tmp_path):
     """Scenes and a compressor, both tiny."""
     monkeypatch.setattr("train.shards.SCENES_PER_SHARD", 4)
-    stages = {
-        "scenes": recipes.RenderStage(num=1),
-        "vae": override(recipes.FAMILIES["mini-fast"]["vae"], {**_TINY, **_LOOP}),
-    }
+    vae = recipes.FAMILIES["mini-fast"]["vae"]
+    assert isinstance(vae, RunConfig)
+    stages = {"scenes": recipes.RenderStage(num=1), "vae": override(vae, {**_TINY, **_LOOP})}
     monkeypatch.setitem(recipes.FAMILIES, "mini-fast", stages)
     return tmp_path / "family"
 

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -78,6 +79,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     text += b" " * (-len(text) % 8)  # data begins at a multiple of 8 bytes; its offsets count from there
     whole = [len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]]
     write_whole(path, lambda target: target.write_bytes(b"".join(whole)))
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """A `.npy` file, whole or not at all; its folder is made."""
+    import numpy as np
+
+    _write_by_handle(path, lambda file: np.save(file, values, allow_pickle=False))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """An `.npz` file, whole or not at all; its folder is made."""
+    import numpy as np
+
+    save: Any = np.savez_compressed if compressed else np.savez
+    _write_by_handle(path, lambda file: save(file, **arrays))
+
+
+def _write_by_handle(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """For numpy, which lengthens a name without a suffix that it knows."""
+
+    def to_file(target: Path) -> None:
+        with target.open("wb") as file:
+            write(file)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, to_file)
 
 
 def cannot_write(path: Path, error: Exception) -> CannotWrite:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from adapters.files import write_whole
+from adapters.files import write_arrays
 from unicon.data.pairs import open_pairs
 from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
@@ -59,13 +59,7 @@ class FeatureSet:
         arrays: dict[str, Any] = {"features": self.values, "names": np.array(self.names)}
         arrays |= {"source": np.array(self.source)}
         arrays |= {} if self.logits is None else {"logits": self.logits}
-
-        def write(target: Path) -> None:
-            with target.open("wb") as file:
-                np.savez(file, **arrays)
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, write)
+        write_arrays(path, arrays)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ A result record is one line of JSON: what was measured, the numbers, and the pro
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -88,6 +90,11 @@ def commit() -> str:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """12 hex digits of source files, so that what a changed one made is never taken for the new one's."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def _parse(line: str, where: str) -> Record:

@@ -69,6 +69,8 @@ def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
     from train.config import read_assignments
     from train.recipes import stages_of
     from train.stages import run_stage
+    from train.times import table
+    from unicon.processes import processes
 
     family, stages = stages_of(args.recipe)
     if args.config is not None:
@@ -82,4 +84,6 @@ def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
     for stage in stages.values():
         if not run_stage(stage, folder, args, assignments):
             return 3
+    if "/" not in args.recipe and not args.dry_run and processes().is_main_process:
+        print(table(folder, list(stages)))
     return 0

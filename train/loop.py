@@ -10,7 +10,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,11 +26,19 @@ from train.spread import spread_like, spread_state, whole_all, whole_model
 from train.stepping import Stepper
 
 
-def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: float = math.inf) -> bool:
+def fit(
+    objective: Objective,
+    config: RunConfig,
+    folder: Path,
+    *,
+    stop_after: float = math.inf,
+    on_checkpoint: Callable[[], None] | None = None,
+) -> bool:
     """Train until `config.loop.steps` or for `stop_after` seconds; True when the run is complete.
 
-    Continues from the newest whole checkpoint under `folder`. SIGTERM and SIGINT save and stop.
-    Raises ValueError on a batch that does not divide over the processes and on a loss that is not finite.
+    `on_checkpoint` is called when one was written. Continues from the newest whole checkpoint under `folder`.
+    SIGTERM and SIGINT save and stop. Raises ValueError on a batch that does not divide over the processes and
+    on a loss that is not finite.
     """
     loop = config.loop
     stepper = Stepper(objective, loop, log_with=trackers(loop.trackers), folder=folder)
@@ -56,6 +64,8 @@ def fit(objective: Objective, config: RunConfig, folder: Path, *, stop_after: fl
                 state = Checkpoint(done, tensors, means, states, fixed, stepper.places())
                 if accelerator.is_main_process:
                     write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
+                if on_checkpoint is not None:
+                    on_checkpoint()
             # After the checkpoint: it may fail.
             if loop.validate_every and done % loop.validate_every == 0 and not pause:
                 _validate(accelerator, objective, average, log, done, compiled=loop.compile)

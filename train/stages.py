@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from train.recipes import (
     RenderStage,
     Stage,
 )
+from train.times import timed
 from unicon.processes import processes
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
         raise ValueError(f"stage {stage.name!r} trains nothing and has no fields to override: {what}")
     state = processes()
     if state.is_main_process:
-        _carry_out(stage, folder, args)
+        with timed(folder, stage.name):
+            _carry_out(stage, folder, args)
     state.wait_for_everyone()
     return True
 
@@ -73,7 +76,9 @@ def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     if _done(run, config.loop.steps):
         print(f"{config.name}: done before ({run / 'export'})")
         return True
-    return fit(_objective(config, folder), config, run, stop_after=seconds)
+    clock = timed(folder, config.name) if processes().is_main_process else nullcontext()
+    with clock as save_time:
+        return fit(_objective(config, folder), config, run, stop_after=seconds, on_checkpoint=save_time)
 
 
 def _done(run: Path, steps: int) -> bool:

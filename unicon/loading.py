@@ -1,13 +1,11 @@
-"""How does a base come with its adapters: loaded, added, merged, offloaded, saved?
+"""How do a base and what is grafted onto it come from a folder, a file or the hub, and go back there?
 
-What the pipeline does with them is `unicon.pipeline`.
+What is grafted, and how, is `unicon.grafts`; what the pipeline does with it, `unicon.pipeline`.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import keyword
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,37 +29,16 @@ from transformers import (
 from transformers.image_processing_utils import BaseImageProcessor
 
 from adapters import (
-    ClipIdentity,
-    DecoderAdapter,
-    ImageLora,
-    JointAdapter,
-    graft,
-    graft_decoder,
-    graft_lora,
-    grafted,
-    grafted_decoder,
     grafted_loras,
-    is_published,
-    load_adapter,
-    load_decoder,
-    load_lora,
-    load_published,
     lora_weights,
-    merge_for_inference,
     save_adapter,
     save_decoder,
     save_lora,
-    set_lora_weight,
-    ungraft,
-    ungraft_decoder,
-    ungraft_lora,
-    unmerge,
 )
 from adapters.files import write_whole
-from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.bases import check_base
 from unicon.cards import Origin, write_card
-from unicon.embeddings import check_same_clip, identity
+from unicon.grafts import WithGrafts
 from unicon.latents import Autoencoder, downscale
 from unicon.prior_ar import AutoregressivePrior
 from unicon.priors import WithPriors
@@ -71,13 +48,11 @@ from unicon.sources import (
     STYLE_WEIGHTS,
     STYLES_FOLDER,
     explained,
-    find_adapter,
     find_base,
     hub_commit,
     is_xl,
     saved_with,
 )
-from unicon.styles import StyleCard
 from unicon.texts import TextReader
 
 if TYPE_CHECKING:
@@ -86,7 +61,7 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
-class AdaptedPipeline(WithPriors):
+class AdaptedPipeline(WithGrafts, WithPriors):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
 
@@ -208,31 +183,6 @@ class AdaptedPipeline(WithPriors):
         super().save_pretrained(str(folder), **kwargs)
         self.save_prior_clips(folder)
 
-    @property
-    def adapters(self) -> dict[str, JointAdapter]:
-        """The loaded adapters by name."""
-        return dict(grafted(self.unet))
-
-    def load_adapter(
-        self, folder: str | Path, name: str | None = None, *, trigger: str | None = None
-    ) -> None:
-        """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`.
-
-        A folder in UniCon's published layout is taken, too. It does not say what it is for: that is `name`,
-        or else the folder's own. The words before its maps' prompts are those it was released with
-        (`adapters.published.TRIGGERS`), or `trigger`. Raises ValueError for a folder that is neither, an
-        adapter of another base, and a `trigger` for one that has its own.
-        """
-        self._check_not_offloaded()
-        place = find_adapter(folder)
-        if is_published(place):
-            name = place.name if name is None else name
-            self.add_adapter(load_published(place, self.unet, name, trigger=trigger), name)
-        elif trigger is not None:
-            raise ValueError(f"{place} has trigger words of its own, in config.json; leave trigger out")
-        else:
-            self.add_adapter(load_adapter(place, self.unet), name)
-
     def push_adapter_to_hub(
         self,
         name: str,
@@ -259,150 +209,8 @@ class AdaptedPipeline(WithPriors):
                 repo_id=repository, folder_path=place, path_in_repo=folder or None, commit_message=message
             ).commit_url
 
-    def add_adapter(self, adapter: JointAdapter, name: str | None = None) -> None:
-        """Graft an adapter built for this base, in the base's number format.
-
-        `name` (default: the condition it was trained for) becomes a keyword of the call, so it must be an
-        identifier and none of the call's parameters.
-        """
-        name = adapter.config.condition if name is None else name
-        taken = self.call_parameters()
-        if not name.isidentifier() or keyword.iskeyword(name) or name in taken:
-            raise ValueError(
-                f"adapter name {name!r}: it becomes a keyword of the call, so it must be an identifier "
-                f"and none of its parameters ({', '.join(sorted(taken))})"
-            )
-        self._check_not_offloaded()
-        graft(self.unet, {name: adapter})
-        adapter.to(self.unet.device, self.unet.dtype)
-
-    def unload_adapter(self, name: str | None = None) -> None:
-        """Take one adapter (or all) out again; the UNet is bitwise what it was."""
-        ungraft(self.unet, *([] if name is None else [name]))
-
-    @property
-    def styles(self) -> dict[str, StyleCard]:
-        """What the loaded styles say about themselves, by name: phrase, author, licence, allowed use."""
-        return {n: StyleCard.from_metadata(lora.metadata) for n, lora in grafted_loras(self.unet).items()}
-
-    def load_style(self, file: str | Path, name: str | None = None, *, weight: float = 1.0) -> None:
-        """Load a style, a LoRA file, for the image and its words alone; several add up, each `weight` times.
-
-        It may update attentions, feed-forwards, convolutions and text encoders, as those of kohya's tools do.
-
-        `name` is the file's stem by default. Its phrase follows the image's prompt in every call. Raises
-        ValueError for a file that is no LoRA of this base.
-        """
-        self._check_not_offloaded()
-        path = Path(file)
-        name = path.stem.replace(".", "_") if name is None else name
-        encoders = TextReader.of(self).encoders
-        lora = load_lora(path, self.unet, text_encoders=encoders, dtype=self.unet.dtype).requires_grad_(False)
-        self._graft_style(name, lora, weight)
-
-    def set_style(self, name: str, weight: float) -> None:
-        """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""
-        set_lora_weight(self.unet, name, weight)
-
-    def unload_style(self, name: str | None = None) -> None:
-        """Take one style (or all) out again."""
-        ungraft_lora(self.unet, *([] if name is None else [name]))
-        for encoder in TextReader.of(self).encoders:
-            ungraft_layers(encoder, lora_weights(self.unet))
-
-    def credits(self) -> list[str]:
-        """Whose styles pictures are made with now: a line each, with author, licence and allowed use."""
-        weights = lora_weights(self.unet)
-        return [card.credit(name) for name, card in self.styles.items() if weights[name] != 0]
-
-    @property
-    def decoder(self) -> DecoderAdapter | None:
-        """The loaded decoder adapter."""
-        grafted = grafted_decoder(self.unet)
-        return None if grafted is None else grafted.adapter
-
-    def load_decoder(self, folder: str | Path) -> None:
-        """Load a decoder adapter from a folder (or OWNER/NAME/FOLDER on the hub), see `add_decoder`."""
-        self._check_not_offloaded()
-        self.add_decoder(load_decoder(find_adapter(folder), self.unet))
-
-    def add_decoder(self, decoder: DecoderAdapter) -> None:
-        """Graft a decoder adapter built for this base, in the base's number format: the call then takes
-        `like`.
-
-        Raises ValueError for a second one, and one trained with another CLIP than the base's image encoder.
-        """
-        self._check_not_offloaded()
-        self._check_clip(decoder)
-        graft_decoder(self.unet, decoder)
-        decoder.to(self.unet.device, self.unet.dtype)
-
-    def unload_decoder(self) -> None:
-        """Take the decoder adapter out again; the UNet is bitwise what it was."""
-        ungraft_decoder(self.unet)
-
-    @property
-    def clip(self) -> ClipIdentity:
-        """The CLIP whose embeddings this pipeline works with. ValueError where there is none."""
-        if self.decoder is not None:
-            return self.decoder.config.clip
-        if self.image_encoder is not None:
-            return identity(self.image_encoder)
-        raise ValueError("no CLIP: this base has no image encoder, and no decoder adapter is loaded")
-
-    def _check_clip(self, decoder: DecoderAdapter | None) -> None:
-        if decoder is not None and self.image_encoder is not None:
-            check_same_clip(decoder.config.clip, identity(self.image_encoder), "the decoder adapter")
-
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str | None]) -> torch.Tensor:
         """What the call takes as `prompt_embeds`: (prompts, rows, width), with SDXL's pooled embedding as
         the last row. None is no prompt."""
         return TextReader.of(self)(prompts, self._execution_device)
-
-    def merge_for_inference(self) -> int:
-        """Fold adapters' and styles' low-rank updates into weights of their own; returns the bytes added."""
-        return merge_for_inference(self.unet)
-
-    def unmerge(self) -> None:
-        """Undo `merge_for_inference`."""
-        unmerge(self.unet)
-
-    def enable_sequential_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
-        """As in diffusers. What is grafted is no part of the UNet's state dict: offloaded one by one."""
-        from accelerate import cpu_offload
-
-        loaded, loras, weights = self.adapters, grafted_loras(self.unet), lora_weights(self.unet)
-        decoder = self.decoder
-        self.unload_adapter()
-        self.unload_style()
-        if decoder is not None:
-            self.unload_decoder()
-        super().enable_sequential_cpu_offload(gpu_id, device)
-        for name, adapter in loaded.items():
-            cpu_offload(adapter, self._offload_device)
-            graft(self.unet, {name: adapter})
-        for name, lora in loras.items():
-            cpu_offload(lora, self._offload_device)
-            self._graft_style(name, lora, weights[name])
-        if decoder is not None:
-            cpu_offload(decoder, self._offload_device)
-            graft_decoder(self.unet, decoder)
-
-    def _graft_style(self, name: str, lora: ImageLora, weight: float) -> None:
-        graft_lora(self.unet, name, lora, weight)
-        for number, encoder in enumerate(TextReader.of(self).encoders):
-            graft_layers(encoder, name, lora.text_layers(number))
-
-    @classmethod
-    def call_parameters(cls) -> frozenset[str]:
-        """Names of the call's own parameters, which no adapter may have."""
-        parameters = inspect.signature(cls.__call__).parameters.values()
-        return frozenset(p.name for p in parameters if p.kind is not p.VAR_KEYWORD) - {"self"}
-
-    def _check_not_offloaded(self) -> None:
-        if any(p.is_meta for p in self.unet.parameters()):
-            raise ValueError(
-                "the base is offloaded piece by piece, and an adapter added now would not be: load adapters "
-                "before enable_sequential_cpu_offload"
-            )

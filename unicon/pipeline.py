@@ -3,8 +3,8 @@
 One pipeline, one call. Everything it needs is a question of its own file: what is asked for (`branch`,
 `request`), in what size (`framing`, `pictures`), for how many samples (`batch`), with which text (`prompts`),
 looking like what (`likeness`), noise (`randomness`) and latents (`latents`), on which network (`network`), by
-which arithmetic (`sampling`), and what comes back (`output`). How bases and adapters come and go is
-`loading`; layers are `adapters`.
+which arithmetic (`sampling`), and what comes back (`output`). How bases come and go is `loading`, what is on
+them `grafts`; layers are `adapters`.
 """
 
 from __future__ import annotations

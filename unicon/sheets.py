@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unicon.data.photos import at_longer_side
+
 PAPER = (255, 255, 255)
 INK = (30, 30, 30)
 
@@ -80,13 +82,10 @@ def picture(values: np.ndarray) -> Image.Image:
 
 
 def _cell(picture: Image.Image, side: int) -> Image.Image:
-    scale = side / max(picture.size)
-    width, height = (max(1, round(edge * scale)) for edge in picture.size)
-    resample = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    resample = Image.Resampling.NEAREST if side >= 2 * max(picture.size) else Image.Resampling.LANCZOS
+    shown = at_longer_side(picture.convert("RGB"), side, resample)
     cell = Image.new("RGB", (side, side), PAPER)
-    cell.paste(
-        picture.convert("RGB").resize((width, height), resample), ((side - width) // 2, (side - height) // 2)
-    )
+    cell.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2))
     return cell
 
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 from torch import Tensor
 
 from adapters import lora_weights
 from adapters.layer_lora import telling_layers
 from adapters.texts import with_pooled
-
-if TYPE_CHECKING:
-    from unicon.loading import AdaptedPipeline
 
 logger = logging.get_logger(__name__)
 
@@ -38,7 +36,7 @@ class TextReader:
     `force_zeros_for_empty_prompt`)."""
 
     @classmethod
-    def of(cls, pipe: AdaptedPipeline) -> TextReader:
+    def of(cls, pipe: DiffusionPipeline) -> TextReader:
         """A pipeline's."""
         has_two = pipe.text_encoder_2 is not None
         return cls(

@@ -28,6 +28,7 @@ from eval.protocols.readers import load_judge
 from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.setup import add_machine_arguments, load_pipeline, run_command
 from eval.records import Record
+from eval.runs.settings import digest_of, digest_of_folder
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
@@ -92,8 +93,6 @@ def _run(arguments: argparse.Namespace) -> str:
         sets["the real pictures"] = {stem: real[stem] for stem in made}
     records = []
     for (name, role), reader in _readers(arguments).items():
-        keep = Path(arguments.keep) if arguments.keep else None
-        reader = remembering(reader, keep, f"{name}/{arguments.condition}")
         for prediction, files in sets.items():
             bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
             found = fidelity(
@@ -128,16 +127,22 @@ def _record(
 def _readers(arguments: argparse.Namespace) -> dict[tuple[str, str], MapReader]:
     """By name and role, each made ready."""
     found: dict[tuple[str, str], MapReader] = {}
+    keep = Path(arguments.keep) if arguments.keep else None
+    family = _family(arguments.condition)
     device = str(pick_device(arguments.device))
     if arguments.annotator:
-        annotator = open_annotator(
-            _family(arguments.condition), arguments.annotator, weights=arguments.weights, device=device
-        )
-        found[annotator.card.name, CONDITIONING] = annotator
+        annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
+        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
+        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
     if arguments.judge:
         pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
         judge = load_judge(arguments.judge, pipe, arguments.steps, arguments.batch_size)
-        found[judge.name, SECOND] = judge_reader(judge, _family(arguments.condition))
+        # A judge that is a regressor sees through this base's VAE.
+        facts = {
+            "judge": digest_of_folder(arguments.judge), "vae": digest_of(pipe.vae), "steps": arguments.steps,
+            "condition": family,
+        }  # fmt: skip
+        found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
     for text in arguments.read:
         name, sign, folder = text.partition("=")
         if not sign:

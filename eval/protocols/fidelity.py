@@ -10,6 +10,7 @@ arguments (`eval.protocols.control`).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Literal
 import numpy as np
 import PIL.Image
 
-from adapters.files import write_whole
+from adapters.files import write_array
 from eval.metrics.depth import fit
 from eval.metrics.edges import edge_counts
 from eval.metrics.normals import angles, errors_of
@@ -26,8 +27,9 @@ from eval.metrics.oks import figures, pose_ap
 from eval.metrics.pictures import SMALLEST_FOR_SCALES_PX, ms_ssim, psnr, ssim
 from eval.metrics.pose import pose_counts
 from eval.metrics.segmentation import Confusion, confusion, labels_of
-from eval.protocols.map_files import resized
 from eval.protocols.readers import Reader
+from unicon import __version__
+from unicon.conditions.arrays import at_size
 from unicon.conditions.edges import edge_strength, map_to_edges
 from unicon.conditions.normals import map_to_normal
 from unicon.conditions.pose_reading import read_pose
@@ -84,24 +86,23 @@ def folder_reader(maps: Mapping[str, Path]) -> MapReader:
     return read
 
 
-def remembering(reader: MapReader, folder: Path | None, who: str) -> MapReader:
-    """The reader, but a map that `folder` holds is not read again. Pictures are told by name, size, time."""
+def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, object]) -> MapReader:
+    """The reader, but a map that `folder` holds is not read again.
+
+    `facts`, as JSON can hold them, are all that makes its readings what they are, such as digests of its
+    weights. Pictures are told by name, size and time.
+    """
     if folder is None:
         return reader
+    told = json.dumps({"version": __version__, **facts}, sort_keys=True)
 
     def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        facts = (who, file.name, file.stat().st_size, file.stat().st_mtime_ns)
-        path = folder / f"{file.stem}.{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.npy"
+        known = (told, file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        path = folder / f"{file.stem}.{hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()}.npy"
         if path.is_file():
             return np.load(path, allow_pickle=False)
         found = reader(picture, file)
-        folder.mkdir(parents=True, exist_ok=True)
-
-        def write(target: Path) -> None:
-            with target.open("wb") as handle:
-                np.save(handle, found, allow_pickle=False)
-
-        write_whole(path, write)
+        write_array(path, found)
         return found
 
     return read
@@ -135,7 +136,7 @@ def fidelity(
             picture = load_photo(path)
             resizes += _check_shape(path, picture, given)
             read = _float(reader(picture, path))
-            groups[place].append((resized(read, given.shape, nearest=kind == "segmentation"), given))
+            groups[place].append((at_size(read, given.shape, nearest=kind == "segmentation"), given))
     unread = 0
     for group in groups:
         numbers_of, missed = _score(kind, group, palette)

@@ -7,7 +7,6 @@ others. Leaves out scores (`eval.protocols.map_folders`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,16 +161,6 @@ def read_people(predicted: Path, truth: Path) -> tuple[list[np.ndarray], list[np
     size = sizes[0] or sizes[1] or (1, 1)
     found = [_people(path, size) for path in (predicted, truth)]
     return found[0], found[1]
-
-
-def resized(values: np.ndarray, shape: Sequence[int], *, nearest: bool = False) -> np.ndarray:
-    """(H, W, ...) interpolated to `shape`'s height and width, linearly or by the nearest pixel."""
-    height, width = shape[:2]
-    if values.shape[:2] == (height, width):
-        return values
-    return np.asarray(
-        cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
-    )
 
 
 def _people(path: Path, size: tuple[int, int]) -> list[np.ndarray]:

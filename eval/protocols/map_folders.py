@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adapters.files import write_whole
+from adapters.files import write_arrays
 from eval.metrics.bsds import BoundaryCounts, boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.bsds_engine import original_counts, original_suppress
 from eval.metrics.depth import Alignment, batch_depth_errors, mean_errors
@@ -34,8 +34,8 @@ from eval.protocols.map_files import (
     read_people,
     read_plane,
     read_strength,
-    resized,
 )
+from unicon.conditions.arrays import at_size
 
 Progress = Callable[[list[Pair]], Iterable[Pair]]
 Row = dict[str, Any]
@@ -231,7 +231,7 @@ def _named(pair: Pair) -> Iterator[None]:
 
 def _sized(values: np.ndarray, shape: tuple[int, ...], resize: bool) -> np.ndarray:
     if values.shape[:2] == tuple(shape[:2]) or resize:
-        return resized(values, shape)
+        return at_size(values, shape)
     raise ValueError(
         f"the prediction is {values.shape[0]} x {values.shape[1]}, its truth {shape[0]} x {shape[1]}: save "
         "it in the truth's size, or give --resize"
@@ -265,11 +265,5 @@ def _kept(keep: Path | None, pair: Pair, settings: dict[str, Any], make: Callabl
         with np.load(path, allow_pickle=False) as packed:
             return BoundaryCounts(**dict(packed))
     found = make(pair)
-    keep.mkdir(parents=True, exist_ok=True)
-
-    def write(target: Path) -> None:
-        with target.open("wb") as file:
-            np.savez(file, **asdict(found))
-
-    write_whole(path, write)
+    write_arrays(path, asdict(found))
     return found

@@ -7,7 +7,6 @@ source, so a changed renderer never meets old pictures. Leaves out any model and
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
@@ -19,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from adapters.files import write_arrays
+from eval.records import source_digest
 from unicon.conditions import pose
 from unicon.conditions.edges import edges_to_map
 from unicon.conditions.palettes import depth_to_map
@@ -168,7 +169,7 @@ def default_cache() -> Path:
 def renderer_fingerprint() -> str:
     """12 hex digits of the renderer's source and of the drawing of poses."""
     files = sorted(Path(renderer.__file__).parent.rglob("*.py")) + [Path(pose.__file__)]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return source_digest(files)
 
 
 def _piece(folder: Path, span: tuple[int, int]) -> Path:
@@ -192,21 +193,17 @@ def _render_piece(folder: Path, split: str, size_px: int, span: tuple[int, int])
     joints = np.zeros((len(drawn), MAX_FIGURES, 18, 3))
     for row, scene in zip(joints, drawn, strict=True):
         row[: len(scene.joints)] = np.reshape(scene.joints, (-1, 18, 3))
-    target = _piece(folder, span)
-    # Written whole or not at all, so an interrupted run leaves no piece that looks finished.
-    temporary = target.with_name(f".{target.stem}-{os.getpid()}.npz")
-    np.savez_compressed(
-        temporary,
-        seeds=np.array([s.seed for s in drawn]),
-        images=np.stack([s.image for s in drawn]),
-        metres=np.stack([s.depth for s in drawn]),
-        edges=np.stack([s.edges for s in drawn]),
-        poses=np.stack([s.pose for s in drawn]),
-        joints=joints,
-        figures=np.array([len(s.joints) for s in drawn]),
-        captions=np.array([s.caption for s in drawn]),
-    )
-    os.replace(temporary, target)
+    arrays = {
+        "seeds": np.array([s.seed for s in drawn]),
+        "images": np.stack([s.image for s in drawn]),
+        "metres": np.stack([s.depth for s in drawn]),
+        "edges": np.stack([s.edges for s in drawn]),
+        "poses": np.stack([s.pose for s in drawn]),
+        "joints": joints,
+        "figures": np.array([len(s.joints) for s in drawn]),
+        "captions": np.array([s.caption for s in drawn]),
+    }
+    write_arrays(_piece(folder, span), arrays, compressed=True)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

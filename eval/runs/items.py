@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
@@ -48,10 +47,24 @@ class Item:
             found.update(name.encode() + np.ascontiguousarray(self.truth[name]).tobytes())
         return found.hexdigest()
 
-    @property
-    def stem(self) -> str:
-        """A file's name for it."""
-        return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[-60:]}-{self.digest[:8]}"
+
+class WhenAsked(Mapping[str, np.ndarray]):
+    """Maps by condition that are drawn when they are asked for: a run of one condition needs no other's."""
+
+    def __init__(self, names: Sequence[str], draw: Callable[[str], np.ndarray]):
+        self.names = tuple(names)
+        self._draw = draw
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise KeyError(name)
+        return self._draw(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 class Items(Sequence[Item]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -44,18 +45,20 @@ class Maker:
 
     def estimates(self, roll: Roll, places: Sequence[int], condition: str, by: str, seed: int) -> None:
         """Maps of the items' own pictures."""
-        stems = roll.entries
+
+        def file(place: int) -> Path:
+            return self.store.estimate(condition, by, seed, roll.entries[place].stem)
 
         def is_done(place: int) -> bool:
-            return self.store.estimate(condition, by, seed, stems[place].stem).is_file()
+            return file(place).is_file()
 
         with self._todo(places, is_done, f"{by} estimates {condition}, seed {seed}") as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
-                items = [roll.load(place) for place in batch]
-                images = np.stack([item.image for item in items])
-                maps = self.readers[by].read(images, condition, [item.key for item in items], seed).maps
-                for item, values in zip(items, maps, strict=True):
-                    write_picture(self.store.estimate(condition, by, seed, item.stem), values)
+                images = np.stack([roll.load(place).image for place in batch])
+                keys = [roll.entries[place].key for place in batch]
+                maps = self.readers[by].read(images, condition, keys, seed).maps
+                for place, values in zip(batch, maps, strict=True):
+                    write_picture(file(place), values)
                 bar.update(len(batch))
 
     def drawings(self, roll: Roll, places: Sequence[int], task: Task, seed: int) -> None:
@@ -66,17 +69,17 @@ class Maker:
 
         with self._todo(places, is_done, f"{task.name}, seed {seed}") as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
-                items = [roll.load(place) for place in batch]
-                keys, captions = [item.key for item in items], [item.caption for item in items]
+                entries = [roll.entries[place] for place in batch]
+                keys, captions = [entry.key for entry in entries], [entry.caption for entry in entries]
                 if task.direction == "joint":
-                    made = self.painter.from_noise(captions, items[0].size, task.condition, keys, seed)
+                    made = self.painter.from_noise(captions, entries[0].size, task.condition, keys, seed)
                 else:
-                    maps = np.stack([item.maps[task.condition] for item in items])
+                    maps = np.stack([roll.load(place).maps[task.condition] for place in batch])
                     made = self.painter.from_maps(captions, maps, task.condition, keys, seed)
-                for n, item in enumerate(items):
+                for n, entry in enumerate(entries):
                     if made.maps is not None:  # before the picture, which says that both are there
-                        write_picture(self.store.drawn_map(task, seed, item.stem), made.maps[n])
-                    write_picture(self.store.picture(task, seed, item.stem), made.pictures[n])
+                        write_picture(self.store.drawn_map(task, seed, entry.stem), made.maps[n])
+                    write_picture(self.store.picture(task, seed, entry.stem), made.pictures[n])
                 bar.update(len(batch))
 
     def readings(self, roll: Roll, places: Sequence[int], task: Task, seed: int) -> None:
@@ -88,7 +91,7 @@ class Maker:
         with self._todo(places, is_done, f"reading {task.name}, seed {seed}") as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
                 stems = [roll.entries[place].stem for place in batch]
-                keys = [roll.load(place).key for place in batch]
+                keys = [roll.entries[place].key for place in batch]
                 pictures = np.stack([read_picture(self.store.picture(task, seed, stem)) for stem in stems])
                 maps = self.readers["judge"].read(pictures, task.condition, keys, seed).maps
                 for stem, values in zip(stems, maps, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,19 @@ class Entry:
     """One item."""
 
     name: str
-    stem: str
+    key: int
+    """Of its noise."""
     digest: str
     size: tuple[int, int]
     caption: str
     conditions: tuple[str, ...]
     """Of its maps."""
     blank: tuple[str, ...]
+
+    @property
+    def stem(self) -> str:
+        """A file's name for it."""
+        return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[-60:]}-{self.digest[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,6 @@ class Roll:
 
 def _entry(item: Item) -> Entry:
     return Entry(
-        name=item.name, stem=item.stem, digest=item.digest, size=item.size, caption=item.caption,
+        name=item.name, key=item.key, digest=item.digest, size=item.size, caption=item.caption,
         conditions=tuple(item.maps), blank=item.blank,
     )  # fmt: skip

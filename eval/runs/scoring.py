@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval import metrics
+from eval.records import source_digest
 from eval.runs import measures as measures_module
 from eval.runs.items import Item, Sample, Task
 from eval.runs.measures import Calibrates, Measure, as_json
@@ -286,4 +287,4 @@ def metrics_fingerprint() -> str:
     """12 hex digits of the source of all metrics: what a changed one found before is found again."""
     folder = Path(next(iter(metrics.__path__)))
     files = [*sorted(folder.rglob("*.py")), Path(measures_module.__file__)]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return source_digest(files)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from unicon.conditions.edges import map_to_edges
@@ -39,12 +38,3 @@ def shows_nothing(condition: str, truth: Any) -> bool:
     if condition == "pose":
         return not (np.asarray(truth)[..., 2] > 0).any()
     return condition == "edge" and not np.asarray(truth).any()
-
-
-def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map (h, w, 3) in [0, 1] at this (height, width), by area averaging or cubic interpolation."""
-    if values.shape[:2] == size:
-        return values
-    shrinks = size[0] * size[1] < values.shape[0] * values.shape[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.clip(np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=how)), 0, 1)

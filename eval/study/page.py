@@ -18,6 +18,7 @@ from eval import pages
 from eval.runs.report import Run
 from eval.runs.store import read_picture
 from eval.study.questions import TEXTS, Question
+from unicon.data.photos import at_longer_side
 
 LARGEST_PX = 512
 LOSSLESS_PX = 256
@@ -127,10 +128,8 @@ def _grid(pictures: Sequence[Image.Image]) -> Image.Image:
 def _square(picture: Image.Image) -> np.ndarray:
     """In the middle of a square cell, whole."""
     cell = Image.new("RGB", (GRID_CELL_PX, GRID_CELL_PX), "white")
-    scale = GRID_CELL_PX / max(picture.size)
-    width, height = (max(1, round(edge * scale)) for edge in picture.size)
-    shown = picture.resize((width, height), Image.Resampling.LANCZOS)
-    cell.paste(shown, ((GRID_CELL_PX - width) // 2, (GRID_CELL_PX - height) // 2))
+    shown = at_longer_side(picture, GRID_CELL_PX)
+    cell.paste(shown, ((GRID_CELL_PX - shown.width) // 2, (GRID_CELL_PX - shown.height) // 2))
     return np.asarray(cell)
 
 

@@ -12,13 +12,15 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures import DepthMeasure, EdgeMeasure, LikenessMeasure, Measure, PoseMeasure
 from eval.runs.scoring import Material
-from eval.runs.truth import DEPTH_RANGE, resized, shows_nothing, truth_of_map
+from eval.runs.truth import DEPTH_RANGE, shows_nothing, truth_of_map
 from unicon.data.pairs import Entry, open_pairs
+from unicon.pictures import as_array, as_pictures, resize
 from unicon.sampling.noise import stable_hash
 
 MEASURES: dict[str, tuple[Measure, ...]] = {
@@ -50,14 +52,18 @@ def item_of(entry: Entry, conditions: Sequence[str]) -> Item:
         lacks = "its picture" if entry.image is None else next(n for n in conditions if n not in entry.maps)
         raise ValueError(f"pair {entry.key} lacks {lacks}; unicon check lists every such pair")
     image = np.asarray(entry.image.load())
-    given = {name: np.asarray(entry.maps[name].load()).astype(np.float32) / 255 for name in conditions}
-    maps = {name: resized(values, image.shape[:2]) for name, values in given.items()}
+    maps = {name: _fitted(entry.maps[name].load(), image.shape[:2]) for name in conditions}
     truth = {name: truth_of_map(name, values) for name, values in maps.items()}
     return Item(
         name=entry.key, key=stable_hash(entry.key), image=image, maps=maps, truth=truth,
         caption=entry.captions[0] if entry.captions else "",
         blank=tuple(name for name in conditions if shows_nothing(name, truth[name])),
     )  # fmt: skip
+
+
+def _fitted(given: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """A map (H, W, 3) in [0, 1] of this size, resized as the pipeline resizes what it is given."""
+    return as_array(resize(as_pictures(given, "map"), *size))[0]
 
 
 def known(arguments: argparse.Namespace) -> Sequence[str]:

@@ -14,7 +14,7 @@ from eval.protocols.mean_maps import mean_map
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, scene_set
 from eval.protocols.setup import check_positive
 from eval.runs import suite
-from eval.runs.items import Item, Items
+from eval.runs.items import Item, Items, WhenAsked
 from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
@@ -35,11 +35,11 @@ def items_of(scenes: SceneSet) -> Items:
     truths = {"depth": scenes.metres, "edge": scenes.edges, "pose": scenes.joints}
 
     def load(place: int) -> Item:
-        one = scenes.take([place])
         truth = {name: truths[name][place] for name in CONDITIONS}
         return Item(
             name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place], truth=truth,
-            caption=scenes.captions[place], maps={name: one.maps(name)[0] for name in CONDITIONS},
+            caption=scenes.captions[place],
+            maps=WhenAsked(CONDITIONS, lambda name: scenes.take([place]).maps(name)[0]),
             blank=tuple(name for name in CONDITIONS if shows_nothing(name, truth[name])),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from unicon.data import photos
-from unicon.data.photos import list_photos, load_photo
+from unicon.data.photos import at_longer_side, list_photos, load_photo
 
 RED = np.zeros((12, 20, 3), np.uint8)
 RED[..., 0] = 200
@@ -158,3 +158,14 @@ def test_a_folder_without_pictures_or_no_folder_is_an_error(tmp_path):
         list_photos(tmp_path)
     with pytest.raises(ValueError, match="no such file or folder"):
         list_photos(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("size", "side_px", "expected"), [((40, 20), 10, (10, 5)), ((20, 40), 60, (30, 60)), ((90, 1), 9, (9, 1))]
+)
+def test_the_longer_side_is_as_asked_and_the_picture_whole(size, side_px, expected):
+    picture = PIL.Image.new("RGB", size, (10, 200, 30))
+    made = at_longer_side(picture, side_px)
+    assert made.size == expected
+    assert made.getextrema() == ((10, 10), (200, 200), (30, 30))
+    assert at_longer_side(picture, max(size)) is picture

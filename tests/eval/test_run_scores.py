@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.depth import batch_depth_errors, mean_errors
 from eval.metrics.pose import pose_counts
+from eval.protocols.scene_set import CONDITIONS, SceneSet
 from eval.runs.items import Item, Sample, Task
 from eval.runs.measures import (
     MEASURES,
@@ -21,12 +23,17 @@ from eval.runs.measures import (
     as_json,
     from_json,
 )
+from eval.runs.roll import Roll
 from eval.runs.scores import Row, differences, extremes, results
 from eval.runs.truth import truth_of_map
+from eval.suites.folder import item_of
+from eval.suites.mini import items_of
 from unicon.conditions.edges import edge_strength
 from unicon.conditions.palettes import map_to_depth
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_reading import read_pose
+from unicon.data.pairs import open_pairs
+from unicon.pictures import Frame, as_pictures
 
 SIDE = 48
 BLANK = Item(name="a", key=0, image=np.zeros((SIDE, SIDE, 3), np.uint8))
@@ -206,3 +213,38 @@ def test_items_are_known_by_everything_given():
     assert BLANK.digest != replace(BLANK, caption="a dog").digest
     assert BLANK.digest != replace(BLANK, truth={"depth": np.ones(3)}).digest
     assert BLANK.digest != replace(BLANK, maps={"depth": np.zeros((2, 2, 3))}).digest
+
+
+def test_a_scene_draws_the_map_that_is_asked_for_and_is_known_by_all(monkeypatch):
+    square = np.zeros((1, SIDE, SIDE), np.float32)
+    scenes = SceneSet(
+        split="standard", seeds=np.array([7]), images=np.zeros((1, SIDE, SIDE, 3), np.uint8),
+        metres=square + np.arange(SIDE), edges=square > 0, poses=np.zeros((1, SIDE, SIDE, 3), np.uint8),
+        joints=[np.zeros((0, 18, 3))], captions=["a floor"],
+    )  # fmt: skip
+    eager = {name: scenes.maps(name)[0] for name in CONDITIONS}
+    drawn, maps = [], SceneSet.maps
+    monkeypatch.setattr(SceneSet, "maps", lambda self, name: (drawn.append(name), maps(self, name))[1])
+    items = items_of(scenes)
+    entry = Roll.of(items, "scenes").entries[0]
+    assert sorted(drawn) == sorted(CONDITIONS)
+    assert entry.digest == replace(items[0], maps=eager).digest
+    assert (entry.name, entry.key, entry.conditions) == ("scene 7", 7, CONDITIONS)
+    drawn.clear()
+    np.testing.assert_array_equal(items[0].maps["depth"], eager["depth"])
+    assert drawn == ["depth"]
+    with pytest.raises(KeyError, match="normal"):
+        items[0].maps["normal"]
+
+
+def test_a_users_map_of_another_size_is_resized_as_the_pipeline_resizes_it(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, side in (("image", SIDE), ("canny_lines", 2 * SIDE)):
+        (tmp_path / name).mkdir()
+        values = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    (pair,) = open_pairs(tmp_path, ["canny_lines"])
+    made = item_of(pair, ["canny_lines"]).maps["canny_lines"]
+    frame = Frame.of(2 * SIDE, 2 * SIDE, 8, SIDE)
+    entered = frame.enter(as_pictures(Image.open(tmp_path / "canny_lines" / "a.png"), "map"))
+    np.testing.assert_array_equal(made, entered[0].movedim(0, -1).numpy())

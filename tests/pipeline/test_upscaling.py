@@ -14,7 +14,7 @@ from tests.pipeline.conftest import call
 from tests.tiny_base import tiny_pipeline
 from unicon import UniConPipeline
 from unicon.call.network import BranchNetwork
-from unicon.call.tiles import MOST_CACHED, OVERLAP, TiledNetwork, windows
+from unicon.call.tiles import MOST_CACHED, OVERLAP, TiledNetwork, Window, shares, windows
 from unicon.pictures import as_pictures, resize
 from unicon.upscaling import LAYOUT_PX, Upscaling, enlarge, recoloured, upscale
 
@@ -62,6 +62,20 @@ def test_parts_that_disagree_are_blended_without_a_step():
     assert float(across) < 0.25  # neighbours in a row differ by 1
     assert float(down) < 0.75  # and by 3 from row to row
     assert float(plane.max() - plane.min()) > 6
+
+
+def test_shares_of_parts_add_up_and_are_computed_once_in_a_run(monkeypatch):
+    parts, x = windows(24, 40, 16), torch.zeros(1, 1, 1, 24, 40)
+    total = torch.zeros(24, 40)
+    for part, share in zip(parts, shares(parts, x), strict=True):
+        total[part.cells] += share
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    steps = SimpleNamespace(evaluate=lambda x, levels, variants: x[None])
+    network = TiledNetwork(networks=[steps] * len(parts), windows=parts)
+    first = network.evaluate(x + 3, None, [0])
+    monkeypatch.setattr(Window, "weight", None)
+    np.testing.assert_allclose(network.evaluate(x + 3, None, [0]), first)
+    np.testing.assert_allclose(first, 3, atol=1e-5)
 
 
 def test_one_window_is_the_run_without(pipe, depth):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from eval import __main__ as front
 from eval.metrics.edges import edge_counts
@@ -77,6 +81,14 @@ def test_edges_read_by_the_annotator_and_given_maps(edges, capsys):
     assert (own.settings["read_by"], own.settings["reader"]) == ("canny", "made the condition")
 
 
+def changed_regressor(folder: Path, target: Path) -> Path:
+    """A copy whose text embeddings are others."""
+    shutil.copytree(folder, target)
+    triggers = load_file(target / "triggers.safetensors")
+    save_file({name: values + 1 for name, values in triggers.items()}, target / "triggers.safetensors")
+    return target
+
+
 def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
     base, regressor, tmp_path, capsys, monkeypatch
 ):
@@ -95,9 +107,13 @@ def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
     assert first[0].settings["reader"] == "second reader"
     assert 0 < first[0].numbers["rmse_255_fitted"] < first[0].numbers["rmse_255"]
     assert len(list((tmp_path / "keep").iterdir())) == 2
+    changed = [*arguments, "--judge", changed_regressor(regressor, tmp_path / "changed")]
+    run(capsys, *changed)
+    assert len(list((tmp_path / "keep").iterdir())) == 4
+    assert read(tmp_path / "out.jsonl")[len(first)].numbers != first[0].numbers
     monkeypatch.setattr("eval.protocols.readers.RegressorReader.read", None)
     run(capsys, *arguments)
-    again = read(tmp_path / "out.jsonl")[len(first) :]
+    again = read(tmp_path / "out.jsonl")[2 * len(first) :]
     assert [r.numbers for r in again] == [r.numbers for r in first]
 
 
@@ -178,13 +194,17 @@ def test_classes_are_compared_by_mean_iou(tmp_path):
 def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
     asked, path = [], tmp_path / "x.png"
     Image.fromarray(photo(0)).save(path)
-    reader = remembering(lambda p, f: asked.append(f) or np.ones((2, 2, 3)), tmp_path / "keep", "me")
+    reader = remembering(
+        lambda p, f: asked.append(f) or np.ones((2, 2, 3)), tmp_path / "keep", {"judge": "me"}
+    )
     for _ in range(2):
         np.testing.assert_array_equal(reader(load_photo(path), path), 1)
     assert len(asked) == 1
     Image.fromarray(photo(1, side=64)).save(path)
     reader(load_photo(path), path)
     assert len(asked) == 2
+    other = remembering(lambda p, f: np.zeros((2, 2, 3)), tmp_path / "keep", {"judge": "another"})
+    np.testing.assert_array_equal(other(load_photo(path), path), 0)
 
 
 def test_bad_folders_are_refused(edges, tmp_path, capsys):

@@ -22,10 +22,10 @@ from eval.protocols.map_files import (
     read_people,
     read_plane,
     read_strength,
-    resized,
 )
 from eval.records import read
 from tests.fixtures.maps.inputs import boundaries
+from unicon.conditions.arrays import at_size
 from unicon.conditions.normals import normal_to_map
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_files import joints_as_json
@@ -248,7 +248,7 @@ def test_files_of_each_kind_are_read(tmp_path):
     assert read_normals(tmp_path / "chw.npy").shape == (4, 5, 3)
     np.save(tmp_path / "three.npy", np.zeros((2, 4, 5)))
     assert read_boundaries(tmp_path / "three.npy").shape == (2, 4, 5)
-    assert resized(np.zeros((4, 6)), (2, 3)).shape == (2, 3)
+    assert at_size(np.zeros((4, 6)), (2, 3)).shape == (2, 3)
     drawing = np.round(draw_pose([person(30) * (2, 2, 1)], (128, 160)) * 255).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "pose.png"), drawing[..., ::-1])
     guesses, people = read_people(tmp_path / "pose.png", tmp_path / "pose.png")

@@ -10,6 +10,7 @@ from train.checkpoint import whole_checkpoints
 from train.command import main
 from train.config import override
 from train.objectives.clip import fit_tokenizer
+from train.times import read_times
 from unicon.limits import read_limits
 
 _TINY_VAE = {"channels": "[8, 16]", "blocks": "[1, 1]", "latent_channels": "4", "crop": "16"}
@@ -66,6 +67,9 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
     # vae, two encoders, unet, five adapters, two priors, decoder, regressor and its triggers
     assert len(trained) == 14
+    times = read_times(tmp_path)
+    assert times.keys() == stages.keys()
+    assert all(each.is_whole and each.seconds > 0 for each in times.values())
     assert main(["mini-fast", "--out", str(tmp_path), "--workers", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing was left to train
     more = ["mini-fast/prior", "--out", str(tmp_path), "--steps", "3"]

@@ -89,6 +89,11 @@ class Objective(nn.Module, abc.ABC):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
+def mean_among(values: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Values (n,) scaled so that their plain mean is the mean over those of `active`; the others are 0."""
+    return values * active * len(active) / active.sum().clamp(min=1)
+
+
 def hold(objective: Objective, name: str, grafted: nn.Module) -> None:
     """Keep what is grafted into a network without listing it as a part of its own.
 

@@ -24,7 +24,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from train.latents import TRIGGERS
-from train.objectives.base import Draws, Objective
+from train.objectives.base import Draws, Objective, mean_among
 from train.randomness import which
 from train.shards import open_shards
 from unicon.sampling.levels import Schedule, add_noise, network_target
@@ -169,9 +169,9 @@ class BaseUnetObjective(Objective):
         maps = self._maps(items, kinds).to(self.device)
         read = (self.maps().float() - maps).square().mean(dim=(1, 2, 3)) * mapped
         shares = {
-            "velocity": _over(velocity, noisy),
-            "maps": _over(read, mapped & noisy),
-            "maps_of_clean": _over(read, clean),
+            "velocity": mean_among(velocity, noisy),
+            "maps": mean_among(read, mapped & noisy),
+            "maps_of_clean": mean_among(read, clean),
         }
         weights = torch.where(clean, self.config.clean_weight, 1.0) * self.config.maps_weight
         return velocity + weights * read, shares
@@ -209,11 +209,6 @@ class BaseUnetObjective(Objective):
         """Write `unet` and `scheduler` in diffusers' layout."""
         self.unet.save_pretrained(folder / "unet")
         DPMSolverMultistepScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
-
-
-def _over(values: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
-    """Scaled so that their plain mean is the mean over those of `among`; the others are 0."""
-    return values * among * len(among) / among.sum().clamp(min=1)
 
 
 class UnetGeometry(Protocol):

@@ -22,7 +22,7 @@ from train.assemble import family_pipeline
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
-from train.objectives.base import Draws, Objective, hold, named
+from train.objectives.base import Draws, Objective, hold, mean_among, named
 from train.objectives.base_unet import use_quick_attention
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
@@ -200,8 +200,8 @@ class JointObjective(Objective):
         error = self.errors(clean, noise, levels, text)
         loss = (error * counts * active).sum(0) / active.sum(0)
         return loss, {
-            "image": _mean_where(error[0], active[0]),
-            "condition": _mean_where(error[1], active[1]),
+            "image": mean_among(error[0], active[0]),
+            "condition": mean_among(error[1], active[1]),
         }
 
     def errors(self, clean: Tensor, noise: Tensor, levels: Levels, texts: Tensor) -> Tensor:
@@ -267,8 +267,3 @@ class JointObjective(Objective):
         """Write the adapter's folder: config.json, adapter.safetensors and a card."""
         save_adapter(self.adapter, folder)
         write_card(folder, self.adapter.config, origin=self.config.origin())
-
-
-def _mean_where(values: Tensor, active: Tensor) -> Tensor:
-    """Each value where active, scaled so that the plain mean is the mean over the active ones."""
-    return values * active * len(active) / active.sum().clamp(min=1)

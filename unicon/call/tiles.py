@@ -9,7 +9,7 @@ of each other through what they share; nothing is stitched at the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -54,6 +54,15 @@ def windows(height: int, width: int, side: int) -> list[Window]:
     return [Window(t, left, tall, wide) for t in _starts(height, tall) for left in _starts(width, wide)]
 
 
+def shares(parts: Sequence[Window], x: Tensor) -> list[Tensor]:
+    """Their weights over the sum of the weights of all that see a cell, as x (..., h, w) is: at each cell
+    they add up to 1."""
+    total = torch.zeros(x.shape[-2:], dtype=x.dtype, device=x.device)
+    for part in parts:
+        total[part.cells] += part.weight().to(x)
+    return [part.weight().to(x) / part.of(total) for part in parts]
+
+
 def _starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
@@ -74,6 +83,8 @@ class TiledNetwork:
     networks: Sequence[BranchNetwork]
     """One per window, each with the cache of its own."""
     windows: Sequence[Window]
+    _shares: list[Tensor] | None = field(default=None, init=False)
+    """By window, how much of the average its estimate is; the same in every step."""
 
     @classmethod
     def of(cls, network: BranchNetwork, cells: tuple[int, int], side: int) -> TiledNetwork:
@@ -84,13 +95,12 @@ class TiledNetwork:
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
         """See `BranchNetwork.evaluate`."""
+        if self._shares is None:
+            self._shares = shares(self.windows, x)
         total = torch.zeros(len(variants), *x.shape, dtype=x.dtype, device=x.device)
-        weights = torch.zeros(x.shape[-2:], dtype=x.dtype, device=x.device)
-        for network, window in zip(self.networks, self.windows, strict=True):
-            weight = window.weight().to(x)
-            total[(..., *window.cells)] += weight * network.evaluate(window.of(x), levels, variants)
-            weights[window.cells] += weight
-        return total / weights
+        for network, window, share in zip(self.networks, self.windows, self._shares, strict=True):
+            total[(..., *window.cells)] += share * network.evaluate(window.of(x), levels, variants)
+        return total
 
     def forget(self) -> None:
         """See `BranchNetwork.forget`."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.map_files import RAW, is_done, run_mark, run_settings, write
+from unicon.cli.map_files import RAW, is_done, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
     add_run_options,
@@ -25,6 +25,7 @@ from unicon.cli.models import (
     positive,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
+from unicon.cli.run_marks import run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 
@@ -74,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     if args.size is not None and (args.size < 0 or 0 < args.size < 16):
         raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
     found = share().of(find_photos(args.photos, recursive=args.recursive))
-    folder, out = base_folder(args.base), Path(args.out)
-    settings = run_settings(args, folder)
+    out = Path(args.out)
+    settings = run_settings(args, _asked(args))
     files = found if args.again else [f for f in found if not is_done(f, out, names, settings)]
     if len(files) < len(found):
         print(f"{len(found) - len(files)} of {len(found)} photos have their maps already (see --again)")
@@ -83,11 +84,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     reader = Reader(files=files, batch_size=args.batch)
     pipe = load_pipeline(args, needs=names)
-    far = estimate_all(pipe, args, names, reader, limits=_limits(folder), settings=settings)
-    if reader.failures and len(reader.failures) == len(files):
-        raise ValueError("no photo could be read: " + "; ".join(reader.failures))
-    _report(args, names, reader, far)
-    return 1 if reader.failures else 0
+    far = estimate_all(pipe, args, names, reader, limits=_limits(args.base), settings=settings)
+    _report_far(args, names, reader, far)
+    return reader.exit_code()
+
+
+def _asked(args: argparse.Namespace) -> list[object]:
+    """Every setting that changes a map's values or how they are written."""
+    return [args.seed, args.steps, args.ensemble, args.temperature, args.size, args.raw, args.colour]
 
 
 def estimate_all(
@@ -149,24 +153,21 @@ def judge(pipe: UniConPipeline, photos: Sequence[Photo], limits: Limits | None) 
     return far
 
 
-def _limits(folder: Path | None) -> Limits | None:
+def _limits(base: str) -> Limits | None:
     from unicon.limits import read_limits
 
+    folder = base_folder(base)
     return None if folder is None else read_limits(folder)
 
 
-def _report(args: argparse.Namespace, names: list[str], reader: Reader, far: list[PhotoFile]) -> None:
-    """What went wrong, at the end, where it is not scrolled away."""
+def _report_far(args: argparse.Namespace, names: list[str], reader: Reader, far: list[PhotoFile]) -> None:
+    """At the end, where it is not scrolled away."""
     if far:
         print(
             f"{len(far)} of {len(reader.files)} photos are far from what --base {args.base} knows; their "
             f"maps are likely poor. A base that knows photographs:\n  {command_for_photos(names, far)}",
             file=sys.stderr,
         )
-    if reader.failures:
-        print(f"{len(reader.failures)} of {len(reader.files)} photos could not be read:", file=sys.stderr)
-        for failure in reader.failures:
-            print(f"  {failure}", file=sys.stderr)
 
 
 def command_for_photos(names: Sequence[str], files: Sequence[PhotoFile]) -> str:

@@ -36,15 +36,6 @@ def write_picture(path: Path, picture: Image.Image, facts: Mapping[str, str] | N
     return write_bytes(path, buffer.getvalue())
 
 
-def write_array(path: Path, values: np.ndarray) -> Path:
-    """A `.npy` file."""
-    import numpy as np
-
-    buffer = BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return write_bytes(path, buffer.getvalue())
-
-
 def write_deep_picture(path: Path, values: np.ndarray) -> Path:
     """Values in [0, 1], (H, W) or (H, W, 3) in red, green, blue, as a PNG of 16 bits."""
     import cv2

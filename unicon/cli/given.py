@@ -112,14 +112,13 @@ def fit(pictures: Mapping[str, Image.Image], longest_px: int) -> dict[str, Image
 
 
 def _fitted(name: str, picture: Image.Image, longest_px: int) -> Image.Image:
-    from PIL import Image
+    from unicon.data.photos import at_longer_side
 
-    scale = longest_px / max(picture.size) if longest_px else 1.0
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    if (width, height) == picture.size:
-        return picture
-    print(
-        f"{name}: {picture.width} x {picture.height} px, worked on at {width} x {height} (see --size)",
-        file=sys.stderr,
-    )
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+    made = at_longer_side(picture, longest_px) if longest_px else picture
+    if made.size != picture.size:
+        print(
+            f"{name}: {picture.width} x {picture.height} px, worked on at {made.width} x {made.height} "
+            "(see --size)",
+            file=sys.stderr,
+        )
+    return made

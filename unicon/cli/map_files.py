@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon import __version__
-from unicon.cli.files import write_array, write_deep_picture, write_json, write_picture
+from adapters.files import write_array
+from unicon.cli.files import write_deep_picture, write_json, write_picture
 from unicon.cli.photo_batches import PhotoFile
+from unicon.cli.run_marks import RUN, are_marked, run_mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,54 +21,12 @@ RAW = ("png16", "npy", "both", "none")
 GREY = ("depth", "edge")
 """Conditions whose map holds one number per pixel; of others all three channels are kept."""
 POSE = "pose"
-RUN = "unicon-run"
-"""Entry of a map's file that says which run made it."""
-
-
-def run_settings(args: argparse.Namespace, folder: Path | None) -> str:
-    """What all maps of one run have in common: the weights and every setting that changes a value; not the
-    device, nor the batch. `folder` is the base's."""
-    settings = {
-        "base": args.base if folder is None else _state(_files(folder)),
-        "adapters": [_state(_files(Path(text.rpartition("=")[2]))) for text in args.adapter],
-        "how": [args.adapter, args.seed, args.steps, args.ensemble, args.temperature, args.size],
-        "written": [args.raw, args.colour],
-        "version": __version__,
-    }
-    return json.dumps(settings)
-
-
-def run_mark(file: PhotoFile, settings: str) -> str:
-    """A photo and its run, as a short digest that its maps carry."""
-    whole = json.dumps(_state([file.path])) + settings
-    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _state(files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Whether files have been changed: their names, sizes and times."""
-    found = [(path.name, path.stat()) for path in files if path.exists()]
-    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
 def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> bool:
     """Whether a run of these settings has written all maps of a photo. The view is written last."""
-    from PIL import Image
-
     views = [out / f"{file.stem}_{name}.png" for name in names]
-    if not all(view.is_file() for view in views):
-        return False
-    try:
-        marks = set()
-        for view in views:
-            with Image.open(view) as picture:
-                marks.add(picture.info.get(RUN))
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return marks == {run_mark(file, settings)}
+    return are_marked(views, run_mark(file, settings))
 
 
 def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, mark: str) -> list[Path]:
@@ -111,7 +68,8 @@ def _write_raw(target: Path, values: np.ndarray, kind: str, name: str = "") -> l
         paths.append(write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values))
     if kind in ("npy", "both"):
         array = normals.map_to_normal(values) if name in normals.NAMES else values
-        paths.append(write_array(target.with_name(f"{target.name}.npy"), array.astype("float32")))
+        paths.append(target.with_name(f"{target.name}.npy"))
+        write_array(paths[-1], array.astype("float32"))
     return paths
 
 

@@ -86,6 +86,11 @@ def _styled(text: str) -> tuple[str | None, str, float]:
         ) from None
 
 
+def style_file(text: str) -> str:
+    """The file of a `--style`."""
+    return _styled(text)[1]
+
+
 def facts(pipe: UniConPipeline, prompt: str, seed: int) -> dict[str, str]:
     """What a picture's file says about how it was made, with the credits of its styles."""
     styles = "\n".join(pipe.credits())

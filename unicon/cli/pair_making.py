@@ -113,10 +113,7 @@ def _opened(path: Path, longest_px: int) -> Image.Image:
 
 def _shrunk(picture: Image.Image, longest_px: int) -> Image.Image:
     """Its longer side at most `longest_px` (0: as it is); never larger than it was."""
-    from PIL import Image
+    from unicon.data.photos import at_longer_side
 
-    scale = longest_px / max(picture.size) if longest_px else 1.0
-    if scale >= 1:
-        return picture
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+    is_small = not longest_px or max(picture.size) <= longest_px
+    return picture if is_small else at_longer_side(picture, longest_px)

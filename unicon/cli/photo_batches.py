@@ -54,6 +54,20 @@ class Reader:
                 yield waiting.pop(next(iter(waiting)))
         yield from waiting.values()
 
+    def exit_code(self) -> int:
+        """At the end: 1 if some could not be read, which are listed where they are not scrolled away, else 0.
+
+        Raises ValueError if none could be read.
+        """
+        if not self.failures:
+            return 0
+        if len(self.failures) == len(self.files):
+            raise ValueError("no photo could be read: " + "; ".join(self.failures))
+        print(f"{len(self.failures)} of {len(self.files)} photos could not be read:", file=sys.stderr)
+        for failure in self.failures:
+            print(f"  {failure}", file=sys.stderr)
+        return 1
+
     def _photos(self) -> Iterator[Photo]:
         from unicon.data.photos import load_photo
 

@@ -1,13 +1,25 @@
-"""How does a user make pictures larger?"""
+"""How does a user make pictures larger?
+
+What a photo has in the output folder from a run of the same settings is kept.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_picture
 from unicon.cli.given import fraction
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
+from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
+from unicon.cli.run_marks import RUN, are_marked, run_mark, run_settings
+
+if TYPE_CHECKING:
+    from unicon.pipeline import UniConPipeline
+    from unicon.upscaling import Upscaling
 
 EXAMPLE = """%(prog)s photo.jpg --scale 2 --adapter runs/upscaler/upscaler/export
   %(prog)s old_scans --scale 3 --noise 0.3"""
@@ -15,6 +27,7 @@ EXAMPLE = """%(prog)s photo.jpg --scale 2 --adapter runs/upscaler/upscaler/expor
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files, or folders of them")
+    parser.add_argument("--recursive", action="store_true", help="also the folders within a folder")
     parser.add_argument(
         "--scale", type=float, default=2.0, metavar="N", help="new sides in old ones, up to 4 (default 2)"
     )
@@ -33,13 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--free-colours", action="store_true", help="do not hold on to the picture's colours at a coarse look"
     )
+    parser.add_argument("--again", action="store_true", help="also photos that are enlarged already")
     add_style_option(parser)
     add_run_options(parser, out="out/upscale")
 
 
-def run(args: argparse.Namespace) -> None:
-    from unicon.data.photos import list_photos, load_photo
-    from unicon.upscaling import Upscaling, lowres_adapter, upscale
+def run(args: argparse.Namespace) -> int:
+    from unicon.upscaling import Upscaling, lowres_adapter
 
     settings = Upscaling(
         scale=args.scale,
@@ -50,24 +63,39 @@ def run(args: argparse.Namespace) -> None:
         tile_size=args.tile_size,
         keep_colours=not args.free_colours,
     )
-    targets = _targets([path for place in args.photos for path in list_photos(place)], args)
-    photos = {path: load_photo(path) for path in targets}
+    found = find_photos(args.photos, recursive=args.recursive)
+    asked = run_settings(args, [args.seed, asdict(settings)])
+    marks = {file: run_mark(file, asked) for file in found}
+    files = [f for f in found if args.again or not are_marked([_target(args, f)], marks[f])]
+    if len(files) < len(found):
+        print(f"{len(found) - len(files)} of {len(found)} photos are enlarged already (see --again)")
+    if not files:
+        return 0
+    reader = Reader(files=files, batch_size=1)
     pipe = load_pipeline(args)
     lowres_adapter(pipe)
-    for number, (path, photo) in enumerate(photos.items(), start=1):
-        pipe.set_progress_bar_config(desc=f"enlarging {number} of {len(photos)}", leave=False)
-        (larger,) = upscale(pipe, photo, settings, generator=generators([args.seed]))
-        print(write_picture(targets[path], larger, facts(pipe, args.prompt, args.seed)))
+    _enlarge(pipe, args, reader, settings, marks)
+    return reader.exit_code()
 
 
-def _targets(paths: list[Path], args: argparse.Namespace) -> dict[Path, Path]:
-    """Where each picture is written; ValueError for two of one name."""
-    found: dict[Path, Path] = {}
-    for path in paths:
-        target = Path(args.out) / f"{path.stem}_x{args.scale:g}.png"
-        if target in found:
-            raise ValueError(
-                f"{path}: {found[target]} has the same name; enlarge them in two calls of two --out"
-            )
-        found[target] = path
-    return {path: target for target, path in found.items()}
+def _enlarge(
+    pipe: UniConPipeline,
+    args: argparse.Namespace,
+    reader: Reader,
+    settings: Upscaling,
+    marks: Mapping[PhotoFile, str],
+) -> None:
+    """One photo after the other, so that a folder of any size can be enlarged."""
+    from unicon.upscaling import upscale
+
+    for number, (photo,) in enumerate(reader.batches(), start=1):
+        place = number + len(reader.failures)
+        pipe.set_progress_bar_config(desc=f"enlarging {place} of {len(reader.files)}", leave=False)
+        (larger,) = upscale(pipe, photo.picture, settings, generator=generators([args.seed]))
+        about = {**facts(pipe, args.prompt, args.seed), RUN: marks[photo.file]}
+        print(write_picture(_target(args, photo.file), larger, about))
+
+
+def _target(args: argparse.Namespace, file: PhotoFile) -> Path:
+    """Where a photo's enlarged picture is written."""
+    return Path(args.out) / f"{file.stem}_x{args.scale:g}.png"

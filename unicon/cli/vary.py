@@ -123,5 +123,10 @@ def _drawing(args: argparse.Namespace) -> Drawing:
 
 def _alike(given: dict[str, Image.Image]) -> dict[str, Any]:
     """All in the first one's size: their noises are mixed, their maps shared."""
+    from PIL import Image
+
     size = given["picture"].size
-    return {name: each if each.size == size else each.resize(size) for name, each in given.items()}
+    return {
+        name: each if each.size == size else each.resize(size, Image.Resampling.LANCZOS)
+        for name, each in given.items()
+    }

@@ -1,13 +1,17 @@
-"""Is an array the picture or the map that it should be?
+"""Is an array the picture or the map that it should be, and of the size?
 
-The checks that every reader and drawer of this package makes first. Leaves out tensors and image files.
+The checks that every reader and drawer of this package makes first, and readings of any unit brought to the
+size of what they are readings of. Leaves out image files and tensors (`unicon.pictures`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 
-__all__ = ["as_bytes", "as_map", "as_plane"]
+__all__ = ["as_bytes", "as_map", "as_plane", "at_size"]
 
 
 def as_map(value: np.ndarray, name: str) -> np.ndarray:
@@ -39,6 +43,20 @@ def as_plane(value: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name} has shape {array.shape}; expected (height, width): one value per pixel")
     _check_values(array, name, low=-np.inf, high=np.inf)
     return array.astype(np.float32)
+
+
+def at_size(values: np.ndarray, shape: Sequence[int], *, nearest: bool = False) -> np.ndarray:
+    """What was read at every pixel (H, W, ...), in any unit, at the height and width of `shape`.
+
+    Linear, so that nothing lies beyond what was read; `nearest` for what has no values in between, such as
+    classes. Pictures that are looked at, by people or a network, are resized smoothly instead
+    (`unicon.pictures.resize`, `unicon.data.photos.at_longer_side`).
+    """
+    height, width = shape[:2]
+    if values.shape[:2] == (height, width):
+        return values
+    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values, (width, height), interpolation=how))
 
 
 def _check_values(array: np.ndarray, name: str, low: float, high: float) -> None:

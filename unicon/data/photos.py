@@ -1,7 +1,8 @@
 """How does whatever a user calls a photograph become an upright RGB picture, or a clear error?
 
-Any mode, EXIF rotation, transparency over white, 16 bits; and centred squares of one size, for whoever needs
-equal shapes. Leaves out resizing a call's pictures (``unicon.pictures``).
+Any mode, EXIF rotation, transparency over white, 16 bits; and the same with a longer side of so many pixels,
+or as centred squares of one size, for whoever needs equal shapes. Leaves out resizing a call's pictures
+(``unicon.pictures``).
 """
 
 from __future__ import annotations
@@ -76,6 +77,15 @@ def list_photos(source: str | Path) -> list[Path]:
     if not found:
         raise ValueError(f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
     return sorted(found)
+
+
+def at_longer_side(
+    picture: PIL.Image.Image, side_px: int, resample: PIL.Image.Resampling = PIL.Image.Resampling.LANCZOS
+) -> PIL.Image.Image:
+    """The whole picture with its longer side at `side_px`; itself where it is so."""
+    scale = side_px / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture if (width, height) == picture.size else picture.resize((width, height), resample)
 
 
 def centred_square(picture: np.ndarray, size_px: int) -> np.ndarray:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import PIL.Image
 import torch
 
 from unicon.conditions.annotators.cards import Card
 from unicon.conditions.annotators.weights import fetched, local_folder, provenance
+from unicon.conditions.arrays import at_size
 from unicon.conditions.palettes import depth_to_map
 
 METRIC = ("zoedepth", "depth_pro", "glpn")
@@ -63,7 +63,7 @@ def predicted(network: Any, processor: Any, picture: PIL.Image.Image) -> np.ndar
     depth = output.predicted_depth[0].float().cpu().numpy()
     if not np.isfinite(depth).all():
         raise ValueError("the depth network gave NaN or infinite values; expected numbers: check its weights")
-    return np.asarray(cv2.resize(depth, picture.size, interpolation=cv2.INTER_LINEAR))
+    return at_size(depth, picture.size[::-1])
 
 
 def _processor(source: str, revision: str | None) -> Any:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import PIL.Image
 
 from unicon.conditions.annotators.cards import Card, find_card
 from unicon.conditions.annotators.weights import local_folder
-from unicon.conditions.arrays import as_map
+from unicon.conditions.arrays import as_map, at_size
 
 Draw = Callable[[PIL.Image.Image, Path | None], np.ndarray]
 """An upright RGB picture, and its file if it has one -> a map (h, w, 3), uint8 or [0, 1], of any size."""
@@ -34,9 +33,7 @@ class Annotator:
         is resized linearly. Raises ValueError where no map can be had of this picture.
         """
         drawn = np.clip(as_map(self.draw(picture, file), f"{self.card.name}'s map"), 0, 1)
-        if drawn.shape[:2] == picture.size[::-1]:
-            return drawn
-        return np.asarray(cv2.resize(drawn, picture.size, interpolation=cv2.INTER_LINEAR))
+        return at_size(drawn, picture.size[::-1])
 
     def facts(self) -> dict[str, object]:
         """What a manifest says about it."""

@@ -57,7 +57,7 @@ class BaseUnetConfig:
     maps_weight: float = 1.0
     """Weight of the error of the maps read from the features; 0: no such error."""
     clean_weight: float = 4.0
-    """Weight of CLEAN pictures on top of that: at 1 the velocities of all others drown them (`docs/log.md`)."""
+    """Weight of CLEAN pictures on top of that: at 1 all other errors drown theirs (`docs/log.md`)."""
     clean_share: float = 0.6
     """Share of the scenes' pictures that are CLEAN, of which only the maps are learnt."""
     clean_timestep: int = 150

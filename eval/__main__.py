@@ -48,7 +48,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The list of evaluations."""
-    lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<14}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: unicon eval NAME [arguments]",

@@ -1,6 +1,7 @@
 """How is a recipe run from the command line?
 
 `unicon train mini-fast --out runs/mini` is `accelerate launch -m train ...`. Running it again continues.
+`unicon train --help` lists the recipes, `unicon train RECIPE --help` a recipe's stages or fields.
 """
 
 from __future__ import annotations
@@ -11,11 +12,29 @@ import os
 import sys
 from pathlib import Path
 
+RECIPES = {
+    "adapter": "an adapter for a condition, from your own pairs (docs/training.md)",
+    "style": "a style from a few pictures (docs/style.md)",
+    "upscaler": "an adapter that enlarges, from pictures alone (docs/unclip.md)",
+    "decoder": "a decoder adapter: pictures like another one (docs/unclip.md)",
+    "prior": "a prior: what a picture of a text could show (docs/unclip.md)",
+    "prior-ar": "the autoregressive one",
+    "mini-fast": "the whole mini family from nothing, on two cores (docs/mini.md)",
+    "mini": "the same with photographs, and for longer",
+}
+"""Name -> one line of help. Here, and not in `train.recipes`, so that help waits for no library."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run the stages in order, return the exit status (0 complete, 3 paused)."""
-    args, rest = _parser().parse_known_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
     try:
+        if args.help:
+            print(help_text(args.recipe))
+            return 0
+        if args.recipe is None:
+            raise ValueError("name a recipe; unicon train --help lists them")
         return _run(args, _assignments(rest))
     except (ValueError, OSError) as error:
         print(f"unicon train: {error}", file=sys.stderr)
@@ -25,13 +44,18 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="unicon train",
+        usage="unicon train RECIPE[/STAGE] [options] [--field value ...]",
         description="Train a recipe; the same command continues it.",
         epilog="example: unicon train mini-fast --out runs/mini-fast\n"
         "         unicon train mini-fast/unet --out runs/mini-fast --steps 20000\n"
         "         unicon train adapter --data my_pairs --condition depth --rank 32 --dry-run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
-    parser.add_argument("recipe", help="family, or family/stage")
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="one of those below, or RECIPE/STAGE")
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="this; behind a recipe, also its stages or fields"
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder of the family (default runs/FAMILY)")
     parser.add_argument("--as", dest="name", help="store the stage under another name (for comparisons)")
     parser.add_argument(
@@ -48,6 +72,36 @@ def _parser() -> argparse.ArgumentParser:
         "--stop-after", type=float, default=math.inf, metavar="MINUTES", help="pause a stage after this long"
     )
     return parser
+
+
+def help_text(recipe: str | None) -> str:
+    """The options, and the recipes, or one recipe's stages or fields. ValueError for an unknown recipe."""
+    parser = _parser()
+    if recipe is None:
+        parser.epilog = f"recipes:\n{_listed(RECIPES)}\n\n{parser.epilog}"
+        return parser.format_help()
+    from train.config import RunConfig
+    from train.field_help import add_fields
+    from train.recipes import Stage, stages_of
+
+    def told(stage: Stage) -> str:
+        if isinstance(stage, RunConfig):
+            return f"Train for {stage.loop.steps:,} steps; fields: unicon train {family}/{stage.name} --help"
+        return (type(stage).__doc__ or "").splitlines()[0].replace("`", "")
+
+    family, stages = stages_of(recipe)
+    (stage, *others) = stages.values()
+    parser.description = f"{recipe}: {RECIPES[family] if recipe == family else told(stage)}"
+    told_of_all = _listed({name: told(each) for name, each in stages.items()})
+    parser.epilog = f"stages, in order:\n{told_of_all}" if others else None
+    if isinstance(stage, RunConfig) and not others:
+        add_fields(parser, stage)
+    return parser.format_help()
+
+
+def _listed(lines: dict[str, str]) -> str:
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in lines.items())
 
 
 def _assignments(rest: list[str]) -> dict[str, str]:

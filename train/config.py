@@ -33,6 +33,7 @@ class LoopConfig:
     """adamw; muon: Muon on matrices and AdamW on the rest, for networks that start from random weights;
     adamw8bit (bitsandbytes); or prodigy (prodigyopt), which finds its own rate: learning_rate 1."""
     learning_rate: float = 1e-4
+    """After the warm-up."""
     matrix_learning_rate: float = 0.02
     """Muon's; `learning_rate` is AdamW's."""
     warmup_steps: int = 200
@@ -40,11 +41,15 @@ class LoopConfig:
     decay_share: float = 0.2
     """Share of the run, at its end, over which the rate falls linearly to zero (warm-up, stable, decay)."""
     weight_decay: float = 0.01
+    """Decoupled, as in AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW's decays of the gradient's mean and of its square's."""
     clip_norm: float = 1.0
+    """Gradients of a larger norm are scaled down to it."""
     ema_decay: float = 0.999
     """Decay of the exponential moving average that is exported; 0: export the last weights."""
     seed: int = 0
+    """The order of the data, noise, levels and what is dropped come from it and the number of the step."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where a short probe finds it faster than float32."""
     gradient_checkpointing: bool = False
@@ -52,8 +57,11 @@ class LoopConfig:
     compile: bool = False
     """Compile the network's repeated blocks (`torch.compile`): minutes at the start, then faster steps."""
     checkpoint_every: int = 500
+    """Steps between checkpoints, from which a run that was stopped continues."""
     keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
     log_every: int = 20
+    """Steps between lines of `metrics.jsonl`."""
     validate_every: int = 0
     """Steps between looks at pairs that are not trained on; 0: never."""
     trackers: str = ""

@@ -5,6 +5,7 @@ The extras themselves are listed in `pyproject.toml`.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -34,3 +35,15 @@ def install_command(extra: str) -> str:
     if (root / "pyproject.toml").exists():
         return f"pip install -e '{root}[{extra}]'"
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def quiet_about_torchvision() -> None:
+    """Keep back transformers' advice to install torchvision: whatever loads a model would print it.
+
+    The core does without it on purpose. For programs, never at import.
+    """
+    logging.getLogger("transformers.utils.import_utils").addFilter(_says_something_else)
+
+
+def _says_something_else(record: logging.LogRecord) -> bool:
+    return "requires torchvision" not in record.getMessage()

@@ -57,7 +57,12 @@ class WithGrafts(DiffusionPipeline):
         return dict(grafted(self.unet))
 
     def load_adapter(
-        self, folder: str | Path, name: str | None = None, *, trigger: str | None = None
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        trigger: str | None = None,
+        replace: bool = False,
     ) -> None:
         """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`.
 
@@ -70,17 +75,18 @@ class WithGrafts(DiffusionPipeline):
         place = find_adapter(folder)
         if is_published(place):
             name = place.name if name is None else name
-            self.add_adapter(load_published(place, self.unet, name, trigger=trigger), name)
+            self.add_adapter(load_published(place, self.unet, name, trigger=trigger), name, replace=replace)
         elif trigger is not None:
             raise ValueError(f"{place} has trigger words of its own, in config.json; leave trigger out")
         else:
-            self.add_adapter(load_adapter(place, self.unet), name)
+            self.add_adapter(load_adapter(place, self.unet), name, replace=replace)
 
-    def add_adapter(self, adapter: JointAdapter, name: str | None = None) -> None:
+    def add_adapter(self, adapter: JointAdapter, name: str | None = None, *, replace: bool = False) -> None:
         """Graft an adapter built for this base, in the base's number format.
 
         `name` (default: the condition it was trained for) becomes a keyword of the call, so it must be an
-        identifier and none of the call's parameters.
+        identifier and none of the call's parameters. One that is loaded under that name is an error, or
+        gives way with `replace`.
         """
         name = adapter.config.condition if name is None else name
         taken = self.call_parameters()
@@ -90,7 +96,19 @@ class WithGrafts(DiffusionPipeline):
                 f"and none of its parameters ({', '.join(sorted(taken))})"
             )
         self._check_not_offloaded()
-        graft(self.unet, {name: adapter})
+        before = self.adapters.get(name)
+        if before is not None:
+            if not replace:
+                raise ValueError(
+                    f"an adapter {name!r} is already there: choose another name, or load it with replace=True"
+                )
+            self.unload_adapter(name)
+        try:
+            graft(self.unet, {name: adapter})
+        except ValueError:
+            if before is not None:
+                graft(self.unet, {name: before})
+            raise
         adapter.to(self.unet.device, self.unet.dtype)
 
     def unload_adapter(self, name: str | None = None) -> None:

@@ -26,13 +26,17 @@ class StyleCard:
     """What a style's file says about it. Empty where it says nothing."""
 
     title: str = ""
+    """Its name; a training takes the phrase where there is none."""
     phrase: str = ""
     """Words that follow the image's prompt, "in the style of a woodcut"."""
     author: str = ""
+    """Whose style it is, or who made the file."""
     licence: str = ""
     """Of the file and of the pictures it was learnt from, such as "CC-BY-4.0"."""
     allowed_use: str = ""
+    """What it may be used for, in words."""
     description: str = ""
+    """Anything else people should know."""
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> StyleCard:

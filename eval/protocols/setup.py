@@ -35,11 +35,14 @@ def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_machine_arguments(top: argparse.ArgumentParser) -> None:
-    """--batch-size, --device, --out."""
+def add_machine_arguments(top: argparse.ArgumentParser, *, folder: str | None = None) -> None:
+    """--batch-size, --device, --out: a file of results, or with `folder` one to write, by default that."""
     top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+    if folder is None:
+        top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
+    else:
+        top.add_argument("--out", default=folder, metavar="DIR", help=f"folder to write (default {folder})")
 
 
 def check_positive(arguments: argparse.Namespace, *names: str) -> None:
@@ -61,9 +64,7 @@ def load_pipeline(
     pipe = UniConPipeline.from_pretrained(base, dtype=chosen)
     for text in adapters:
         name, equals, folder = text.rpartition("=")
-        if equals and name in pipe.adapters:
-            pipe.unload_adapter(name)
-        pipe.load_adapter(folder, name if equals else None)
+        pipe.load_adapter(folder, name if equals else None, replace=True)
     pipe = pipe.to(place)
     if missing := [name for name in conditions if name not in pipe.adapters]:
         raise ValueError(

@@ -38,7 +38,7 @@ from eval.metrics.embeddings import embedding_scores
 from eval.protocols.distributions import distances
 from eval.protocols.readers import generators
 from eval.protocols.scene_set import SceneSet, scene_set
-from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.setup import DTYPES, add_machine_arguments, check_positive, load_pipeline, run_command
 from eval.protocols.unclip_report import RESULTS, write_report
 from eval.protocols.unclip_swap import swapped
 from eval.records import Record, append, read
@@ -85,6 +85,15 @@ class Cell:
     mapped: bool
     """Whether the true map is given."""
     seed: int
+
+
+BUDGET_HELP = {
+    "num": "captions",
+    "draws": "pictures of each caption",
+    "reals": "true pictures that sets are compared with",
+    "steps": "of a drawing",
+    "condition": "whose true map is given to half of the sets",
+}
 
 
 def cells(ways: Sequence[str], scales: Sequence[float], seeds: int) -> list[Cell]:
@@ -306,14 +315,22 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     for name, value in asdict(Budget()).items():
-        top.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
-    top.add_argument("--dtype", default="float32", help="default float32")
+        text = f"{BUDGET_HELP[name]} (default {value})"
+        metavar = "N" if isinstance(value, int) else "NAME"
+        top.add_argument(f"--{name}", type=type(value), default=value, metavar=metavar, help=text)
+    top.add_argument(
+        "--dtype",
+        choices=["auto", *DTYPES],
+        default="float32",
+        help="auto: the fastest here (default float32)",
+    )
     top.add_argument("--cache", metavar="DIR", help="of rendered scenes (default: the user's cache folder)")
     top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render scenes")
-    top.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
+    top.add_argument(
+        "--stop-after", type=float, default=math.inf, metavar="MINUTES", help="stop then; again to go on"
+    )
     top.add_argument("--tables", action="store_true", help="of what is there; nothing is drawn")
-    add_machine_arguments(top)
-    top.set_defaults(out="runs/unclip")
+    add_machine_arguments(top, folder="runs/unclip")
     return top
 
 

@@ -93,7 +93,7 @@ SUITE = suite.Suite(
     open=open_folder,
     configure=configure,
     known=known,
-    example="unicon eval folder --data my_pairs --adapter runs/depth/export --num 100 --out runs/eval-mine",
+    example="unicon eval folder --data my_pairs --adapter runs/depth/adapter/export --out runs/eval-mine",
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.bases import command, names, opened, save_noise
+from tests.cli.bases import base, command, names, opened, save_noise
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.generate import chunks
 from unicon.cli.given import GivenMap, given_map
@@ -38,6 +38,17 @@ def test_a_picture_depends_on_its_seed_alone(tmp_path):
     alone = opened(tmp_path / "b" / "x_seed9.png").convert("L").tobytes()
     assert max(abs(a - b) for a, b in zip(ours, alone, strict=True)) <= 1
     assert pixels(tmp_path / "b" / "x_seed9.png") != pixels(tmp_path / "c" / "x_seed8.png")
+
+
+def test_an_adapter_of_your_own_takes_the_place_of_the_bases(tmp_path):
+    drawing = save_noise(tmp_path / "map.png")
+    other = base() / "adapters" / "edge"
+    assert generate(tmp_path / "own", "x", "--depth", drawing, "--adapter", f"depth={other}") == 0
+    assert generate(tmp_path / "edge", "x", "--edge", drawing) == 0
+    assert generate(tmp_path / "depth", "x", "--depth", drawing) == 0
+    own, edge, depth = (pixels(tmp_path / name / "x_seed0.png") for name in ("own", "edge", "depth"))
+    assert own != depth
+    assert own == edge
 
 
 def test_maps_are_read_loosely_or_exactly_or_not(tmp_path):

@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+from tests.programs import run_python
 from unicon.cli import main as cli
 from unicon.cli import options
 from unicon.extras import MissingExtra, need
@@ -93,3 +94,9 @@ def test_missing_extra_names_the_command():
         MissingExtra, match=r"no_such_module is not installed; install it with: pip install .*\[annotators\]"
     ):
         need("no_such_module", extra="annotators")
+
+
+@pytest.mark.slow
+def test_nobody_is_told_to_install_torchvision():
+    done = run_python("from unicon.cli.main import main; main(['doctor']); import unicon.pipeline")
+    assert (done.returncode, "requires torchvision" in done.stderr) == (0, False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapters import AdapterConfig, JointAdapter
-from tests.adapters.tiny import config, trained
+from tests.adapters.tiny import config, tiny_unet, trained
 from tests.pipeline.conftest import call
 from unicon import Branch
 
@@ -73,6 +73,19 @@ def test_names_that_cannot_be_keywords(pipe, name):
 def test_a_name_is_taken(pipe):
     with pytest.raises(ValueError, match="an adapter 'depth' is already there"):
         pipe.add_adapter(JointAdapter.for_unet(pipe.unet, config()))
+
+
+def test_one_takes_the_place_of_another(pipe, depth):
+    first, drawn = pipe.adapters["depth"], call(pipe, "a dog", depth=depth).images
+    with pytest.raises(ValueError, match="was built for another base"):
+        pipe.add_adapter(JointAdapter.for_unet(tiny_unet(cross_attention_dim=24), config()), replace=True)
+    assert pipe.adapters["depth"] is first
+    try:
+        pipe.add_adapter(trained(pipe.unet, config(), seed=9), replace=True)
+        assert np.abs(drawn - call(pipe, "a dog", depth=depth).images).max() > 1e-3
+    finally:
+        pipe.add_adapter(first, replace=True)
+    assert np.array_equal(drawn, call(pipe, "a dog", depth=depth).images)
 
 
 def test_two_adapters_of_one_kind_under_names_of_their_own(pipe, depth):

@@ -49,11 +49,15 @@ class DecoderTraining:
     """The adapter's size, and what is dropped and noised."""
 
     num_tokens: int = 4
+    """Tokens that an embedding becomes."""
     token_width: int = 256
+    """Width of each of them."""
     levels: str = "uniform"
     """How often the picture's noise levels are trained, see `train.levels`."""
     loss_weight: str = "plain"
+    """How much the error counts at each noise level, see `train.weights`."""
     caption_dropout: float = 0.5
+    """Share of captions that are dropped, so that pictures are drawn from the embedding."""
     like_dropout: float = 0.1
     """Share of items that are not told their embedding."""
     noised: float = 0.5
@@ -61,6 +65,7 @@ class DecoderTraining:
     validation_items: int = 6
     """Pictures held out to look at: at most a tenth of your own."""
     validation_steps: int = 20
+    """Steps of every picture drawn of them."""
 
     def __post_init__(self):
         parse_law(self.levels)  # raises where it is none

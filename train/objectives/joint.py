@@ -44,6 +44,7 @@ class JointConfig:
     condition: str
     """What the adapter is for: depth, edge, pose, appearance, or your own."""
     rank: int = 64
+    """Of its low-rank updates: how much it can learn, and how large it is."""
     locality: float = 0.0
     """By how many nats its reads favour their own place at the start (`AdapterConfig.locality`)."""
     clean_timestep: int = 0

@@ -49,7 +49,7 @@ class PairsConfig(JointConfig):
     """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
     crops: int = 1
     """Crops of each pair, spread evenly over what stands over; for lowres also over sizes, from the whole
-    picture to a part that is MOST_SCALE times enlarged."""
+    picture to a part that is 4 times enlarged."""
     aligned: bool = True
     """Whether a map lies pixel for pixel on its picture; otherwise each side is cropped and flipped alone."""
     unpaired: bool = False

@@ -51,8 +51,11 @@ class PriorConfig:
     """Geometry of a prior, and how it is learnt."""
 
     channels: int = 512
+    """Width of the transformer."""
     layers: int = 8
+    """Transformer blocks."""
     heads: int = 8
+    """Heads of their attentions."""
     text_dropout: float = 0.1
     """Share of captions that are dropped, which is what guidance needs."""
     start_from: str = ""

@@ -37,8 +37,11 @@ class ArPriorConfig:
     """Geometry of the prior, and how it is learnt."""
 
     channels: int = 512
+    """Width of the transformer."""
     layers: int = 8
+    """Transformer blocks."""
     heads: int = 8
+    """Heads of their attentions."""
     components: int = 0
     """Principal components of an embedding that are kept; 0: as many as keep all but `lost`."""
     lost: float = 0.01

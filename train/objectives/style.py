@@ -50,9 +50,11 @@ class StyleConfig(StyleCard):
     base: str = "mini"
     """The frozen base: mini, a folder, or a hub id."""
     rank: int = 32
+    """Of its low-rank updates."""
     levels: str = "style_friendly"
     """How often noise levels are trained, see `train.levels`: "0.8 style_friendly + 0.2 uniform", ..."""
     loss_weight: str = "plain"
+    """How much the error counts at each noise level, see `train.weights`: "soft_min_snr(5)", ..."""
     resolution: int = 0
     """Side of a square of as many pixels as references are seen at; 0: the base's own."""
     panels: bool = False

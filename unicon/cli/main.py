@@ -16,7 +16,7 @@ from types import ModuleType
 
 from unicon import __version__
 from unicon.cli.ours import prefer_ours
-from unicon.extras import MissingExtra
+from unicon.extras import MissingExtra, quiet_about_torchvision
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -70,6 +70,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `unicon ARGUMENTS` and return the exit code: 0, 1 from a command, 2 for bad input."""
     prefer_ours()
+    quiet_about_torchvision()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     args = parse(arguments)
     try:

@@ -23,7 +23,8 @@ def add_run_options(parser: argparse.ArgumentParser, *, out: str, steps: int = 2
     add_model_options(parser, out=out)
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="[NAME=]FOLDER",
-        help="load an adapter from a folder beside those of the base; may be repeated",
+        help="load an adapter from a folder, or OWNER/NAME/FOLDER on the hub, beside those of the base or in "
+        "the place of the one of its name; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=positive, default=steps, metavar="N",
@@ -64,7 +65,7 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
     pipe = _base(args.base, dtype)
     for text in args.adapter:
         name, equals, folder = text.rpartition("=")
-        pipe.load_adapter(folder, name if equals else None)
+        pipe.load_adapter(folder, name if equals else None, replace=True)
     check_loaded(pipe, needs, base=args.base)
     for text in getattr(args, "style", ()):
         name, file, weight = _styled(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from train.checkpoint import Checkpoint, read_checkpoint, read_state, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
@@ -226,11 +227,18 @@ def test_another_recipes_checkpoint_is_refused(tmp_path):
 
 
 def test_gradients_are_clipped(tmp_path):
-    fit(
-        Line(LineConfig(slope=1e6)),
-        config(steps=3, clip_norm=1e-3, learning_rate=1.0, ema_decay=0.0),
-        tmp_path,
-    )
+    stepped = []
+
+    def note(optimizer, *_):
+        gradients = [p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]
+        stepped.append(torch.cat(gradients).norm().item())
+
+    watching = register_optimizer_step_pre_hook(note)
+    try:
+        fit(Line(LineConfig(slope=1e6)), config(steps=3, clip_norm=1e-3, ema_decay=0.0), tmp_path)
+    finally:
+        watching.remove()
+    assert stepped == pytest.approx([1e-3] * 3, rel=1e-4)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["grad_norm"] > 1  # measured before clipping
 
@@ -241,6 +249,8 @@ def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
     for step in (1, 2, 3, 4):
         write_checkpoint(tmp_path, Checkpoint(step, tensor, {}, {}), keep=2)
     assert [step for step, _ in whole_checkpoints(tmp_path)] == [3, 4]
+    write_checkpoint(tmp_path, Checkpoint(2, tensor, {}, {}), keep=2)
+    assert [step for step, _ in whole_checkpoints(tmp_path)] == [2, 3, 4], "what was just written stays"
 
 
 def test_every_item_is_seen_once_per_epoch_whatever_the_batch_size():

@@ -158,6 +158,10 @@ def test_duplicates_are_counted_and_their_balls_are_empty():
     assert manifold.num_zero_radii == (4, 0)
     copy, _ = manifold.compare(np.ones((1, 8)), recall=False)
     assert copy.num_balls[0] == (np.sqrt(distances(np.ones((1, 8)), real)[0]) < manifold.radii[0]).sum()
+    far = np.concatenate([clusters(40, 8, 7), np.full((4, 8), 1e3)])
+    for closed in (False, True):
+        (found,) = Manifold(far, (3,)).compare(far[-1:], recall=False, closed=closed)
+        assert not found.in_manifold[0], "nor does their border hold them"
 
 
 def test_memory_maps_are_read_in_place(tmp_path):

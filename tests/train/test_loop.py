@@ -84,6 +84,34 @@ def test_resuming_is_bitwise_the_straight_run(tmp_path):
     assert all(torch.equal(exported[0][k], exported[1][k]) for k in exported[0])
 
 
+def test_a_run_is_adamw_on_what_is_drawn_and_exports_the_average(tmp_path):
+    """Against the same written out in plain torch."""
+    run = config(
+        steps=8, batch_size=8, warmup_steps=3, decay_share=0.5, betas=(0.8, 0.9), weight_decay=0.3,
+        ema_decay=0.3, clip_norm=0.7, learning_rate=0.05, seed=4,
+    )  # fmt: skip
+    line, loop = Line(LineConfig()), run.loop
+    parameters = list(line.layer.parameters())
+    average = [p.detach().clone() for p in parameters]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.8, 0.9), weight_decay=0.3)
+    for step in range(8):
+        items = DataOrder(4, 8, len(line.points)).items(step)
+        draws = line.draw(step_generator(4, step), torch.from_numpy(items))
+        optimizer.zero_grad()
+        line(items, draws)[0].mean().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 0.7)
+        optimizer.param_groups[0]["lr"] = 0.05 * rate_share(loop, step)
+        optimizer.step()
+        decay = min(0.3, (1 + step) / (10 + step))
+        average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, parameters, strict=True)]
+    trained = train(tmp_path, run)
+    exported = torch.load(tmp_path / "export" / "layer.pt", weights_only=True)
+    for name, parameter, mean in zip(("weight", "bias"), parameters, average, strict=True):
+        torch.testing.assert_close(trained[f"layer.{name}"], parameter.detach())
+        torch.testing.assert_close(exported[name], mean)
+        assert not torch.allclose(mean, parameter, atol=1e-3)
+
+
 class Wide(Line):
     """The same with a matrix that is large enough for Muon."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from train.latents import TRIGGERS
 from train.objectives.base_unet import KINDS, MAPS, BaseUnetConfig, BaseUnetObjective
 from train.shards import MAPS as ARRAYS
 from train.shards import write_shard
+from unicon.sampling.levels import add_noise, network_target
 
 SHAPE, TOKENS, WIDTH = (4, 8, 8), 5, 12
 
@@ -65,6 +68,27 @@ def test_of_clean_pictures_only_the_maps_are_learnt(family):
     torch.testing.assert_close(loss[0], parts["maps_of_clean"][0] / 4)
     draws["noise"][0] += 1
     torch.testing.assert_close(objective(items, draws)[0][0], loss[0])  # there is no noise on it
+
+
+def test_a_network_that_is_right_has_no_error(family, monkeypatch):
+    """Right about the velocity of its own latent, at the level it is told; a clean picture has its own."""
+    objective, items = build(family, maps_weight=0.0, caption_dropout=0.5), torch.tensor([1, 4, 6])
+    draws = draws_of(objective, items, "image", "depth", "edge")
+    draws["uncaptioned"] = torch.tensor([0.9, 0.9, 0.1])
+    scenes = objective.scenes
+    rows = [scenes.row(name, n) for name, n in (("image", 1), ("depth", 4), ("edge", 6))]
+    clean = torch.from_numpy(np.stack(rows)).float()
+    texts = torch.from_numpy(np.stack([scenes.row("image_text", 1), scenes.row("depth_text", 4)])).float()
+
+    def answer(x, timestep, text):
+        assert torch.equal(text, torch.stack([*texts, objective.empty[list(TRIGGERS).index("edge")]]))
+        torch.testing.assert_close(timestep, (draws["progress"] * 999).float())
+        levels = objective.schedule.at_timestep(timestep)
+        torch.testing.assert_close(x, add_noise(clean, draws["noise"], levels))
+        return SimpleNamespace(sample=network_target(clean, draws["noise"], levels, "v_prediction"))
+
+    monkeypatch.setattr(objective.unet, "forward", answer)
+    torch.testing.assert_close(objective(items, draws)[0], torch.zeros(3))
 
 
 def test_the_maps_told_are_those_of_the_picture(family):

@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from train.latents import TRIGGERS
 from train.objectives.base_unet import KINDS, MAPS, BaseUnetConfig, BaseUnetObjective
+from train.objectives.regressor import RegressorConfig
 from train.shards import MAPS as ARRAYS
 from train.shards import write_shard
 from unicon.sampling.levels import add_noise, network_target
@@ -125,6 +126,27 @@ def test_only_the_unet_and_its_schedule_are_exported(family, tmp_path):
     again = UNet2DConditionModel.from_pretrained(tmp_path / "export" / "unet")
     assert not [name for name in again.state_dict() if name.startswith("maps")]
     assert build(family, start_from=str(tmp_path / "export" / "unet")).trained()
+
+
+def test_the_regressor_learns_the_map_that_its_trigger_names(family, monkeypatch):
+    rng = np.random.default_rng(3)
+    empty = rng.standard_normal((len(TRIGGERS), TOKENS, WIDTH)).astype(np.float16)
+    np.save(family / "latents" / "empty_text.npy", empty)
+    objective = RegressorConfig(channels=(16, 32), head_width=8).build(family)
+    scenes, items = objective.scenes, np.array([1, 4])
+    draws = objective.draw(torch.Generator().manual_seed(0), torch.from_numpy(items))
+    draws["kind"] = torch.tensor([MAPS.index("edge"), MAPS.index("depth")])
+
+    def answer(picture, timestep, text):
+        pictures = np.stack([scenes.row("image", n) for n in items])
+        assert torch.equal(picture, torch.from_numpy(pictures).float())
+        told = [empty[list(TRIGGERS).index(name)] for name in ("edge", "depth")]
+        assert torch.equal(text, torch.from_numpy(np.stack(told)).float())
+        maps = [scenes.row("edge", 1), scenes.row("depth", 4)]
+        return SimpleNamespace(sample=torch.from_numpy(np.stack(maps)).float())
+
+    monkeypatch.setattr(objective.unet, "forward", answer)
+    assert torch.equal(objective(items, draws)[0], torch.zeros(2))
 
 
 @pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.5, 0.5, 0, 0, 0)])

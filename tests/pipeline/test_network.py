@@ -33,9 +33,9 @@ def prompts() -> Tensor:
 
 
 def network(**changes) -> BranchNetwork:
-    unet: object = SimpleNamespace(dtype=torch.float32)
+    unet = SimpleNamespace(dtype=torch.float32)
     settings = {"pairs": PAIRS, "prompts": prompts(), "clean_timesteps": {0: 5, 1: 7, 2: 9}}
-    return BranchNetwork(unet=unet, prediction="sample", **{**settings, **changes})  # pyright: ignore
+    return BranchNetwork(unet=unet, prediction="sample", **{**settings, **changes})
 
 
 @pytest.fixture

@@ -133,6 +133,32 @@ def test_the_attention_is_softmax_over_its_own_tokens():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("silent", ["out", "time"])
+def test_all_that_it_adds_is_multiplied_by_its_weight(silent):
+    """To first order, by tokens alone and by the time embedding alone."""
+    unet = tiny.tiny_unet()
+    decoder = trained(unet)
+    for name, tensor in decoder.named_parameters():
+        if f"{silent}." in name:
+            tensor.zero_()
+    graft_decoder(unet, decoder)
+    unet.double()
+    sample, timestep, text = tiny.batch(2)
+
+    def found(weight: float) -> Tensor:
+        like = likeness(2, weight=weight)
+        like = replace(like, z=like.z.double(), noise_level=like.noise_level.double())
+        return joint_forward(
+            unet, sample.double(), timestep, text.double(), pairs=(), num_branches=1, likeness=like
+        )
+
+    small = 1e-5
+    base, once, twice = (found(weight) for weight in (0.0, small, 2 * small))
+    torch.testing.assert_close((twice - base) / small, 2 * (once - base) / small, atol=1e-3, rtol=1e-2)
+    assert ((once - base) / small).abs().max() > 0.05
+
+
+@torch.no_grad()
 def test_only_the_branches_that_are_told_change():
     unet = tiny.tiny_unet()
     graft(unet, {"depth": tiny.trained(unet)})
@@ -253,12 +279,15 @@ def test_its_keys_stay_out_of_the_base_and_it_moves_with_it(tmp_path):
 
 @torch.no_grad()
 def test_float32_on_a_half_precision_base():
-    unet = tiny.tiny_unet().to(torch.bfloat16)
+    exact, unet = tiny.tiny_unet(), tiny.tiny_unet().to(torch.bfloat16)
+    plain = tiny.plain(exact)
+    graft_decoder(exact, trained(exact))
+    expected = told(exact, likeness(2), items=2)
     graft_decoder(unet, trained(unet))
     sample, timestep, text = (t.to(torch.bfloat16) if t.is_floating_point() else t for t in tiny.batch(2))
     found = joint_forward(unet, sample, timestep, text, pairs=(), num_branches=1, likeness=likeness(2))
     assert found.dtype == torch.bfloat16
-    assert found.isfinite().all()
+    assert (found.float() - expected).abs().mean() < 0.3 * (expected - plain).abs().mean()
 
 
 @pytest.mark.slow

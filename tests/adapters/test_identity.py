@@ -130,14 +130,19 @@ def test_the_adapter_moves_with_its_base():
 
 
 @torch.no_grad()
-def test_float32_adapter_on_a_half_precision_base():
-    unet = tiny.tiny_unet().to(torch.bfloat16)
-    adapter = tiny.trained(unet)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_float32_adapter_on_a_half_precision_base(form):
+    exact, unet = tiny.tiny_unet(), tiny.tiny_unet().to(torch.bfloat16)
+    plain = tiny.plain(exact)
+    graft(exact, {"depth": tiny.trained(exact, tiny.config(**form))})
+    expected = tiny.two_way(exact)
+    adapter = tiny.trained(unet, tiny.config(**form))
     graft(unet, {"depth": adapter})
     sample, timestep, text = (t.to(torch.bfloat16) if t.is_floating_point() else t for t in tiny.batch(2))
     found = joint_forward(unet, sample, timestep, text, pairs=tiny.PAIR, num_branches=2)
     assert found.dtype == torch.bfloat16
     assert next(adapter.parameters()).dtype == torch.float32
+    assert (found.float() - expected).abs().mean() < 0.3 * (expected - plain).abs().mean()
 
 
 def stable_diffusion_15() -> UNet2DConditionModel:

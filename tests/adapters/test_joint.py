@@ -134,6 +134,21 @@ def test_a_weight_per_sample_is_that_weight_for_each(merged, shape):
 
 @torch.no_grad()
 @BOTH
+@pytest.mark.parametrize("projection", ["branch", "shared", "fused"])
+@pytest.mark.parametrize("side", ["image", "condition"])
+def test_a_weight_of_zero_is_a_weight_of_zero_however_it_is_given(merged, projection, side):
+    """The number switches the read off, a tensor multiplies it; a fused projection needs both reads."""
+    unet = make_unet(merged=merged, projection=projection)
+    number, tensor, on = (
+        joint_forward(unet, *tiny.batch(4), pairs=[pair(0, 1, **{f"{side}_weight": w})], num_branches=2)
+        for w in (0.0, torch.zeros(2), 1.0)
+    )
+    torch.testing.assert_close(number, tensor, **CLOSE)
+    assert not torch.allclose(number, on, atol=1e-3)
+
+
+@torch.no_grad()
+@BOTH
 @pytest.mark.parametrize("held", ["image", "condition"])
 @pytest.mark.parametrize(
     "config",

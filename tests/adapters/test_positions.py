@@ -21,6 +21,18 @@ def test_a_token_is_nearest_to_itself(num_tokens, latent_size, width):
     assert width == 4 or others.max() < 1 - 1e-3  # one frequency cannot tell all places apart
 
 
+@pytest.mark.parametrize("num_tokens, latent_size", [(6, (2, 3)), (6, (4, 5)), (6, (7, 11))])
+def test_rows_come_first_then_columns(num_tokens, latent_size):
+    """Stored adapters rely on it, and pictures are not square."""
+    places = sinusoids(num_tokens, latent_size, 16, like=torch.zeros(1))
+    grid = places.unflatten(0, (2, 3))
+    down, across = grid[..., :8], grid[..., 8:]
+    assert torch.equal(down, down[:, :1].expand(-1, 3, -1))
+    assert torch.equal(across, across[:1].expand(2, -1, -1))
+    assert not torch.allclose(down[0], down[1], atol=0.1)
+    assert not torch.allclose(across[:, 0], across[:, 2], atol=0.1)
+
+
 def test_neighbours_in_both_axes_are_alike_and_equally_so():
     products = sinusoids(64, (8, 8), 32, like=torch.zeros(1)) @ sinusoids(64, (8, 8), 32, torch.zeros(1)).T
     here, right, below, far = (products[27, i] for i in (27, 28, 35, 63))

@@ -65,9 +65,13 @@ def test_names_are_paths_in_the_base(folder):
 
 def test_stored_and_loaded_in_half_precision(folder):
     unet = tiny.tiny_unet()
-    save_adapter(tiny.trained(unet), folder, dtype=torch.float16)
-    assert {t.dtype for t in load_adapter(folder, unet).parameters()} == {torch.float16}
-    assert {t.dtype for t in load_adapter(folder, unet, dtype=torch.float32).parameters()} == {torch.float32}
+    adapter = tiny.trained(unet)
+    save_adapter(adapter, folder, dtype=torch.float16)
+    halves = dict(adapter.half().tensors())
+    for dtype in (torch.float16, torch.float32):
+        loaded = dict(load_adapter(folder, unet, dtype=None if dtype == torch.float16 else dtype).tensors())
+        assert loaded.keys() == halves.keys()
+        assert all(t.dtype == dtype and torch.equal(t, halves[name].to(dtype)) for name, t in loaded.items())
 
 
 def test_a_failed_write_leaves_the_old_files(folder, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from unicon.conditions.edges import canny, edges_to_map, map_to_edges
+from unicon.conditions.normals import map_to_normal, normal_to_map
 from unicon.conditions.palettes import depth_in_colour, depth_to_map, map_to_depth
 from unicon.conditions.pose import LIMBS, draw_pose
 from unicon.conditions.pose_reading import read_pose
@@ -133,6 +134,31 @@ def test_specks_are_dropped_and_black_stays_black():
     edges[5, 5] = True
     assert not map_to_edges(edges_to_map(edges)).any()
     assert not map_to_edges(np.zeros((32, 32, 3))).any()
+
+
+def test_normals_come_back_and_mid_grey_has_none():
+    vectors = np.random.default_rng(0).normal(size=(6, 5, 3))
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    stored = np.round(normal_to_map(vectors) * 255).astype(np.uint8)
+    np.testing.assert_allclose(map_to_normal(stored), vectors, atol=0.01)
+    for grey in (127, 128):
+        assert not map_to_normal(np.full((4, 4, 3), grey, np.uint8)).any()
+
+
+def test_a_line_of_two_equal_rows_is_read_as_one():
+    for axis in (0, 1):
+        line = np.zeros((40, 40, 3), np.float32)
+        line[20:22, 5:35] = 1
+        read = map_to_edges(line if axis == 0 else line.swapaxes(0, 1))
+        assert set(read.sum(axis)[8:32].tolist()) == {1}
+
+
+def test_canny_reads_red_green_and_blue_in_this_order():
+    """Red is bright enough on black, blue is not."""
+    for colour, is_seen in (((255, 0, 0), True), ((0, 0, 255), False)):
+        picture = np.zeros((40, 40, 3), np.uint8)
+        picture[10:30, 10:30] = colour
+        assert canny(picture).any() == is_seen
 
 
 def test_canny_finds_the_border_of_a_square():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,6 +29,13 @@ def test_each_part_takes_detail_away_or_adds_its_own_error():
     assert np.array_equal(degraded(grey, Degradation(scale=3), rng), grey)
     stored = degraded(picture(), Degradation(scale=1, quality=10), rng)
     assert np.abs(stored.astype(int) - picture()).mean() > 5
+
+
+def test_blur_is_in_pixels_of_the_small_picture():
+    rng = np.random.default_rng(0)
+    blurred = cv2.GaussianBlur(picture(), (0, 0), 2.0)
+    made = degraded(picture(), Degradation(scale=4, blur=0.5), rng)
+    assert np.array_equal(made, degraded(blurred, Degradation(scale=4), rng))
 
 
 def test_what_is_only_made_smaller_keeps_its_place_and_its_brightness():

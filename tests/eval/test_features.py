@@ -62,8 +62,15 @@ def test_a_model_without_projection_gives_its_pooled_output(folder, tmp_path):
     torch.manual_seed(0)
     config = CLIPVisionConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
                               image_size=16, patch_size=8)  # fmt: skip
-    CLIPVisionModel(config).save_pretrained(tmp_path)
-    assert Extractor(str(tmp_path))(find_pictures(folder)).values.shape == (3, 8)
+    model = CLIPVisionModel(config).eval()
+    model.save_pretrained(tmp_path)
+    extractor = Extractor(str(tmp_path))
+    found = extractor(find_pictures(folder)).values
+    pixels = torch.from_numpy(square(Image.open(folder / "2.png"), 16))[None]
+    with torch.no_grad():
+        expected = model((pixels - extractor.mean) / extractor.deviation).pooler_output.numpy()
+    assert found.shape == (3, 8)
+    np.testing.assert_allclose(found[2:], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_resizing_is_antialiased_and_not_rounded():

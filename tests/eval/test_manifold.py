@@ -71,7 +71,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("arithmetic", FORMATS)
 def test_equals_brute_force(kind, arithmetic):
-    real, fake = KINDS[kind](157, 0), KINDS[kind](101, 1)
+    # An even number, so that the median of the radii lies between two.
+    real, fake = KINDS[kind](158, 0), KINDS[kind](101, 1)
     manifold = Manifold(real, (5, 1, 2), arithmetic=arithmetic, block=48)
     assert manifold.ks == (1, 2, 5)
     for k, radii, found in zip(manifold.ks, manifold.radii, manifold.compare(fake), strict=True):
@@ -158,6 +159,10 @@ def test_duplicates_are_counted_and_their_balls_are_empty():
     assert manifold.num_zero_radii == (4, 0)
     copy, _ = manifold.compare(np.ones((1, 8)), recall=False)
     assert copy.num_balls[0] == (np.sqrt(distances(np.ones((1, 8)), real)[0]) < manifold.radii[0]).sum()
+    far = np.concatenate([clusters(40, 8, 7), np.full((4, 8), 1e3)])
+    for closed in (False, True):
+        (found,) = Manifold(far, (3,)).compare(far[-1:], recall=False, closed=closed)
+        assert not found.in_manifold[0], "nor does their border hold them"
 
 
 def test_memory_maps_are_read_in_place(tmp_path):

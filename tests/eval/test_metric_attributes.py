@@ -26,7 +26,9 @@ def test_amplification_is_the_difference_of_shares_with_the_normal_laws_interval
     assert man.low == pytest.approx(0.2 - 1.96 * deviation, abs=0.004)
     assert man.high == pytest.approx(0.2 + 1.96 * deviation, abs=0.004)
     assert found.differences["woman"].mean == pytest.approx(-0.2)
-    assert found.distance.mean == pytest.approx(0.2)
+    # Of two shares that sum to 1 it is the difference of either.
+    distance = found.distance
+    assert (distance.mean, distance.low, distance.high) == pytest.approx((0.2, man.low, man.high))
 
 
 def test_equal_shares_are_not_amplified():
@@ -46,6 +48,16 @@ def test_errors_by_stratum():
     # two resampled means lie between 5 - 2 and 7 - 1 apart
     assert found.gap_interval == (3, 6)
     assert found.num_unknown == 1
+
+
+def test_the_interval_of_a_gap_is_the_normal_laws():
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0, 1, 200), rng.normal(3, 1, 300)
+    found = stratified([*near, *far], ["near"] * 200 + ["far"] * 300, num_resamples=20_000)
+    half = 1.96 * np.sqrt(near.var() / 200 + far.var() / 300)
+    gap = far.mean() - near.mean()
+    assert found.gap == pytest.approx(gap)
+    assert found.gap_interval == pytest.approx((gap - half, gap + half), abs=0.01)
 
 
 def test_what_cannot_be_counted_is_refused():

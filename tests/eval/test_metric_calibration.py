@@ -46,6 +46,15 @@ def test_pictures_are_pooled_by_their_pixels():
     assert found.num_pixels == 400
 
 
+def test_only_the_pixels_of_the_mask_count():
+    members, truth = ensemble(6, 0.5, (10, 10))
+    mask = np.zeros((10, 10), bool)
+    mask[:3] = True
+    found = calibration(members, truth, mask, align="none")
+    assert found.num_pixels == 30
+    assert found == calibration(members[:, :3], truth[:3], align="none")
+
+
 def test_crps_by_hand():
     # mean |x - y| = (1 + 3) / 2, mean |x - x'| over different members 2, over all pairs 1
     members = np.array([[1.0], [3.0]])

@@ -96,10 +96,12 @@ def test_inception_score_of_certain_and_uniform_answers():
 
 
 def test_frechet_falls_with_the_number_of_samples():
+    real, fake = RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8))
     found = size_curve(
-        lambda a, b: frechet_distance(a, b).distance, RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8)),
-        (50, 100, 400, 2000), repeats=6,
-    )  # fmt: skip
+        lambda a, b: frechet_distance(a, b).distance, real, fake, (50, 100, 400, 2000), repeats=6
+    )
+    assert found.values[-1].mean == pytest.approx(frechet_distance(real, fake).distance), "each fake once"
+    assert found.values[-1].deviation == pytest.approx(0, abs=1e-9)
     means = [each.mean for each in found.values]
     assert means == sorted(means, reverse=True)
     assert abs(found.at_infinity) < means[-2] / 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eval.metrics import intervals
+from eval.metrics.depth import fit
 
 
 def honest(count: int, pixels: int = 20000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +57,15 @@ def test_scale_and_shift_of_all_members_change_nothing_after_alignment():
     two = intervals.coverage(5 - 0.2 * members, truth)
     assert two.coverage == pytest.approx(one.coverage, abs=1e-3)
     assert two.mean_width == pytest.approx(one.mean_width)
+
+
+def test_all_members_are_moved_by_the_fit_of_their_mean():
+    members, truth = (each.reshape(*each.shape[:-1], 20, 20) for each in honest(19, 400))
+    members[0] = 40 - 9 * members[0]  # one that alone would be fitted quite otherwise
+    scale, shift = fit(members.mean(0), truth)
+    assert intervals.coverage(members, truth) == intervals.coverage(
+        scale * members + shift, truth, align="none"
+    )
 
 
 def test_a_narrow_ensemble_is_caught_and_stretched():

@@ -74,6 +74,16 @@ def test_pairing_maximises_right_joints_where_the_greedy_one_does_not():
     assert pose.pose_counts([b, a], [first, second]).correct.sum() == 18
 
 
+def test_of_equally_right_figures_the_nearer_one_is_taken():
+    """Each of two shows one joint in its place and all others too far off, the second less so."""
+    far, near = figure(400, 0), figure(30, 0)
+    far[4], near[7] = figure()[4], figure()[7]
+    for predicted in ([far, near], [near, far]):
+        found = pose.pose_counts(predicted, [figure()])
+        assert found.correct.sum() == 1
+        assert found.correct[7] == 1
+
+
 def test_unmatched_figures():
     both = pose.pose_counts([figure()], [figure(), figure(300)])
     assert (both.pck, both.num_true, both.num_predicted) == (0.5, 2, 1)

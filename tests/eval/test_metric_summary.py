@@ -27,8 +27,12 @@ def test_bootstrap_matches_the_normal_interval_and_repeats():
     values = np.random.default_rng(0).normal(1, 2, 400)
     one, two = summary.bootstrap_interval(values), summary.bootstrap_interval(values)
     assert one == two
-    half = 1.96 * values.std(ddof=1) / 20
-    assert (one.low, one.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    for level, z in ((0.95, 1.960), (0.8, 1.282)):
+        found = summary.bootstrap_interval(values, level=level, num_resamples=20_000)
+        half = z * values.std() / 20
+        assert (found.low, found.high) == pytest.approx(
+            (values.mean() - half, values.mean() + half), abs=0.01
+        )
     assert str(one) == f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 

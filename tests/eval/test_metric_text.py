@@ -28,6 +28,14 @@ def test_a_score_is_the_mean_of_the_own_cosines():
     assert (found.scale, found.num) == ("percent", 3)
 
 
+def test_rivals_are_other_captions_and_not_other_pictures():
+    """Both pictures are nearest to their own captions; the second caption is nearer to the first picture."""
+    pictures, texts = (np.exp(1j * np.radians(angles)) for angles in ([16, 60], [0, 33]))
+    pictures, texts = (np.stack([each.real, each.imag], axis=1) for each in (pictures, texts))
+    assert text_score(pictures, texts, ["a", "b"]).own_first == 1
+    assert text_score(texts, pictures, ["a", "b"]).own_first == 0.5
+
+
 def test_equal_captions_are_no_rivals():
     rows = np.eye(2)
     assert text_score(rows, rows, ["a", "a"]).own_first is None

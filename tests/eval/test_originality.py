@@ -228,4 +228,7 @@ def test_bad_softness_is_refused():
 
 def test_pictures_may_come_from_memory(training):
     held = Pictures(("a", "b"), lambda n: training[n])
-    assert Extractor()(held).values.shape == (2, 128)
+    found = Extractor()(held)
+    assert found.names == ("a", "b")
+    assert np.array_equal(found.values[1:], Extractor()(Pictures(("b",), lambda n: training[1])).values)
+    assert not np.array_equal(found.values[0], found.values[1])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
-from eval.metrics.depth import batch_depth_errors, mean_errors
+from eval.metrics.depth import align, batch_depth_errors, mean_errors
 from eval.metrics.pose import pose_counts
 from eval.protocols.scene_set import CONDITIONS, SceneSet
 from eval.runs.items import Item, Sample, Task
@@ -24,7 +24,7 @@ from eval.runs.measures import (
     from_json,
 )
 from eval.runs.roll import Roll
-from eval.runs.scores import Row, differences, extremes, results
+from eval.runs.scores import Difference, Row, differences, extremes, results
 from eval.runs.truth import truth_of_map
 from eval.suites.folder import item_of
 from eval.suites.mini import items_of
@@ -59,6 +59,22 @@ def test_depth_is_the_mean_over_pictures():
     found = summed(DepthMeasure(low=0.1, high=10.0), map(sample, drawn, truth))
     whole = mean_errors(batch_depth_errors([map_to_depth(m) for m in drawn], truth, low=0.1, high=10.0))
     assert found == pytest.approx({name: getattr(whole, name) for name in found}, rel=1e-5)
+
+
+def test_a_depth_is_clipped_to_the_range_of_its_measure():
+    truth = np.linspace(1, 9, SIDE)[None].repeat(SIDE, 0)
+    wrong = 1 - truth / 10
+    wrong[:, :4] = 1  # the fit puts these below the range
+    free, clipped = (
+        summed(DepthMeasure(low=low, high=10.0), [sample(np.repeat(wrong[..., None], 3, -1), truth)])
+        for low in (1e-6, 0.9)
+    )
+    aligned = align(map_to_depth(np.repeat(wrong[..., None], 3, -1)), truth)
+    assert aligned.min() < 0.9
+    assert clipped["rmse"] == pytest.approx(
+        np.sqrt(np.mean((np.clip(aligned, 0.9, 10) - truth) ** 2)), rel=1e-5
+    )
+    assert clipped["rmse"] < free["rmse"]
 
 
 def test_a_depth_without_valid_pixels_has_no_facts():
@@ -118,6 +134,28 @@ def test_edges_take_the_threshold_that_suits_other_pictures():
     assert measure.calibrated([]) == measure
 
 
+def test_edges_take_their_threshold_at_their_own_tolerance():
+    """A bright line 3 px off, and a faint one where there is nothing: at 4 px the bright one is right."""
+    truth, drawn = np.zeros((SIDE, SIDE), bool), np.zeros((SIDE, SIDE, 3))
+    truth[20, 5:40] = True
+    drawn[23, 5:40], drawn[40, 5:40] = 0.95, 0.35
+    chosen = EdgeMeasure(tolerance_px=4.0).calibrated([sample(drawn, truth)])
+    assert chosen.threshold > 0.35
+    assert summed(chosen, [sample(drawn, truth)])["f1"] == 1
+    assert summed(replace(chosen, tolerance_px=2.0), [sample(drawn, truth)])["f1"] == 0
+
+
+def test_joints_are_right_within_the_measures_own_distance():
+    truth = figure(1)
+    moved = truth + [0.15 * np.ptp(truth[:, :2], axis=0).max(), 0, 0]
+    drawn = draw_pose([moved], 160) / 255
+    read = read_pose(drawn.astype(np.float32))
+    for alpha in (0.1, 0.2):
+        found = summed(PoseMeasure(alpha=alpha), [sample(drawn, truth[None])])
+        assert found["pck_bbox"] == pose_counts(read, truth[None], alpha=alpha).pck
+    assert pose_counts(read, truth[None], alpha=0.2).pck > 0.9
+
+
 def test_other_maps_are_compared_pixel_by_pixel():
     one, other = maps(2)
     assert summed(LikenessMeasure(), [sample(one, one.astype(np.float32))])["map_rmse"] == 0
@@ -141,10 +179,32 @@ def test_an_unknown_measure_is_refused():
 def test_a_drawn_map_stands_for_a_truth():
     values = maps(1)[0].astype(np.float32)
     depth = truth_of_map("depth", values, (1.0, 10.0))
-    assert 1 <= depth.min() < depth.max() <= 10
-    assert truth_of_map("edge", values).dtype == bool
-    assert truth_of_map("pose", values).shape[1:] == (18, 3)
-    assert truth_of_map("normal", values).shape == values.shape
+    np.testing.assert_allclose(depth, 10 - 9 * values[..., 0], rtol=1e-5)  # near is bright
+    line = np.zeros((SIDE, SIDE), bool)
+    line[20, 5:40] = True
+    assert np.array_equal(truth_of_map("edge", np.repeat(line[..., None], 3, -1)), line)
+    joints = figure(1)
+    (read,) = truth_of_map("pose", draw_pose([joints], 128) / 255)
+    assert np.abs(read[:, :2] - joints[:, :2]).max() < 2
+    assert np.array_equal(truth_of_map("normal", values), values)
+
+
+def test_who_takes_part_and_whose_neighbour_is_whose():
+    """Of two sizes in turn; the second picture's pose shows nobody."""
+    sizes = [(4, 4), (4, 6), (4, 4), (4, 6), (4, 4), (2, 2)]
+    items = [
+        replace(
+            BLANK, name=str(n), key=n, image=np.zeros((*size, 3), np.uint8), blank=("pose",) if n == 1 else ()
+        )
+        for n, size in enumerate(sizes)
+    ]
+    roll = Roll.of(items, "pictures")
+    assert roll.places(replace(DEPTH, condition="pose", direction="generate")) == [0, 2, 3, 4, 5]
+    assert roll.places(replace(DEPTH, condition="pose")) == [0, 1, 2, 3, 4, 5]
+    assert roll.places(replace(DEPTH, direction="joint")) == [0, 1, 2, 3, 4, 5]
+    assert roll.another(range(6)) == {0: 4, 2: 0, 4: 2, 1: 3, 3: 1}  # 5 is alone in its size
+    assert roll.another([0, 3, 4]) == {0: 4, 4: 0}
+    assert list(roll.batches(range(6), 2)) == [[0, 2], [1, 3], [4], [5]]
 
 
 # --- numbers of a set -------------------------------------------------------------------------------------
@@ -198,6 +258,8 @@ def test_equal_runs_are_undecided():
     hard = rng.uniform(0.1, 2, (2, 50))
     noisy = (hard + rng.normal(0, 0.1, hard.shape) for _ in range(2))
     assert not differences(*map(row, noisy))["abs_rel"].is_decided
+    assert not differences(row(hard), row(hard))["abs_rel"].is_decided
+    assert not Difference(first=0.0, second=0.1, low=0.0, high=0.2).is_decided
 
 
 def test_best_and_worst_never_meet():

@@ -15,7 +15,8 @@ from tests.tiny_base import tiny_pipeline
 from unicon import UniConPipeline
 from unicon.call.network import BranchNetwork
 from unicon.call.tiles import MOST_CACHED, OVERLAP, TiledNetwork, Window, shares, windows
-from unicon.pictures import as_pictures, resize
+from unicon.conditions.lowres import enlarged
+from unicon.pictures import as_array, as_pictures, resize
 from unicon.upscaling import LAYOUT_PX, Upscaling, enlarge, recoloured, upscale
 
 
@@ -138,7 +139,18 @@ def test_colours_are_the_given_ones_at_a_coarse_look_and_detail_stays():
 
 def test_the_map_is_enlarged_as_in_training():
     small = as_pictures(np.random.default_rng(0).random((8, 8, 3), dtype=np.float32), "picture")
-    assert enlarge(small.expand(2, -1, -1, -1), 16, 24).shape == (2, 3, 16, 24)
+    other = small.flip(-1)
+    made = enlarge(torch.cat([small, other]), 16, 24)
+    for each, given in zip(made, (small, other), strict=True):
+        trained_on = enlarged((as_array(given)[0] * 255).round().astype(np.uint8), 24, 16)
+        assert np.array_equal((as_array(each) * 255).round(), trained_on)
+
+
+def test_all_parts_forget_what_a_callback_changed():
+    seen = []
+    networks = [SimpleNamespace(forget=lambda n=n: seen.append(n)) for n in range(3)]
+    TiledNetwork(networks=networks, windows=windows(8, 16, 8)).forget()
+    assert seen == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

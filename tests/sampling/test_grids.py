@@ -97,7 +97,14 @@ def test_custom_timesteps_and_sigmas():
 @pytest.mark.parametrize("noise, steps", [(0, 0), (0.01, 1), (0.5, 10), (0.7, 14), (0.72, 14), (1, 20)])
 def test_steps_of_a_noise_fraction(noise, steps):
     assert steps_for_noise(noise, 20) == steps
-    assert steps_for_noise(1 - (1 - noise), 20) == steps  # whatever the last bits of a float say
+    assert steps_for_noise(1 - (1 - noise), 20) == steps
+
+
+def test_the_last_bits_of_a_fraction_do_not_decide():
+    """Exactly half a step is a whole one, also where the fraction was worked out."""
+    for noise, num_steps, steps in ((0.1, 5, 1), (0.1, 15, 2), (0.22, 25, 6), (0.21, 50, 11)):
+        assert 1 - (1 - noise) < noise
+        assert steps_for_noise(noise, num_steps) == steps_for_noise(1 - (1 - noise), num_steps) == steps
 
 
 @pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])

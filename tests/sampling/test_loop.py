@@ -92,6 +92,19 @@ def test_adding_a_branch_or_a_sample_keeps_the_noise_of_the_others(solver):
     assert torch.equal(sample(apart, x, trajectory, Solver(name=solver), single), one[:, :1])
 
 
+def test_noise_is_drawn_for_its_branch_and_step_and_where_it_moves():
+    drawn = []
+
+    class Watched:
+        def draw(self, branch, step, shape):
+            drawn.append((branch, step))
+            return NOISE.draw(branch, step, shape)
+
+    go(run("image"), run("depth", noise=0.5), hold("pose"), solver="ancestral", num_steps=2, noise=Watched())
+    assert drawn[:3] == [("image", INITIAL), ("depth", INITIAL), ("pose", INITIAL)]
+    assert drawn[3:] == [("image", 0), ("depth", 0), ("image", 1), ("depth", 1)]
+
+
 def test_calls_of_the_network():
     calls = []
 

@@ -283,7 +283,11 @@ def test_scheduler_chooses_solver_and_spacing(kind, options, solver, spacing):
 
 def test_a_bare_json_has_its_class_defaults():
     assert solver_from_scheduler({"_class_name": "PNDMScheduler"})[1].name == "leading"
-    assert solver_from_scheduler({"_class_name": "EulerDiscreteScheduler"})[1].name == "linspace"
+    for name in ("Euler", "Heun"):
+        assert solver_from_scheduler({"_class_name": f"{name}DiscreteScheduler"})[1].name == "linspace"
+    assert solver_from_scheduler({"_class_name": "DPMSolverMultistepScheduler"})[1].name == "linspace"
+    lcm = {"_class_name": "LCMScheduler", "original_inference_steps": 100}
+    assert solver_from_scheduler(lcm)[1] == Spacing(name="lcm", original_steps=100)
 
 
 def test_schedulers_and_options_without_a_counterpart():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,10 @@ from diffusers import UNet2DConditionModel
 
 from train.latents import TRIGGERS
 from train.objectives.base_unet import KINDS, MAPS, BaseUnetConfig, BaseUnetObjective
+from train.objectives.regressor import RegressorConfig
 from train.shards import MAPS as ARRAYS
 from train.shards import write_shard
+from unicon.sampling.levels import add_noise, network_target
 
 SHAPE, TOKENS, WIDTH = (4, 8, 8), 5, 12
 
@@ -67,6 +71,27 @@ def test_of_clean_pictures_only_the_maps_are_learnt(family):
     torch.testing.assert_close(objective(items, draws)[0][0], loss[0])  # there is no noise on it
 
 
+def test_a_network_that_is_right_has_no_error(family, monkeypatch):
+    """Right about the velocity of its own latent, at the level it is told; a clean picture has its own."""
+    objective, items = build(family, maps_weight=0.0, caption_dropout=0.5), torch.tensor([1, 4, 6])
+    draws = draws_of(objective, items, "image", "depth", "edge")
+    draws["uncaptioned"] = torch.tensor([0.9, 0.9, 0.1])
+    scenes = objective.scenes
+    rows = [scenes.row(name, n) for name, n in (("image", 1), ("depth", 4), ("edge", 6))]
+    clean = torch.from_numpy(np.stack(rows)).float()
+    texts = torch.from_numpy(np.stack([scenes.row("image_text", 1), scenes.row("depth_text", 4)])).float()
+
+    def answer(x, timestep, text):
+        assert torch.equal(text, torch.stack([*texts, objective.empty[list(TRIGGERS).index("edge")]]))
+        torch.testing.assert_close(timestep, (draws["progress"] * 999).float())
+        levels = objective.schedule.at_timestep(timestep)
+        torch.testing.assert_close(x, add_noise(clean, draws["noise"], levels))
+        return SimpleNamespace(sample=network_target(clean, draws["noise"], levels, "v_prediction"))
+
+    monkeypatch.setattr(objective.unet, "forward", answer)
+    torch.testing.assert_close(objective(items, draws)[0], torch.zeros(3))
+
+
 def test_the_maps_told_are_those_of_the_picture(family):
     objective = build(family)
     items = np.array([3, 5])
@@ -101,6 +126,27 @@ def test_only_the_unet_and_its_schedule_are_exported(family, tmp_path):
     again = UNet2DConditionModel.from_pretrained(tmp_path / "export" / "unet")
     assert not [name for name in again.state_dict() if name.startswith("maps")]
     assert build(family, start_from=str(tmp_path / "export" / "unet")).trained()
+
+
+def test_the_regressor_learns_the_map_that_its_trigger_names(family, monkeypatch):
+    rng = np.random.default_rng(3)
+    empty = rng.standard_normal((len(TRIGGERS), TOKENS, WIDTH)).astype(np.float16)
+    np.save(family / "latents" / "empty_text.npy", empty)
+    objective = RegressorConfig(channels=(16, 32), head_width=8).build(family)
+    scenes, items = objective.scenes, np.array([1, 4])
+    draws = objective.draw(torch.Generator().manual_seed(0), torch.from_numpy(items))
+    draws["kind"] = torch.tensor([MAPS.index("edge"), MAPS.index("depth")])
+
+    def answer(picture, timestep, text):
+        pictures = np.stack([scenes.row("image", n) for n in items])
+        assert torch.equal(picture, torch.from_numpy(pictures).float())
+        told = [empty[list(TRIGGERS).index(name)] for name in ("edge", "depth")]
+        assert torch.equal(text, torch.from_numpy(np.stack(told)).float())
+        maps = [scenes.row("edge", 1), scenes.row("depth", 4)]
+        return SimpleNamespace(sample=torch.from_numpy(np.stack(maps)).float())
+
+    monkeypatch.setattr(objective.unet, "forward", answer)
+    assert torch.equal(objective(items, draws)[0], torch.zeros(2))
 
 
 @pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.5, 0.5, 0, 0, 0)])

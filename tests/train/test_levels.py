@@ -68,6 +68,27 @@ def test_draws_follow_the_law_in_log_snr(schedule):
         assert float((log_snr < value).double().mean()) == pytest.approx(float(expected), abs=0.01)
 
 
+@SCHEDULES
+def test_laplace_is_torchs(schedule):
+    log_snr = schedule.at_timestep(torch.arange(schedule.last_timestep + 1)).log_snr
+    below = torch.distributions.Laplace(torch.tensor(-2.0).double(), 1.5, validate_args=False).cdf(log_snr)
+    below = torch.where(log_snr == -math.inf, 0.0, torch.where(log_snr == math.inf, 1.0, below))
+    table = parse_law("laplace(-2, 1.5)")(schedule)
+    expected = (below[0] - below) / (below[0] - below[-1])
+    torch.testing.assert_close(table.cumulative, expected, atol=1e-9, rtol=0)
+    assert table.on_schedule == pytest.approx(float(below[0] - below[-1]))
+
+
+@pytest.mark.parametrize("scale", [1.29, -0.8])
+def test_mode_is_its_own_sampler(scale):
+    """Esser et al. 2024, eq. 20, drawn from uniform numbers; in flow matching the share is the time."""
+    u = (torch.arange(200_000) + 0.5).double() / 200_000
+    share = 1 - u - scale * ((math.pi / 2 * u).cos() ** 2 - 1 + u)
+    cumulative = parse_law(f"mode({scale})")(FLOW).cumulative
+    for t in (50, 200, 500, 700, 950):
+        assert float(cumulative[t]) == pytest.approx(float((share <= t / 1000).double().mean()), abs=1e-4)
+
+
 def test_style_friendly_is_the_papers_in_flow_matching_and_moved_on_others():
     same = [("style_friendly", "normal(-6, 2)", FLOW), ("style_friendly", "normal(-4.6, 2)", SD15)]
     same += [("style_friendly(-6, 3)", "normal(-6, 3)", SD15), ("style_friendly(0)", "normal(0, 2)", FLOW)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from train.checkpoint import Checkpoint, read_checkpoint, read_state, whole_checkpoints, write_checkpoint
 from train.config import LoopConfig, RunConfig, override
@@ -81,6 +82,34 @@ def test_resuming_is_bitwise_the_straight_run(tmp_path):
         torch.load(tmp_path / n / "export/layer.pt", weights_only=True) for n in ("straight", "paused")
     ]
     assert all(torch.equal(exported[0][k], exported[1][k]) for k in exported[0])
+
+
+def test_a_run_is_adamw_on_what_is_drawn_and_exports_the_average(tmp_path):
+    """Against the same written out in plain torch."""
+    run = config(
+        steps=8, batch_size=8, warmup_steps=3, decay_share=0.5, betas=(0.8, 0.9), weight_decay=0.3,
+        ema_decay=0.3, clip_norm=0.7, learning_rate=0.05, seed=4,
+    )  # fmt: skip
+    line, loop = Line(LineConfig()), run.loop
+    parameters = list(line.layer.parameters())
+    average = [p.detach().clone() for p in parameters]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.8, 0.9), weight_decay=0.3)
+    for step in range(8):
+        items = DataOrder(4, 8, len(line.points)).items(step)
+        draws = line.draw(step_generator(4, step), torch.from_numpy(items))
+        optimizer.zero_grad()
+        line(items, draws)[0].mean().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 0.7)
+        optimizer.param_groups[0]["lr"] = 0.05 * rate_share(loop, step)
+        optimizer.step()
+        decay = min(0.3, (1 + step) / (10 + step))
+        average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, parameters, strict=True)]
+    trained = train(tmp_path, run)
+    exported = torch.load(tmp_path / "export" / "layer.pt", weights_only=True)
+    for name, parameter, mean in zip(("weight", "bias"), parameters, average, strict=True):
+        torch.testing.assert_close(trained[f"layer.{name}"], parameter.detach())
+        torch.testing.assert_close(exported[name], mean)
+        assert not torch.allclose(mean, parameter, atol=1e-3)
 
 
 class Wide(Line):
@@ -226,11 +255,18 @@ def test_another_recipes_checkpoint_is_refused(tmp_path):
 
 
 def test_gradients_are_clipped(tmp_path):
-    fit(
-        Line(LineConfig(slope=1e6)),
-        config(steps=3, clip_norm=1e-3, learning_rate=1.0, ema_decay=0.0),
-        tmp_path,
-    )
+    stepped = []
+
+    def note(optimizer, *_):
+        gradients = [p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]
+        stepped.append(torch.cat(gradients).norm().item())
+
+    watching = register_optimizer_step_pre_hook(note)
+    try:
+        fit(Line(LineConfig(slope=1e6)), config(steps=3, clip_norm=1e-3, ema_decay=0.0), tmp_path)
+    finally:
+        watching.remove()
+    assert stepped == pytest.approx([1e-3] * 3, rel=1e-4)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["grad_norm"] > 1  # measured before clipping
 
@@ -241,6 +277,8 @@ def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
     for step in (1, 2, 3, 4):
         write_checkpoint(tmp_path, Checkpoint(step, tensor, {}, {}), keep=2)
     assert [step for step, _ in whole_checkpoints(tmp_path)] == [3, 4]
+    write_checkpoint(tmp_path, Checkpoint(2, tensor, {}, {}), keep=2)
+    assert [step for step, _ in whole_checkpoints(tmp_path)] == [2, 3, 4], "what was just written stays"
 
 
 def test_every_item_is_seen_once_per_epoch_whatever_the_batch_size():

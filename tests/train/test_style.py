@@ -15,6 +15,7 @@ from tests.train.test_pairs import picture
 from train.command import main
 from train.objectives.style import StyleConfig, read_references
 from unicon import UniConPipeline
+from unicon.sampling.levels import add_noise, network_target
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,32 @@ def test_only_the_lora_learns_and_its_error_falls(data, base, tmp_path):
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert objective.groups.tolist() in ([0, 1, 0], [1, 0, 1])
+
+
+def test_a_network_that_is_right_has_no_error(data, base, tmp_path, monkeypatch):
+    """Right about the noise of the view that was drawn, at the level it is told, with its caption."""
+    changes = {"flip": True, "caption_dropout": 0.5, "loss_weight": "p2", "levels": "uniform"}
+    objective = settings(data, base, **changes).build(tmp_path)
+    items = torch.tensor([0, 2, 2])
+    draws = objective.draw(torch.Generator().manual_seed(0), items)
+    draws["view"], draws["uncaptioned"] = torch.tensor([0.1, 0.4, 0.9]), torch.tensor([0.9, 0.9, 0.1])
+    clean = torch.stack([objective.latents[0][0], objective.latents[2][0], objective.latents[2][1]])
+    wrong = torch.zeros(3)
+
+    def answer(unet, sample, timestep, texts, *, pairs, num_branches):
+        levels = objective.schedule.at_timestep(timestep).to(dtype=torch.float32)
+        torch.testing.assert_close(sample, add_noise(clean, draws["noise"], levels))
+        assert torch.equal(texts, torch.stack([objective.texts[0], objective.texts[2], objective.bare]))
+        right = network_target(clean, draws["noise"], levels, objective.schedule.prediction)
+        return right + wrong[:, None, None, None]
+
+    monkeypatch.setattr("train.objectives.style.joint_forward", answer)
+    torch.testing.assert_close(objective(items, draws)[0], torch.zeros(3))
+    wrong[:] = 2.0
+    timesteps = objective.table.timesteps(draws["progress"])
+    counts = objective.weigh(objective.schedule.at_timestep(timesteps)).float()
+    torch.testing.assert_close(objective(items, draws)[0], 4 * counts)
+    assert counts.std() > 0.01
 
 
 def test_panels_are_one_page(data, base):

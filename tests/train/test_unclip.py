@@ -25,6 +25,7 @@ from train.recipes import FAMILIES
 from unicon import UniConPipeline
 from unicon.embeddings import embed_pictures, embed_texts, identity
 from unicon.pictures import as_pictures
+from unicon.sampling.levels import add_noise, network_target
 
 SIZES = [(64, 64), (96, 64), (64, 64), (64, 80)]
 LOOP = ["--steps", "2", "--batch_size", "2", "--mixed_precision", "no"]
@@ -268,6 +269,25 @@ def test_half_of_the_captions_are_dropped(decoder, monkeypatch):
     decoder(items, decoder.draw(torch.Generator().manual_seed(0), torch.from_numpy(items)))
     bare = decoder.examples.bare[0]
     assert float((texts[0] == bare).all(-1).all(-1).float().mean()) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_network_that_is_right_has_no_error(decoder, monkeypatch):
+    """Right about the noise of the picture at the level it is told; told the picture's embedding."""
+    items = torch.tensor([0, 2])
+    draws = decoder.draw(torch.Generator().manual_seed(0), items)
+    draws["noised"], draws["unlike"] = torch.ones(2), torch.tensor([0.05, 0.9])
+    clean = decoder.examples.read(items, draws).latents[0]
+
+    def answer(unet, sample, timestep, texts, *, pairs, num_branches, likeness):
+        levels = decoder.schedule.at_timestep(timestep).to(dtype=torch.float32)
+        torch.testing.assert_close(sample, add_noise(clean, draws["noise"], levels))
+        assert likeness.given.tolist() == [[False, True]]
+        assert not likeness.noise_level.any()
+        assert torch.equal(likeness.z[0], decoder.decoder.normalise(decoder.z[items]))
+        return network_target(clean, draws["noise"], levels, decoder.schedule.prediction)
+
+    monkeypatch.setattr("train.objectives.decoder.joint_forward", answer)
+    torch.testing.assert_close(decoder(items.numpy(), draws)[0], torch.zeros(2))
 
 
 def test_only_the_adapter_learns_from_each_pictures_own_embedding(decoder, encoders, data):

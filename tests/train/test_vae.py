@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.objectives.vae import VaeConfig, new_vae, scale_latents
+from train.objectives.vae import VaeConfig, as_tensor, multiscale_error, new_vae, scale_latents
 from train.shards import write_shard
 
 SIZE = 32
@@ -59,6 +59,56 @@ def test_poses_are_learnt_where_figures_are(scenes):
     pictures = objective._pictures(torch.arange(20) % 4, draws)
     assert pictures.shape == (20, 3, 16, 16)
     assert (pictures.amax(dim=(1, 2, 3)) == 1).all()
+
+
+KIND = {"image": 0.1, "pose": 0.999}
+
+
+def test_what_is_seen_is_its_crop_mirrored_left_to_right(scenes):
+    objective = _objective(scenes)
+    items = torch.tensor([0, 2])
+    draws = objective.draw(torch.Generator().manual_seed(0), items)
+    draws["kind"], draws["corner"] = torch.full((2,), KIND["image"]), torch.tensor([[3, 9], [0, 16]])
+    whole = [as_tensor(objective.scenes.row("image", n)) for n in (0, 2)]
+    crops = torch.stack([whole[0][:, 3:19, 9:25], whole[1][:, :16, 16:]])
+    for flip, expected in ((0.6, crops), (0.4, crops.flip(-1))):
+        draws["flip"] = torch.full((2,), flip)
+        assert torch.equal(objective._pictures(items, draws), expected)
+
+
+class _Grey(torch.nn.Module):
+    """A decoder that answers mid-grey, whatever it is given."""
+
+    def forward(self, latents):
+        return torch.nn.functional.interpolate(0 * latents[:, :3], scale_factor=4.0)
+
+
+def test_halved_latents_have_to_show_the_halved_picture_and_poses_count_more(scenes):
+    objective = _objective(scenes, half_weight=0.25)
+    objective.vae.decoder = _Grey()
+    items = torch.tensor([1, 3])
+    draws = objective.draw(torch.Generator().manual_seed(0), items)
+    draws["kind"] = torch.tensor([KIND["image"], KIND["pose"]])
+    target = objective._pictures(items, draws)
+    half = torch.nn.functional.avg_pool2d(target, 2)
+    errors = [multiscale_error(0 * each, each, objective.config.gradient_weight) for each in (target, half)]
+    expected = (errors[0] + 0.25 * errors[1]) * torch.tensor([1.0, 3.0])
+    loss, parts = objective(items, draws)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(parts["psnr"], 10 * (4 / target.square().mean((1, 2, 3))).log10())
+
+
+def test_an_error_of_colour_counts_more_than_one_of_brightness():
+    target = torch.zeros(3, 3, 8, 8)
+    wrong = target.clone()
+    wrong[0] += 0.1  # brighter
+    wrong[1, 0] += 0.1 * 1.5**0.5  # redder than green, and as far away
+    wrong[1, 1] -= 0.1 * 1.5**0.5
+    bright, red, none = multiscale_error(wrong, target, 0.5).tolist()
+    length = 0.1 * 3**0.5
+    assert none == 0
+    assert bright == pytest.approx(length + 2 * length**2)  # one of three components, on three scales
+    assert red == pytest.approx(3 * length + 2 * (3 * length) ** 2)
 
 
 def test_a_crop_the_compressor_cannot_take_is_refused(scenes):

@@ -9,7 +9,7 @@ import torch
 
 from tests.train.test_levels import FLOW, MINI, SD15
 from train.levels import parse_law
-from train.weights import WEIGHTS, Weighting, parse_weight
+from train.weights import WEIGHTS, Weighting, _median, parse_weight
 from unicon.sampling.levels import Schedule, add_noise, clean_estimate, network_target
 
 
@@ -35,7 +35,9 @@ SNR = SD15.at_timestep(SOME).log_snr.exp()
         ("soft_min_snr(1)", "v_prediction", SNR / (SNR + 1) ** 2),
         ("debiased", "epsilon", SNR.clamp(max=1000) ** -0.5),
         ("p2", "epsilon", 1 / (1 + SNR)),
+        ("p2(0.5)", "epsilon", (1 + SNR) ** -0.5),
         ("flow(1e9)", "epsilon", (1 + SNR**-0.5) ** 2),
+        ("flow(4)", "epsilon", ((1 + SNR**-0.5) ** 2).clamp(max=4)),
         ("plain", "epsilon", torch.ones(6)),
     ],
 )
@@ -77,6 +79,13 @@ def test_weights_are_finite_with_mean_one_and_clean_has_none(text, schedule):
     ends = schedule.at_timestep([0.0, schedule.last_timestep])
     assert torch.isfinite(weighting(ends)[1:]).all()
     assert (weighting(schedule.clean(3)) == 1).all()
+
+
+def test_the_middle_is_where_half_of_the_mass_lies():
+    places = torch.tensor([3.0, 1.0, -1.0, -4.0])
+    assert _median(places, torch.tensor([1.0, 3.5, 1.0, 4.0])) == -1
+    assert _median(places, torch.tensor([0.2, 0.4, 0.2, 0.2])) == 1
+    assert _median(places, torch.tensor([0.0, 0.0, 1.0, 9.0])) == -4
 
 
 def on(schedule: Schedule, text: str, law: str) -> Weighting:

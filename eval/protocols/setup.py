@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from unicon.cli.given import temperature
 from unicon.devices import pick_device, pick_dtype
 from unicon.pipeline import UniConPipeline
 
@@ -30,7 +31,7 @@ def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     """--temperature of estimates."""
     top.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T",
+        "--temperature", type=temperature, default=1.0, metavar="T",
         help="of estimates: 1 samples (default), lower comes nearer their mean",
     )  # fmt: skip
 

@@ -118,6 +118,12 @@ def test_a_condition_must_be_named(capsys):
     assert "--condition" in capsys.readouterr().err
 
 
+def test_a_temperature_is_not_negative(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command("estimate", "a.png", "--condition", "depth", "--temperature", "-1")
+    assert "temperature runs from 0 (mean) to 1 (sample), got -1" in capsys.readouterr().err
+
+
 def test_far_photos_are_named_with_the_command_that_suits_them(tmp_path, monkeypatch, capsys):
     limits = {"reconstruction": 0.0, "surprise": 1e9, "percentile": 99.0, "num_pictures": 1, "source": "x"}
     photo = save_noise(tmp_path / "a b.png")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unicon.cli.given import temperature
 from unicon.cli.map_files import RAW, is_done, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="estimates per photo, of which the median is taken; above 1 their deviation is written, too",
     )  # fmt: skip
     parser.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T",
+        "--temperature", type=temperature, default=1.0, metavar="T",
         help="1 draws one of the maps that fit (default); 0.4 is near their mean, the better single one",
     )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")

@@ -84,6 +84,14 @@ def fraction(text: str) -> float:
     return value
 
 
+def temperature(text: str) -> float:
+    """A factor of noise of the command line, 0 or more."""
+    value = _number(text, "temperature")
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"temperature runs from 0 (mean) to 1 (sample), got {text}")
+    return value
+
+
 def _number(text: str, what: str) -> float:
     try:
         value = float(text)

@@ -125,7 +125,7 @@ class UniConPipeline(AdaptedPipeline):
             ensemble_size: independent estimates per held image, averaged; their deviation is `.uncertainty`.
             eta: share of fresh noise, 0 to 1, for solvers that take it.
             temperature: factor of all noise, of every branch or by branch name. 1 samples; below, results
-                come nearer the mean of what the model believes in: the better estimate, the duller picture.
+                come nearer the mean of what the model believes in: often a better estimate, a duller picture.
             generator: one, or one per sample (or per image of an ensemble); noise depends on (sample, branch,
                 step) alone.
             latents: branch name -> initial standard normal noise (sample, C, h, w) instead of drawing it; a

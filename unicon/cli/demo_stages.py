@@ -30,8 +30,8 @@ COARSE_NOISE = 0.5
 EDIT_NOISE = 0.7
 LIKE_GUIDANCE = 3.0
 """Of what a picture is to look like; the text's has been told by then."""
-ESTIMATE_TEMPERATURE = 0.4
-"""Of maps: near the mean of those that fit, the better single estimate (`docs/mini.md`)."""
+ESTIMATE_TEMPERATURES = {"pose": 0.4}
+"""Of figures, which samples at 1 invent (`docs/mini.md`)."""
 
 Pictures = list[Image.Image]
 
@@ -128,8 +128,8 @@ class Studio:
         return self.draw(what, prompts, image=image, conditions=maps, outputs=["image"]).images
 
     def read(self, what: str, images: Pictures, conditions: Sequence[str]) -> UniConOutput:
-        """Maps of pictures, estimated; and other pictures of what they show, which are samples."""
-        calm = {c: ESTIMATE_TEMPERATURE for c in conditions if c != "appearance"}
+        """Maps of pictures, estimated."""
+        calm = {c: t for c, t in ESTIMATE_TEMPERATURES.items() if c in conditions}
         return self.draw(what, None, image=images, outputs=conditions, num=len(images), temperature=calm)
 
 

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, metavar="T",
-        help="1 draws one of the maps that fit (default); 0.4 is near their mean, the better single one",
+        help="1 draws one of the maps that fit (default); lower comes nearer to their mean",
     )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
     parser.add_argument(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from unicon.cli.given import temperature
 from unicon.devices import pick_device, pick_dtype
 from unicon.pipeline import UniConPipeline
 
@@ -31,9 +30,16 @@ def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     """--temperature of estimates."""
     top.add_argument(
-        "--temperature", type=temperature, default=1.0, metavar="T",
+        "--temperature", type=_temperature, default=1.0, metavar="T",
         help="of estimates: 1 samples (default), lower comes nearer their mean",
     )  # fmt: skip
+
+
+def _temperature(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"it runs from 0 (mean) to 1 (sample), got {text}")
+    return value
 
 
 def add_machine_arguments(top: argparse.ArgumentParser, *, folder: str | None = None) -> None:

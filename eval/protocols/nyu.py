@@ -136,7 +136,7 @@ def _run(arguments: argparse.Namespace) -> str:
             batch_size=arguments.batch_size,
             members=arguments.ensemble,
             temperature=arguments.temperature,
-        )  # fmt: skip
+        )
     ]
     if arguments.regressor:
         readers.append(RegressorReader.load(arguments.regressor, pipe, arguments.batch_size))

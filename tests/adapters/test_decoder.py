@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from adapters import (
@@ -24,46 +21,20 @@ from adapters import (
     graft_lora,
     grafted_decoder,
     joint_forward,
-    load_decoder,
     merge_for_inference,
     record_clean,
-    save_decoder,
     ungraft,
     ungraft_decoder,
     unmerge,
 )
 from tests.adapters import tiny
+from tests.adapters.tiny_decoders import CLIP, CONFIG, likeness, told, trained
 
-CLIP = ClipIdentity(name="ViT-tiny/8", width=6, weights=(0.5, -0.25))
-CONFIG = DecoderConfig(clip=CLIP, num_tokens=3, token_width=8)
 BASES = [tiny.tiny_unet, tiny.sdxl_like_unet]
-
-
-def trained(unet: torch.nn.Module, config: DecoderConfig = CONFIG, seed: int = 5) -> DecoderAdapter:
-    """One none of whose tensors is zero."""
-    decoder = DecoderAdapter.for_unet(unet, config, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    for tensor in decoder.parameters():
-        tensor.data.add_(0.2 * torch.randn(tensor.shape, generator=generator))
-    decoder.set_statistics(torch.full((6,), 0.1), torch.full((6,), 0.5))
-    return decoder.requires_grad_(False)
-
-
-def likeness(samples: int, guidance: int = 1, **changes: object) -> Likeness:
-    z = torch.randn(samples, 6, generator=torch.Generator().manual_seed(9)).expand(guidance, -1, -1)
-    level = torch.zeros(guidance, samples)
-    return replace(Likeness(z=z, noise_level=level, given=torch.ones(guidance, samples).bool()), **changes)
 
 
 def plain(unet: torch.nn.Module) -> Tensor:
     return tiny.plain(unet, 4)
-
-
-def told(unet: torch.nn.Module, like: Likeness | None, items: int = 4, **changes: object) -> Tensor:
-    """Every item an image of its own."""
-    return joint_forward(
-        unet, *tiny.batch(items), likeness=like, **{"pairs": (), "num_branches": 1, **changes}
-    )
 
 
 @torch.no_grad()
@@ -340,81 +311,6 @@ def test_refusals():
         DecoderConfig(clip=CLIP, num_tokens=0)
     with pytest.raises(ValueError, match="token_width=0: must be at least 1"):
         DecoderConfig(clip=CLIP, token_width=0)
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save_decoder(trained(tiny.tiny_unet()), tmp_path / "decoder")
-    return tmp_path / "decoder"
-
-
-def rejects(folder: Path, match: str, unet: torch.nn.Module | None = None) -> None:
-    with pytest.raises(ValueError, match=match):
-        load_decoder(folder, unet or tiny.tiny_unet())
-
-
-def change_tensors(folder: Path, name: str, tensor: Tensor | None) -> None:
-    tensors = {**load_file(folder / "decoder.safetensors"), name: tensor}
-    save_file({k: t for k, t in tensors.items() if t is not None}, folder / "decoder.safetensors")
-
-
-def test_round_trip(folder):
-    unet = tiny.tiny_unet()
-    again, expected = load_decoder(folder, unet), trained(unet)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "decoder.safetensors"]
-    assert again.config == expected.config
-    assert again.config.time_width == 64
-    assert all(p.requires_grad for p in again.parameters())
-    found = dict(again.stored())
-    assert {
-        "none",
-        "mean",
-        "std",
-        "time.weight",
-        "mid_block.attentions.0.transformer_blocks.0.out.weight",
-    } <= (found.keys())
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.stored())
-    graft_decoder(unet, again)
-    with torch.no_grad():
-        assert told(unet, likeness(4)).isfinite().all()
-    assert {p.dtype for p in load_decoder(folder, unet, dtype=torch.float16).parameters()} == {torch.float16}
-
-
-BLOCK = "mid_block.attentions.0.transformer_blocks.0"
-
-
-def test_files_that_are_none_are_refused_by_name(folder):
-    rejects(folder / "nowhere", r"config\.json does not exist: the folder of a decoder adapter holds")
-    change_tensors(folder, "mid_block.gate", torch.zeros(1))
-    rejects(folder, "1 unknown tensors, first 'mid_block.gate'")
-    change_tensors(folder, "mid_block.gate", None)
-    change_tensors(folder, f"{BLOCK}.out.weight", torch.zeros(3, 2))
-    rejects(folder, r"out\.weight has shape \(3, 2\), the config says \(32, 32\)")
-    change_tensors(folder, f"{BLOCK}.out.weight", None)
-    rejects(folder, r"1 tensors are missing, first '.*out\.weight'")
-    path = folder / "decoder.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    rejects(folder, r"decoder\.safetensors is damaged")
-    entries = json.loads((folder / "config.json").read_text())
-    for changes, match in (
-        ({"alpha": 3}, r"is not a decoder adapter's config: unknown entries \['alpha'\]"),
-        ({"clip": "ViT-L/14"}, "names no CLIP"),
-        ({"base": {"blocks": {}}}, "'base' is no base geometry"),
-    ):
-        (folder / "config.json").write_text(json.dumps({**entries, **changes}))
-        rejects(folder, match)
-    (folder / "config.json").write_text("{")
-    rejects(folder, r"config\.json is not JSON")
-
-
-def test_other_bases(folder):
-    rejects(folder, "was built for another base: 10 blocks do not match", tiny.sdxl_like_unet())
-    rejects(
-        folder, "its time embedding has 64 channels, this base's 80", tiny.tiny_unet(time_embedding_dim=80)
-    )
 
 
 def test_attention_in_plain_products_is_the_same_base():

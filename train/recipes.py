@@ -248,8 +248,8 @@ def _judge(size: FamilySize) -> RunConfig:
         objective=JudgeConfig(num_scenes=size.scenes),
         loop=LoopConfig(
             steps=size.judge_steps,
-            batch_size=32,
-            learning_rate=3e-3,
+            batch_size=16,
+            learning_rate=2e-3,
             warmup_steps=50,
             decay_share=0.6,
             ema_decay=0.998,
@@ -275,7 +275,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             adapter_steps=360,
             prior_steps=1000,
             decoder_steps=360,
-            judge_steps=2000,
+            judge_steps=1600,
             photos=False,
         )
     ),
@@ -288,7 +288,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             adapter_steps=360,
             prior_steps=4000,
             decoder_steps=1000,
-            judge_steps=2000,
+            judge_steps=6000,
             photos=True,
         )
     ),

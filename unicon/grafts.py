@@ -40,7 +40,7 @@ from adapters import (
 )
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
-from unicon.sources import find_adapter
+from unicon.sources import find_adapter, find_style
 from unicon.styles import StyleCard
 from unicon.texts import TextReader
 
@@ -124,13 +124,14 @@ class WithGrafts(DiffusionPipeline):
         """Load a style, a LoRA file, for the image and its words alone; several add up, each `weight` times.
 
         It may update attentions, feed-forwards, convolutions and text encoders, as those of kohya's tools do.
+        From the hub it is OWNER/NAME/FILE.safetensors, or OWNER/NAME where the file has diffusers' own name.
 
-        `name` is the file's stem by default. Its phrase follows the image's prompt in every call. Raises
-        ValueError for a file that is no LoRA of this base.
+        `name` is the file's stem by default, or the repository's name. Its phrase follows the image's prompt
+        in every call. Raises ValueError for a file that is no LoRA of this base.
         """
         self._check_not_offloaded()
-        path = Path(file)
-        name = path.stem.replace(".", "_") if name is None else name
+        path = find_style(file)
+        name = Path(str(file).partition("@")[0]).stem.replace(".", "_") if name is None else name
         encoders = TextReader.of(self).encoders
         lora = load_lora(path, self.unet, text_encoders=encoders, dtype=self.unet.dtype).requires_grad_(False)
         self._graft_style(name, lora, weight)

@@ -150,6 +150,13 @@ def test_a_style_comes_from_the_hub_by_file_or_by_the_name_that_diffusers_gives_
     pipe.load_style("some/ink.drawing@main", "whole")
     pipe.load_style(str(place / "pen.safetensors"), "local")
     assert list(pipe.styles) == ["pen", "whole", "local"]
+    pipe.unload_lora_weights()
+    assert list(pipe.styles) == []
+    pipe.load_lora_weights("some/ink.drawing", weight_name="pen.safetensors")
+    pipe.load_lora_weights("some/ink.drawing@main", adapter_name="whole")
+    pipe.load_lora_weights(place, adapter_name="folder")
+    pipe.load_lora_weights(place, "pen.safetensors", "local")
+    assert list(pipe.styles) == ["pen", "whole", "folder", "local"]
 
 
 @pytest.mark.parametrize("text, parts", [

@@ -160,14 +160,17 @@ def test_an_adapter_says_which_family_it_is_for(tmp_path):
         pipe.add_adapter(first)
 
 
-def test_a_single_file_is_the_base_it_was_made_of(tmp_path):
-    theirs = version_1(tmp_path / "words")
+@pytest.mark.parametrize("make", [version_1, version_2, xl])
+def test_a_single_file_is_the_base_it_was_made_of(make, tmp_path):
+    theirs: Any = make(tmp_path / "words")
     theirs.save_pretrained(tmp_path / "base")
     file = tmp_path / "base.safetensors"
     save_file({n: t.contiguous() for n, t in original_checkpoint(theirs).items()}, file)
     found = UniConPipeline.from_pretrained(file, config=str(tmp_path / "base"), local_files_only=True)
     assert found.commit is None
-    for name in ("unet", "vae", "text_encoder"):
+    assert found.scheduler.config["prediction_type"] == theirs.scheduler.config["prediction_type"]
+    names = ("unet", "vae", "text_encoder", *(["text_encoder_2"] if make is xl else []))
+    for name in names:
         expected = getattr(theirs, name).state_dict()
         for key, tensor in getattr(found, name).state_dict().items():
             assert torch.equal(tensor, expected[key]), (name, key)

@@ -24,6 +24,9 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 MINI = "mini"
 
+ASK_S = 10
+"""How long the hub has to answer whether it is there."""
+
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """Parts of a base without which nothing runs."""
 
@@ -107,6 +110,26 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
             f"and the network; without one, run `{place.command}` where there is one, and copy the folder it "
             "prints"
         ) from error
+
+
+def without_network(source: str) -> bool:
+    """Whether a folder or hub id is to be had of this machine alone, because the hub does not answer.
+
+    It is asked once and briefly. The hub's own downloads, and transformers', ask six times for every file
+    that a repository might have, and take minutes to say that there is no network.
+    """
+    if Path(source).exists():
+        return False
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(HubPlace.read(source).repository, timeout=ASK_S)
+    except HfHubHTTPError:
+        return False  # it answered, if only that there is no such place
+    except Exception:  # of the network's many libraries
+        return True
+    return False
 
 
 @contextmanager
@@ -254,7 +277,13 @@ def find_style(source: str | Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     with explained(str(source) if place.inside else f"{source}/{file}"):
-        return Path(hf_hub_download(place.repository, file, revision=place.revision))
+        found = hf_hub_download(
+            place.repository,
+            file,
+            revision=place.revision,
+            local_files_only=without_network(place.repository),
+        )
+    return Path(found)
 
 
 def _on_hub(source: str | Path, what: str, expected: str) -> HubPlace:

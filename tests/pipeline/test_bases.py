@@ -10,6 +10,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    LCMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -220,6 +221,34 @@ def test_a_style_from_elsewhere_draws_as_in_diffusers_and_leaves_the_map_its_wor
     expected = theirs("a cube", output_type="np", **arguments, **size).images
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert np.abs(plain - expected).max() > 1e-2
+
+
+def test_a_lora_that_makes_a_base_few_step_is_merged_with_diffusers_and_serves_maps_too(tmp_path):
+    """As those of latent consistency models: fused into the base, which then has another scheduler."""
+    pytest.importorskip("peft")
+    theirs: Any = version_1(tmp_path / "words")
+    theirs.set_progress_bar_config(disable=True)
+    plain = UniConPipeline.from_pipe(theirs)
+    plain.add_adapter(trained(plain.unet), "depth")
+    photo = np.full((SIDE_PX, SIDE_PX, 3), 0.3, np.float32)
+    told = call(plain, image=photo, outputs=["depth"]).maps["depth"]
+    save_lora(whole_lora(plain.unet, TextReader.of(plain).encoders), tmp_path / "lcm.safetensors")
+    plain.unload_adapter()
+    theirs.load_lora_weights(tmp_path / "lcm.safetensors")
+    theirs.fuse_lora()
+    theirs.unload_lora_weights()
+    theirs.save_pretrained(tmp_path / "fused")
+    ours = UniConPipeline.from_pretrained(tmp_path / "fused")
+    arguments = {"num_inference_steps": 3, "guidance_scale": 3.0, "latents": LATENTS}
+    size = {"height": SIDE_PX, "width": SIDE_PX}
+    expected = theirs("a cube", output_type="np", **arguments, **size).images
+    np.testing.assert_allclose(call(ours, "a cube", **arguments, **size).images, expected, atol=2e-4)
+    ours.add_adapter(trained(ours.unet), "depth")
+    assert np.abs(call(ours, image=photo, outputs=["depth"]).maps["depth"] - told).max() > 1e-3
+    ours.scheduler = LCMScheduler.from_config(ours.scheduler.config)
+    drawn = call(ours, "a cube", depth=photo, num_inference_steps=2).images
+    assert drawn.shape == (1, SIDE_PX, SIDE_PX, 3)
+    assert np.isfinite(drawn).all()
 
 
 def whole_lora(unet, encoders) -> ImageLora:

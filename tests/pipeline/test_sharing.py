@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from huggingface_hub.errors import HfHubHTTPError
 
 from adapters import ImageLora, save_lora
 from adapters.base import geometry
@@ -15,7 +18,18 @@ from tests.adapters.tiny import FIXTURES
 from tests.tiny_base import save_tiny_base, tiny_pipeline
 from unicon import UniConPipeline
 from unicon.cards import Origin, card, write_card
-from unicon.sources import HubPlace, explained, find_adapter, find_style, hub_commit, located
+from unicon.cli.levels import base_schedule
+from unicon.conditions.annotators import open_annotator
+from unicon.data.captioner import Captioner
+from unicon.sources import (
+    HubPlace,
+    explained,
+    find_adapter,
+    find_style,
+    hub_commit,
+    located,
+    without_network,
+)
 
 COMMITS = {"main": "0123456789abcdef0123456789abcdef01234567", "old": "89abcdef" * 5}
 
@@ -129,6 +143,52 @@ def test_the_command_fetches_exactly_what_is_missing(monkeypatch):
     for load, command in commands.items():
         with pytest.raises(ValueError, match=f"is not in this machine's cache.*{command}"):
             load()
+
+
+class NoSuchPlace(HfHubHTTPError):
+    """An answer, without the response that its libraries would put into it."""
+
+    def __init__(self):
+        Exception.__init__(self, "there is no such place")
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_briefly(monkeypatch, tmp_path):
+    asked = []
+
+    class Api:
+        def model_info(self, repository, timeout):
+            asked.append((repository, timeout))
+            raise answer
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    answer = OSError("no route to host")
+    assert without_network("a/b@v2/c")
+    answer = NoSuchPlace()
+    assert not without_network("a/b")
+    assert asked == [("a/b", 10), ("a/b", 10)]
+    assert not without_network(str(tmp_path))
+    assert len(asked) == 2  # a folder is not asked for
+
+
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # diffusers'
+@pytest.mark.parametrize("load", [
+    lambda: open_annotator("pose", "dwpose"), lambda: open_annotator("depth"), lambda: Captioner(),
+    lambda: find_style("a/b/c.safetensors"), lambda: find_adapter("a/b/c"), lambda: base_schedule("a/b"),
+    lambda: UniConPipeline.from_pretrained("a/b"),
+])  # fmt: skip
+def test_without_a_network_the_command_is_told_within_seconds(load, monkeypatch, tmp_path):
+    """With a name server that knows nobody, and without the environment's word that it is offline."""
+
+    def nobody(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="hf download"):
+        load()
+    assert time.monotonic() - begun < 15  # six askings alone take 23
 
 
 def test_a_folder_that_is_not_cached_is_not_said_to_be_missing_on_the_hub(hub_cache):

@@ -75,11 +75,13 @@ def _geometry_of(base: str) -> UNet2DConditionModel:
     import torch
     from diffusers import UNet2DConditionModel
 
-    from unicon.sources import explained, find_base, located
+    from unicon.sources import explained, find_base, located, without_network
 
     place, revision = located(found := find_base(base))
     with explained(found):
-        config: Any = UNet2DConditionModel.load_config(place, subfolder="unet", revision=revision)
+        config: Any = UNet2DConditionModel.load_config(
+            place, subfolder="unet", revision=revision, local_files_only=without_network(place)
+        )
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)

@@ -141,11 +141,13 @@ def base_schedule(base: str) -> Schedule:
     from diffusers import DDIMScheduler
 
     from unicon.sampling.levels import Schedule
-    from unicon.sources import explained, find_base, located
+    from unicon.sources import explained, find_base, located, without_network
 
     place, revision = located(found := find_base(base))
     with explained(found):
-        config = DDIMScheduler.load_config(place, subfolder="scheduler", revision=revision)
+        config = DDIMScheduler.load_config(
+            place, subfolder="scheduler", revision=revision, local_files_only=without_network(place)
+        )
     return Schedule.from_scheduler(config)
 
 

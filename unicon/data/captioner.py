@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from unicon.sources import explained
+from unicon.sources import explained, without_network
 
 BLIP = "Salesforce/blip-image-captioning-base"
 BLIP_REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
@@ -30,11 +30,12 @@ class Captioner:
             raise ValueError(f"captioner {source!r}: is a file; name a transformers folder or a hub id")
         try:
             with explained(source, self.revision):
+                alone = without_network(source)
                 self.processor: Any = AutoProcessor.from_pretrained(
-                    source, revision=self.revision, backend="pil"
+                    source, revision=self.revision, backend="pil", local_files_only=alone
                 )
                 model: Any = AutoModelForImageTextToText.from_pretrained(
-                    source, revision=self.revision, dtype=torch.float32
+                    source, revision=self.revision, dtype=torch.float32, local_files_only=alone
                 )
         except (KeyError, OSError, TypeError, ValueError) as error:
             if not Path(source).is_dir():

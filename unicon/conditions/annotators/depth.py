@@ -17,6 +17,7 @@ from unicon.conditions.annotators.cards import Card
 from unicon.conditions.annotators.weights import fetched, local_folder, provenance
 from unicon.conditions.arrays import at_size
 from unicon.conditions.palettes import depth_to_map
+from unicon.sources import without_network
 
 METRIC = ("zoedepth", "depth_pro", "glpn")
 """Kinds of networks whose output grows with distance."""
@@ -26,14 +27,19 @@ RELATIVE = ("dpt",)
 
 def open_depth(card: Card, weights: str | Path | None, device: str):
     """(draw, provenance) of a transformers folder: the card's, or the user's own."""
-    from transformers import AutoModelForDepthEstimation
+    from transformers import AutoConfig, AutoModelForDepthEstimation
 
     local = None if weights is None else local_folder(card, weights)
     source, revision = (str(local), None) if local else (str(card.hub), card.revision)
+    alone = without_network(source)
     with fetched(card):
-        model = AutoModelForDepthEstimation.from_pretrained(source, revision=revision, dtype=torch.float32)
-        processor = _processor(source, revision)
-    place = local or _snapshot(source, revision)
+        # First, since the model's own loading looks for a peft adapter on the hub even where it must not.
+        AutoConfig.from_pretrained(source, revision=revision, local_files_only=alone)
+        model = AutoModelForDepthEstimation.from_pretrained(
+            source, revision=revision, dtype=torch.float32, local_files_only=alone
+        )
+        processor = _processor(source, revision, alone)
+    place = local or _snapshot(source, revision, alone)
     network, is_metric = model.to(device).eval(), gives_distance(model.config)
 
     def draw(picture: PIL.Image.Image, file: Path | None) -> np.ndarray:
@@ -66,14 +72,17 @@ def predicted(network: Any, processor: Any, picture: PIL.Image.Image) -> np.ndar
     return at_size(depth, picture.size[::-1])
 
 
-def _processor(source: str, revision: str | None) -> Any:
+def _processor(source: str, revision: str | None, alone: bool) -> Any:
     """With Pillow's arithmetic, which every installation has; the one of torchvision is an extra's."""
     from transformers import AutoImageProcessor
 
-    return AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+    return AutoImageProcessor.from_pretrained(
+        source, revision=revision, backend="pil", local_files_only=alone
+    )
 
 
-def _snapshot(source: str, revision: str | None) -> Path:
+def _snapshot(source: str, revision: str | None, alone: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(source, "config.json", revision=revision)).parent
+    file = hf_hub_download(source, "config.json", revision=revision, local_files_only=alone)
+    return Path(file).parent

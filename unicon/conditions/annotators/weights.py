@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unicon.conditions.annotators.cards import Card
-from unicon.sources import hub_commit
+from unicon.sources import hub_commit, without_network
 
 
 def weight_files(card: Card, weights: str | Path | None) -> list[Path]:
@@ -28,7 +28,8 @@ def weight_files(card: Card, weights: str | Path | None) -> list[Path]:
     from huggingface_hub import hf_hub_download
 
     with fetched(card):
-        return [Path(hf_hub_download(card.hub, name, revision=card.revision)) for name in card.files]
+        how = {"revision": card.revision, "local_files_only": without_network(card.hub)}
+        return [Path(hf_hub_download(card.hub, name, **how)) for name in card.files]
 
 
 def local_folder(card: Card, weights: str | Path) -> Path:

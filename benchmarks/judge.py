@@ -20,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from eval.metrics.summary import markdown_table
@@ -59,6 +60,7 @@ def saved(pictures: np.ndarray, quality: int) -> np.ndarray:
     return np.stack(found)
 
 
+@torch.no_grad()
 def compressed(pictures: np.ndarray, pipe: UniConPipeline) -> np.ndarray:
     """By the base's autoencoder, and back."""
     parts = [decode(pipe.vae, encode(pipe.vae, as_pictures(pictures[n : n + 16], "pictures")))

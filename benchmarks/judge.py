@@ -1,30 +1,32 @@
 """How well does a judge read scenes that nothing was trained on, and how well in soft or noisy pictures?
 
-    python benchmarks/judge.py [--judge mini] [--num 500] [--out FILE]
+    python benchmarks/judge.py [--judge mini] [--num 500] [--changed 200] [--out FILE]
     python benchmarks/judge.py --judge runs/mini/regressor/export
 
 Generated pictures are softer than rendered ones and have a noise of their own. So the held-out scenes are
-read as they are, blurred, with noise, saved as JPEG, and sent through the mini base's compressor and back.
-Edge thresholds come from validation scenes as they are, as when a judge is used. Beside it stand the mean
-map, and another scene's picture.
+read as they are, and the first of them blurred, with noise, saved as JPEG, and sent through the mini base's
+compressor and back. Edge thresholds come from validation scenes as they are, as when a judge is used. Beside
+it stand the mean map, and another scene's picture.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from eval.metrics.summary import markdown_table
+from eval.protocols.map_scores import score
 from eval.protocols.readers import Reader, load_judge
-from eval.protocols.scene_set import CONDITIONS, SceneSet, scene_set
+from eval.protocols.scene_set import CONDITIONS, scene_set
 from eval.protocols.scenes import Material, estimation
 from eval.protocols.setup import load_pipeline
 from eval.records import Record, append
@@ -58,6 +60,7 @@ def saved(pictures: np.ndarray, quality: int) -> np.ndarray:
     return np.stack(found)
 
 
+@torch.no_grad()
 def compressed(pictures: np.ndarray, pipe: UniConPipeline) -> np.ndarray:
     """By the base's autoencoder, and back."""
     parts = [decode(pipe.vae, encode(pipe.vae, as_pictures(pictures[n : n + 16], "pictures")))
@@ -67,7 +70,7 @@ def compressed(pictures: np.ndarray, pipe: UniConPipeline) -> np.ndarray:
 
 def changes(pipe: UniConPipeline) -> dict[str, Change]:
     return {
-        "as rendered": lambda pictures: pictures,
+        "the first ones, as rendered": lambda pictures: pictures,
         "blurred by 1 px": partial(blurred, deviation_px=1.0),
         "blurred by 1.5 px": partial(blurred, deviation_px=1.5),
         "noise of 0.05": partial(noisy, deviation=0.05),
@@ -76,19 +79,24 @@ def changes(pipe: UniConPipeline) -> dict[str, Change]:
     }
 
 
-def measure(reader: Reader, material: Material, pipe: UniConPipeline) -> list[dict[str, object]]:
-    """A row of numbers for each change, and for each reference of the pictures as they are."""
+def measure(
+    reader: Reader, material: Material, pipe: UniConPipeline, num_changed: int
+) -> list[dict[str, object]]:
+    """A row for the scenes as they are, for what they stand beside, and for each change of the first ones."""
     rows: dict[str, dict[str, object]] = {}
-    for name, change in changes(pipe).items():
-        pictures: SceneSet = replace(material.test, images=change(material.test.images))
-        for condition in CONDITIONS:
-            outcomes = estimation([reader], condition, replace(material, test=pictures), [0])
-            found = {each.prediction: asdict(each.scores[0]) for each in outcomes}
-            _take(rows, name, found[reader.name])
-            if name == "as rendered":
-                _take(rows, "another scene's picture", found["adapter, another scene's picture"])
-                _take(rows, "mean map, mean figure", found[MEAN[condition]])
-                _take(rows, "exact map", found["the exact map"])
+    few = material.test.take(range(min(num_changed, len(material.test))))
+    pictures = {name: change(few.images) for name, change in changes(pipe).items()} if len(few) else {}
+    for condition in CONDITIONS:
+        outcomes = estimation([reader], condition, material, [0])
+        found = {each.prediction: asdict(each.scores[0]) for each in outcomes}
+        _take(rows, "as rendered", found[reader.name])
+        _take(rows, "another scene's picture", found["adapter, another scene's picture"])
+        _take(rows, "mean map, mean figure", found[MEAN[condition]])
+        _take(rows, "exact map", found["the exact map"])
+        threshold = found[reader.name].get("threshold", 0.5)
+        for name, images in pictures.items():
+            maps = reader.read(images, condition, few.seeds.tolist(), 0).maps
+            _take(rows, name, asdict(score(condition, maps, few, threshold)))
     return list(rows.values())
 
 
@@ -103,6 +111,7 @@ def main() -> None:
     )
     parser.add_argument("--judge", default="mini", help="as of unicon eval (default mini)")
     parser.add_argument("--num", type=int, default=500, help="held-out scenes (default 500)")
+    parser.add_argument("--changed", type=int, default=200, help="of them, changed (default 200)")
     parser.add_argument("--validation-num", type=int, default=64, help="for thresholds (default 64)")
     parser.add_argument("--training", type=Path, help="folder of rendered training scenes, for mean maps")
     parser.add_argument("--split", default="standard", help="of scenes (default standard)")
@@ -119,9 +128,9 @@ def main() -> None:
     )
     pipe = load_pipeline("mini", "cpu", "float32", ())
     reader = load_judge(args.judge, pipe, args.steps, 16)
-    rows = measure(reader, material, pipe)
+    rows = measure(reader, material, pipe, args.changed)
     print(markdown_table(rows, ["pictures", *SHOWN]))
-    settings = {"judge": args.judge, "scenes": args.num, "split": args.split}
+    settings = {"judge": args.judge, "scenes": args.num, "changed": args.changed, "split": args.split}
     for row in rows if args.out else ():
         numbers = {name: float(value) for name, value in row.items() if name != "pictures"}  # pyright: ignore
         append(args.out, Record(name=f"judge/{row['pictures']}", numbers=numbers, settings=settings))

@@ -13,6 +13,7 @@ from benchmarks.families import (
     ELSEWHERE,
     FEATURES,
     MODELS,
+    OF_MODES,
     RARE,
     Budget,
     Classifier,
@@ -158,7 +159,8 @@ def test_pieces_of_a_set_are_made_once(tmp_path, monkeypatch):
 def test_every_question_is_asked_once(tmp_path):
     sets = Sets(tmp_path / "out", shards(tmp_path / "scenes"), TINY, None, 1)
     asked = [(name, tuple(settings.items())) for name, _, settings in questions(Embedded(sets, tmp_path))]
-    assert len(set(asked)) == len(asked) == len(FEATURES) * (len(RARE) * TINY.draws + 2 * len(MODELS))
+    per_features = len(RARE) * TINY.draws + len(MODELS)
+    assert len(set(asked)) == len(asked) == len(FEATURES) * per_features + len(OF_MODES) * len(MODELS)
     assert (sets.held_out() == sets.real(range(8, 12))).all()
     copies = sets.copies()
     assert {each.tobytes() for each in copies} <= {each.tobytes() for each in sets.reference()}
@@ -180,7 +182,7 @@ def test_tables_say_how_often_it_was_drawn():
 
 
 def test_what_cannot_be_compared(tmp_path):
-    with pytest.raises(ValueError, match="holds 12 scenes; expected 4096 to learn from and 500 that are not"):
+    with pytest.raises(ValueError, match="holds 12 scenes; expected 3600 to learn from and 200 that are not"):
         Sets(tmp_path, shards(tmp_path / "scenes"), Budget(), None, 1)
     with pytest.raises(SystemExit, match="holds no results of this budget"):
         main(["--tables", "--out", str(tmp_path)])

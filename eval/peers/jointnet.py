@@ -36,8 +36,7 @@ class JointNet(Specialist):
         super().__init__()
         self.unet: Any = unet.requires_grad_(False)
         self.network = network
-        self.talk = nn.ModuleList([Talk(network), Talk(network)])
-        """What each branch hears from the other."""
+        self.heard_by_image, self.heard_by_map = Talk(network), Talk(network)
         use_plain_attention(network)
 
     @classmethod
@@ -54,15 +53,18 @@ class JointNet(Specialist):
         self.network.save_pretrained(folder / "unet")
         write_tensors(folder / TALK, {n: t.cpu() for n, t in self.talk.state_dict().items()}, {})
 
+    @property
+    def talk(self) -> nn.ModuleDict:
+        """What each branch hears from the other."""
+        return nn.ModuleDict({"image": self.heard_by_image, "map": self.heard_by_map})
+
     def forward(self, asked: Asked) -> Tensor:
-        image, condition = (
-            encode(unet, asked, branch, hears.latent(asked.x[1 - branch]))
-            for branch, (unet, hears) in enumerate(zip((self.unet, self.network), self.talk, strict=True))
-        )
+        image = encode(self.unet, asked, IMAGE, self.heard_by_image.latent(asked.x[CONDITION]))
+        condition = encode(self.network, asked, CONDITION, self.heard_by_map.latent(asked.x[IMAGE]))
         return torch.stack(
             [
-                decode(self.unet, self.talk[IMAGE].features(image, condition)),
-                decode(self.network, self.talk[CONDITION].features(condition, image)),
+                decode(self.unet, self.heard_by_image.features(image, condition)),
+                decode(self.network, self.heard_by_map.features(condition, image)),
             ]
         )
 

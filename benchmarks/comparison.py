@@ -15,7 +15,9 @@ steps, judged by the training loss of its second half, on pairs that were not se
 Measured on scenes that nothing was trained on, with the base's own solver and no guidance, by
 `eval.protocols.scenes`: `generate`, the map that a judge reads from the picture against the exact map given;
 `estimate`, the map against the exact one; `joint`, the map that the judge reads from the picture against the
-map drawn with it. Systems that know one level for both sides are given the other one by replacement.
+map drawn with it. Systems that know one level for both sides are given the other one by replacement. Beside
+that, how often mini's CLIP finds a picture's own caption nearest of all: a map can be followed in a picture
+that shows nothing.
 
 Running it again goes on: each result is a line of results.jsonl, a training half done continues, and what
 was drawn is kept, so that another `--judge` reads the same pictures.
@@ -40,7 +42,10 @@ import numpy as np
 from PIL import Image
 
 from adapters.files import write_arrays
-from eval.metrics.summary import Summary, over_seeds
+from eval.clip import Clip
+from eval.features import Pictures
+from eval.metrics.summary import Interval, Summary, over_seeds
+from eval.metrics.text import text_score
 from eval.peers.joint_adapter import Joint
 from eval.peers.peer import DIRECTIONS, Direction
 from eval.peers.sampling import PeerSampler
@@ -64,6 +69,7 @@ from unicon.pipeline import UniConPipeline
 from unicon.sheets import contact_sheet, picture
 
 RESULTS = "results.jsonl"
+SCENES = "the scenes' own pictures"
 SHOWN = 6
 """Scenes on the contact sheet."""
 NUMBER = {"depth": ("abs_rel", "AbsRel"), "edge": ("f1", "F1")}
@@ -138,7 +144,7 @@ def jobs() -> list[Job]:
 class Budget:
     """How much is spent; part of every result."""
 
-    steps: int = 200
+    steps: int = 240
     """Of our adapter; what they compute is everybody's budget."""
     batch_size: int = 24
     trial_share: float = 0.1
@@ -155,6 +161,7 @@ SETTINGS = {
     "rate": ("steps", "batch_size", "trial_share"),
     "time": ("judge", *asdict(Budget())),
     "score": ("judge", *asdict(Budget())),
+    "text": tuple(asdict(Budget())),
 }
 """What has to be the same for a result to be taken instead of being measured again."""
 
@@ -222,7 +229,7 @@ class Place:
             if rate in tried:
                 continue
             name = f"trial_{system.stage}_{rate:g}"
-            if not self.learn(full, name, steps, rate, stop):
+            if not self.learn(full, name, steps, rate, stop, share=self.budget.trial_share):
                 return None
             tried[rate] = late_loss(self.folder / name / METRICS)
             self.note("rate", {"loss": tried[rate]}, {"stage": system.stage, "rate": rate, "of_steps": steps})
@@ -232,11 +239,17 @@ class Place:
     def tried(self, stage: str) -> list[Record]:
         return [r for r in self.done("rate") if r.settings["stage"] == stage]
 
-    def learn(self, system: System, name: str, steps: int, rate: float, stop: Clock) -> bool:
-        """Train it into the folder `name`; False when it paused. ValueError with the reason if it failed."""
+    def learn(
+        self, system: System, name: str, steps: int, rate: float, stop: Clock, *, share: float = 1.0
+    ) -> bool:
+        """Train it into the folder `name`; False when it paused. ValueError with the reason if it failed.
+
+        `share`: how much of a warm-up there is, for a run that is so much shorter.
+        """
+        warm_up = round(self.config(system).loop.warmup_steps * share)
         fields = {
             **self.fields(system), "steps": str(steps), "learning_rate": f"{rate:g}",
-            "checkpoint_every": "50", "keep_checkpoints": "1", "log_every": "1",
+            "warmup_steps": str(warm_up), "checkpoint_every": "50", "keep_checkpoints": "1", "log_every": "1",
         }  # fmt: skip
         arguments = [f"peers/{system.stage}", "--out", str(self.folder), "--as", name]
         arguments += ["--stop-after", str(stop.minutes_left())]
@@ -316,6 +329,31 @@ class Place:
             return scenes.estimation([kept], self.condition, self.material, seeds)
         measure = scenes.generation if job.direction == "generate" else scenes.joint
         return measure(kept, self.reader, self.condition, self.material, seeds)
+
+    def heeded(self, pictures: np.ndarray) -> dict[str, float]:
+        """How well pictures (n, S, S, 3) of the test scenes heed their captions, by mini's CLIP."""
+        texts = self.material.test.captions
+        names = tuple(str(seed) for seed in self.material.test.seeds)
+        seen = self.clip.pictures(Pictures(names, lambda n: Image.fromarray(pictures[n])))
+        found = text_score(seen.values, self.clip.of_texts(texts).values, texts)
+        assert isinstance(found.mean, Interval)
+        assert found.own_first is not None
+        return {"cosine": found.mean.mean, "own_first": found.own_first}
+
+    def note_heeded(self, job: Job) -> None:
+        """Of all that was drawn in a job, and once of the scenes' own pictures."""
+        if not self.done("text"):
+            about = {"system": SCENES, "direction": "", "seed": 0}
+            self.note("text", self.heeded(self.material.test.images), about)
+        for seed in range(self.budget.seeds):
+            with np.load(self.drawings(job) / f"drawn_{seed}.npz") as made:
+                numbers = self.heeded(made["image"])
+            about = {"system": job.system.name, "direction": job.direction, "seed": seed}
+            self.note("text", numbers, about)
+
+    @cached_property
+    def clip(self) -> Clip:
+        return Clip()
 
     def drawings(self, job: Job) -> Path:
         """The folder of what it drew for these scenes."""
@@ -425,6 +463,8 @@ def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
                 numbers = {k: v for k, v in asdict(score).items() if v is not None}
                 about = {"system": job.system.name, "direction": job.direction, "seed": seed}
                 place.note("score", numbers, {**about, "prediction": outcome.prediction})
+        if job.direction != "estimate":
+            place.note_heeded(job)
         seconds_of = {"trained": trained - begun, "measured": time.monotonic() - trained}
         place.note("time", seconds_of, {"system": job.system.name, "direction": job.direction})
         name, key = f"{job.system.title}, {TITLES[job.direction]}", NUMBER[place.condition][0]
@@ -524,6 +564,25 @@ def _against(condition: str, ours: Summary, other: Summary | None) -> str:
     return f"{other}: {verdict}"
 
 
+def captions_table(place: Place) -> str:
+    """Markdown: how often a picture's own caption is the nearest of all, where pictures are drawn."""
+    drawn: tuple[Direction, ...] = ("generate", "joint")
+    lines = [f"| own caption nearest | {' | '.join(TITLES[d] for d in drawn)} |", "|---|---|---|"]
+    shares: dict[tuple[str, str], dict[int, float]] = {}
+    for r in place.done("text"):
+        key = (str(r.settings["system"]), str(r.settings["direction"]))
+        shares.setdefault(key, {})[int(r.settings["seed"])] = float(r.numbers["own_first"])
+    found = {key: str(over_seeds(list(each.values()))) for key, each in shares.items()}
+    for system in SYSTEMS:
+        cells = [found.get((system.name, d), "-") for d in drawn]
+        told = [c if c == "-" or d in system.own else f"({c})" for c, d in zip(cells, drawn, strict=True)]
+        if cells != ["-", "-"]:
+            lines.append(f"| {system.title} | {' | '.join(told)} |")
+    if (SCENES, "") in found:
+        lines.append(f"| {SCENES} | {found[SCENES, '']} | |")
+    return "\n".join(lines) + "\n"
+
+
 def sheet(place: Place) -> Image.Image:
     """The same scenes, one row per system and direction; empty cells where nothing is drawn yet."""
     few: SceneSet = place.material.test.take(range(min(SHOWN, len(place.material.test))))
@@ -548,7 +607,7 @@ def write_tables(place: Place) -> Iterator[Path]:
     if not place.done("score"):
         raise ValueError(f"{place.folder}: holds no results of this budget; run the comparison first")
     target = place.folder / "table.md"
-    target.write_text(f"{table(place)}\n{claims(place)}")
+    target.write_text(f"{table(place)}\n{claims(place)}\n{captions_table(place)}")
     yield target
     sheet(place).save(place.folder / "sheet.png")
     yield place.folder / "sheet.png"

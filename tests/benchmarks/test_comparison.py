@@ -11,6 +11,7 @@ import pytest
 from benchmarks.comparison import (
     OURS,
     RATES,
+    SCENES,
     SPECIALISTS,
     SYSTEMS,
     THIRDS,
@@ -20,6 +21,7 @@ from benchmarks.comparison import (
     Kept,
     Place,
     System,
+    captions_table,
     claims,
     jobs,
     late_loss,
@@ -112,7 +114,15 @@ def test_it_goes_on_where_it_was_stopped(base, family, tmp_path, capsys):
     budget = [part for k, v in asdict(TINY).items() for part in (f"--{k.replace('_', '-')}", str(v))]
     assert main([*arguments, *budget, "--tables"]) == 0
     text = (place.folder / "table.md").read_text()
-    for row in ("| one adapter (ours) |", "| ControlNet, a third |", "| mean map of", "| the true picture"):
+    assert len(place.done("text")) == 1 + TINY.seeds * sum(job.direction != "estimate" for job in todo)
+    for row in (
+        "| own caption nearest |",
+        "| the scenes' own pictures |",
+        "| one adapter (ours) |",
+        "| ControlNet, a third |",
+        "| mean map of",
+        "| the true picture",
+    ):
         assert row in text
     assert (place.folder / "sheet.png").stat().st_size > 1000
 
@@ -201,6 +211,20 @@ def test_of_edges_more_is_better(tmp_path):
         about = {"system": system.name, "direction": "generate", "seed": 0, "prediction": "adapter"}
         place.note("score", {"f1": value}, about)
     assert "| map to image | 0.800 | ControlNet | 0.700: ours ahead | - |" in claims(place)
+
+
+def test_captions_are_told_over_seeds(tmp_path):
+    place = place_in(tmp_path)
+    for system, direction, values in (("joint", "joint", (0.1, 0.3)), ("jointnet", "generate", (0.2, 0.2))):
+        for seed, value in enumerate(values):
+            about = {"system": system, "direction": direction, "seed": seed}
+            place.note("text", {"cosine": 0.5, "own_first": value}, about)
+    place.note("text", {"cosine": 0.5, "own_first": 0.9}, {"system": SCENES, "direction": "", "seed": 0})
+    assert captions_table(place).splitlines()[2:] == [
+        "| one adapter (ours) | - | 0.200 ± 0.141 |",
+        "| JointNet-style | (0.200 ± 0.000) | - |",
+        "| the scenes' own pictures | 0.900 | |",
+    ]
 
 
 def test_a_trial_is_judged_by_its_second_half(tmp_path):

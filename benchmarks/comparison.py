@@ -144,7 +144,7 @@ def jobs() -> list[Job]:
 class Budget:
     """How much is spent; part of every result."""
 
-    steps: int = 240
+    steps: int = 180
     """Of our adapter; what they compute is everybody's budget."""
     batch_size: int = 24
     trial_share: float = 0.1
@@ -244,7 +244,7 @@ class Place:
     ) -> bool:
         """Train it into the folder `name`; False when it paused. ValueError with the reason if it failed.
 
-        `share`: how much of a warm-up there is, for a run that is so much shorter.
+        `share`: of a recipe's warm-up, for a run that is so much shorter.
         """
         warm_up = round(self.config(system).loop.warmup_steps * share)
         fields = {
@@ -270,7 +270,8 @@ class Place:
         if rate is None:
             return None
         steps = round(self.cost(system).numbers["steps"])
-        return export if self.learn(system, system.name, steps, rate, stop) else None
+        done = self.learn(system, system.name, steps, rate, stop, share=system.share)
+        return export if done else None
 
     # --- measuring ----------------------------------------------------------------------------------------
 

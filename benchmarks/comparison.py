@@ -44,7 +44,7 @@ from PIL import Image
 from adapters.files import write_arrays
 from eval.clip import Clip
 from eval.features import Pictures
-from eval.metrics.summary import Interval, Summary, over_seeds
+from eval.metrics.summary import Interval, Summary, bootstrap_interval, over_seeds
 from eval.metrics.text import text_score
 from eval.peers.joint_adapter import Joint
 from eval.peers.peer import DIRECTIONS, Direction
@@ -52,6 +52,7 @@ from eval.peers.sampling import PeerSampler
 from eval.peers.store import load_peer
 from eval.protocols import scenes
 from eval.protocols.drawing import Drawer, Drawings, Painter
+from eval.protocols.map_scores import agreement, score
 from eval.protocols.readers import PipelineReader, Reader, Readings, load_judge
 from eval.protocols.results import Outcome
 from eval.protocols.scene_set import SceneSet, scene_set
@@ -161,6 +162,7 @@ SETTINGS = {
     "rate": ("steps", "batch_size", "trial_share"),
     "time": ("judge", *asdict(Budget())),
     "score": ("judge", *asdict(Budget())),
+    "scenes": ("judge", *asdict(Budget())),
     "text": tuple(asdict(Budget())),
 }
 """What has to be the same for a result to be taken instead of being measured again."""
@@ -331,6 +333,39 @@ class Place:
         measure = scenes.generation if job.direction == "generate" else scenes.joint
         return measure(kept, self.reader, self.condition, self.material, seeds)
 
+    def note_scenes(self, job: Job) -> None:
+        """Its number on every scene, mean over the seeds of sampling: what differences are told from."""
+        key = NUMBER[self.condition][0]
+        each = [self.on_scenes(job, record) for record in own_scores(self, job)]
+        rows = np.mean([[float(score[key]) for score in scores] for scores in each], axis=0)
+        numbers = dict(zip(map(str, self.material.test.seeds.tolist()), rows.tolist(), strict=True))
+        self.note("scenes", numbers, {"system": job.system.name, "direction": job.direction})
+
+    def on_scenes(self, job: Job, record: Record) -> list[dict[str, float]]:
+        """One run's score of each scene, from what was kept of it."""
+        test, seed = self.material.test, int(record.settings["seed"])
+        threshold = float(record.numbers.get("threshold", 0.5))
+        if job.direction == "estimate":
+            with np.load(self.drawings(job) / f"read_{test.seeds[0]}_{seed}.npz") as made:
+                maps, drawn = made["map"], None
+        else:
+            with np.load(self.drawings(job) / f"drawn_{seed}.npz") as made:
+                pictures, drawn = made["image"], made.get("map")
+            maps = self.reader.read(pictures, self.condition, test.seeds.tolist(), seed).maps
+        found = []
+        for number in range(len(test)):
+            one = slice(number, number + 1)
+            if drawn is None:
+                found.append(score(self.condition, maps[one], test.take([number]), threshold))
+            else:  # laid over the range of all scenes, as in the protocol
+                found.append(agreement(self.condition, maps[one], drawn[one], test, threshold))
+        return [asdict(each) for each in found]
+
+    def per_scene(self, job: Job) -> dict[str, float | int]:
+        """What `note_scenes` noted last; empty where it did not."""
+        found = [record for record in self.done("scenes") if _is_of(record, job)]
+        return found[-1].numbers if found else {}
+
     def heeded(self, pictures: np.ndarray) -> dict[str, float]:
         """How well pictures (n, S, S, 3) of the test scenes heed their captions, by mini's CLIP."""
         texts = self.material.test.captions
@@ -451,6 +486,9 @@ def late_loss(metrics: Path) -> float:
 def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
     """Train and measure what is not done yet; how many jobs are left when the time is over."""
     clock, left = Clock(seconds), [job for job in todo if not place.is_done(job)]
+    for job in todo:
+        if place.is_done(job) and not place.per_scene(job):
+            place.note_scenes(job)
     for number, job in enumerate(left):
         if clock.minutes_left() == 0:
             return len(left) - number
@@ -460,10 +498,11 @@ def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
             return len(left) - number
         trained = time.monotonic()
         for outcome in place.measured(job, export):
-            for seed, score in enumerate(outcome.scores):
-                numbers = {k: v for k, v in asdict(score).items() if v is not None}
+            for seed, found in enumerate(outcome.scores):
+                numbers = {k: v for k, v in asdict(found).items() if v is not None}
                 about = {"system": job.system.name, "direction": job.direction, "seed": seed}
                 place.note("score", numbers, {**about, "prediction": outcome.prediction})
+        place.note_scenes(job)
         if job.direction != "estimate":
             place.note_heeded(job)
         seconds_of = {"trained": trained - begun, "measured": time.monotonic() - trained}
@@ -546,23 +585,25 @@ def claims(place: Place) -> str:
     ]
     for full, third in zip(SPECIALISTS, THIRDS, strict=True):
         direction = full.own[0]
-        ours, *others = (summary(place, Job(system=s, direction=direction)) for s in (OURS, full, third))
-        if ours is None:
-            continue
-        told = [_against(place.condition, ours, other) for other in others]
-        lines.append(f"| {TITLES[direction]} | {ours} | {full.title} | {' | '.join(told)} |")
+        mine, *others = (Job(system=s, direction=direction) for s in (OURS, full, third))
+        if (ours := summary(place, mine)) is not None:
+            told = [_against(place, mine, other) for other in others]
+            lines.append(f"| {TITLES[direction]} | {ours} | {full.title} | {' | '.join(told)} |")
     return "\n".join(lines) + "\n"
 
 
-def _against(condition: str, ours: Summary, other: Summary | None) -> str:
-    """The other's number, and who is ahead by more than both deviations together."""
-    if other is None:
+def _against(place: Place, mine: Job, other: Job) -> str:
+    """The other's number, by how much ours is better on the same scenes, and whether that says anything.
+
+    With a 95% bootstrap interval over scenes; one that holds 0 tells no difference.
+    """
+    found, ours, theirs = summary(place, other), place.per_scene(mine), place.per_scene(other)
+    if found is None or not ours or not theirs:
         return "-"
-    better = ours.mean - other.mean if condition == "edge" else other.mean - ours.mean
-    deviations = [0.0 if math.isnan(each.deviation) else each.deviation for each in (ours, other)]
-    apart = abs(better) > math.hypot(*deviations)
-    verdict = "no difference" if not apart else "ours ahead" if better > 0 else "ours behind"
-    return f"{other}: {verdict}"
+    sign = 1 if place.condition == "edge" else -1
+    better = bootstrap_interval([sign * (float(ours[scene]) - float(theirs[scene])) for scene in ours])
+    verdict = "ours ahead" if better.low > 0 else "ours behind" if better.high < 0 else "no difference"
+    return f"{found}: {verdict}, by {better}"
 
 
 def captions_table(place: Place) -> str:

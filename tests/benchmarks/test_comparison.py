@@ -101,6 +101,8 @@ def test_it_goes_on_where_it_was_stopped(base, family, tmp_path, capsys):
     for job in todo:
         rows = place.scores(job)
         assert [r.settings["seed"] for r in rows[: TINY.seeds]] == list(range(TINY.seeds))
+        whole = float(np.mean([r.numbers["abs_rel"] for r in rows[: TINY.seeds]]))
+        assert np.mean(list(place.per_scene(job).values())) == pytest.approx(whole)
     rates = {(r.settings["stage"], r.settings["rate"]) for r in place.done("rate")}
     assert rates == {(stage, rate) for stage, each in RATES.items() for rate in each}
     assert not list(place.folder.glob("trial_*"))
@@ -174,6 +176,9 @@ def noted(place: Place, system: System, direction: str, *values: float) -> None:
     if direction == "estimate":
         rows["mean map of the training set"] = [0.4]
     rows["the exact map"] = [0.01]
+    mean = sum(values) / len(values)
+    about = {"system": system.name, "direction": direction}
+    place.note("scenes", {str(n): mean + 0.01 * n for n in range(3)}, about)
     for prediction, numbers in rows.items():
         for seed, value in enumerate(numbers):
             about = {"system": system.name, "direction": direction, "seed": seed, "prediction": prediction}
@@ -198,11 +203,14 @@ def test_tables_are_made_of_records(tmp_path):
     assert "| the true picture or map | | | | - | 0.010 | - |" in said
     (row,) = claims(place).splitlines()[2:]
     assert row == (
-        "| image to map | 0.160 ± 0.014 | Marigold-style | 0.260 ± 0.014: ours ahead "
-        "| 0.165 ± 0.007: no difference |"
+        "| image to map | 0.160 ± 0.014 | Marigold-style | 0.260 ± 0.014: ours ahead, by "
+        "0.100 [0.100, 0.100] | 0.165 ± 0.007: ours ahead, by 0.005 [0.005, 0.005] |"
     )
     noted(place, SPECIALISTS[1], "estimate", 0.05, 0.06)  # the newest counts
-    assert "0.055 ± 0.007: ours behind" in claims(place)
+    assert "0.055 ± 0.007: ours behind, by -0.105" in claims(place)
+    about = {"system": THIRDS[1].name, "direction": "estimate"}
+    place.note("scenes", {"0": 0.1, "1": 0.17, "2": 0.25}, about)  # better on some scenes, worse on others
+    assert "0.165 ± 0.007: no difference, by" in claims(place)
 
 
 def test_of_edges_more_is_better(tmp_path):
@@ -210,7 +218,8 @@ def test_of_edges_more_is_better(tmp_path):
     for system, value in ((OURS, 0.8), (SPECIALISTS[0], 0.7)):
         about = {"system": system.name, "direction": "generate", "seed": 0, "prediction": "adapter"}
         place.note("score", {"f1": value}, about)
-    assert "| map to image | 0.800 | ControlNet | 0.700: ours ahead | - |" in claims(place)
+        place.note("scenes", {"0": value, "1": value}, about)
+    assert "| map to image | 0.800 | ControlNet | 0.700: ours ahead, by 0.100 [" in claims(place)
 
 
 def test_captions_are_told_over_seeds(tmp_path):

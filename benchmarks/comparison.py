@@ -677,7 +677,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     left = 0
     if not args.tables:
         left = run(place, jobs(), args.stop_after * 60)
-    print(*write_tables(place), sep="\n")
+    if args.tables or place.done("score"):  # stopped early, there is nothing to tell yet
+        print(*write_tables(place), sep="\n")
     print(f"{left} measurements left; run the same command again" if left else "all of it is there")
     return 3 if left else 0
 

@@ -9,8 +9,8 @@ base, and each may compute as many operations, forward and backward (`train.flop
 `--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
 estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). Three of the
 specialists are trained once more with a third each: together they cost what our one adapter costs. Rates of
-AdamW are those of the recipe (`unicon train peers --help`), or the better of two in a trial of a tenth of the
-steps, judged by the training loss of its second half, on pairs that were not seen before.
+AdamW are those of the recipe (`unicon train peers --help`), or of two the higher that is not clearly worse in
+a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen before.
 
 Measured on scenes that nothing was trained on, with the base's own solver and no guidance, by
 `eval.protocols.scenes`: `generate`, the map that a judge reads from the picture against the exact map given;
@@ -83,6 +83,8 @@ RATES = {
     "jointnet": (1e-3, 3e-4),
 }
 """Of the trial. The papers' own (1e-5 to 3e-5) are for hundreds of times as many steps."""
+CLEARLY = 0.01
+"""Share of a loss that is a difference: the same pairs, levels and noise were seen at both rates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,7 +222,7 @@ class Place:
         return self.cost(system)
 
     def rate(self, system: System, stop: Clock) -> float | None:
-        """The better of two; the recipe's where there is no choice, None when the time is over."""
+        """Of two (`chosen`); the recipe's where there is no choice, None when the time is over."""
         rates = RATES.get(system.stage, ())
         if not rates:
             return self.config(system).loop.learning_rate
@@ -236,7 +238,7 @@ class Place:
             tried[rate] = late_loss(self.folder / name / METRICS)
             self.note("rate", {"loss": tried[rate]}, {"stage": system.stage, "rate": rate, "of_steps": steps})
             shutil.rmtree(self.folder / name)
-        return min(tried, key=tried.__getitem__)
+        return chosen(tried)
 
     def tried(self, stage: str) -> list[Record]:
         return [r for r in self.done("rate") if r.settings["stage"] == stage]
@@ -475,6 +477,15 @@ class Clock:
 
     def minutes_left(self) -> float:
         return max(0.0, (self.end - time.monotonic()) / 60)
+
+
+def chosen(tried: Mapping[float, float]) -> float:
+    """Of rates and the losses of their trials the highest that is not worse than the best by `CLEARLY`.
+
+    So short a trial tells which rate is too high; of those that are not, the higher learns more in what follows.
+    """
+    best = min(tried.values())
+    return max(rate for rate, loss in tried.items() if loss <= best * (1 + CLEARLY))
 
 
 def late_loss(metrics: Path) -> float:

@@ -22,6 +22,7 @@ from benchmarks.comparison import (
     Place,
     System,
     captions_table,
+    chosen,
     claims,
     jobs,
     late_loss,
@@ -239,6 +240,12 @@ def test_captions_are_told_over_seeds(tmp_path):
 def test_a_trial_is_judged_by_its_second_half(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"loss": 9}\n{"loss": 8}\n{"loss": 1}\n{"loss": 2}\n')
     assert late_loss(tmp_path / "metrics.jsonl") == 1.5
+
+
+def test_of_two_rates_the_higher_is_taken_unless_it_is_clearly_worse():
+    assert chosen({1e-3: 0.3469, 3e-4: 0.3468}) == 1e-3
+    assert chosen({1e-3: 0.3510, 3e-4: 0.3468}) == 3e-4
+    assert chosen({1e-3: 0.2, 3e-4: 0.3}) == 1e-3
 
 
 def test_what_cannot_be_compared(tmp_path, capsys):

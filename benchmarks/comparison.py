@@ -482,7 +482,7 @@ class Clock:
 def chosen(tried: Mapping[float, float]) -> float:
     """Of rates and the losses of their trials the highest that is not worse than the best by `CLEARLY`.
 
-    So short a trial tells which rate is too high; of those that are not, the higher learns more in what follows.
+    So short a trial tells which rate is too high; of those that are not, the higher learns more afterwards.
     """
     best = min(tried.values())
     return max(rate for rate, loss in tried.items() if loss <= best * (1 + CLEARLY))

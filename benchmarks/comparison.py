@@ -9,7 +9,7 @@ base, and each may compute as many operations, forward and backward (`train.flop
 `--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
 estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). Three of the
 specialists are trained once more with a third each: together they cost what our one adapter costs. Rates of
-AdamW are those of the recipe (`unicon train peers --help`), or of two the higher that is not clearly worse in
+AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse in
 a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen before.
 
 Measured on scenes that nothing was trained on, with the base's own solver and no guidance, by
@@ -77,10 +77,10 @@ NUMBER = {"depth": ("abs_rel", "AbsRel"), "edge": ("f1", "F1")}
 """What each condition is measured in, and its heading. AbsRel is better low, F1 high."""
 TITLES: dict[Direction, str] = {"generate": "map to image", "estimate": "image to map", "joint": "both"}
 RATES = {
-    "controlnet": (1e-3, 3e-4),
-    "t2i": (3e-3, 1e-3),
-    "marigold": (1e-3, 3e-4),
-    "jointnet": (1e-3, 3e-4),
+    "controlnet": (3e-3, 1e-3, 3e-4),
+    "t2i": (3e-3, 1e-3, 3e-4),
+    "marigold": (3e-3, 1e-3, 3e-4),
+    "jointnet": (3e-3, 1e-3, 3e-4),
 }
 """Of the trial. The papers' own (1e-5 to 3e-5) are for hundreds of times as many steps."""
 CLEARLY = 0.01
@@ -222,7 +222,7 @@ class Place:
         return self.cost(system)
 
     def rate(self, system: System, stop: Clock) -> float | None:
-        """Of two (`chosen`); the recipe's where there is no choice, None when the time is over."""
+        """Of three (`chosen`); the recipe's where there is no choice, None when the time is over."""
         rates = RATES.get(system.stage, ())
         if not rates:
             return self.config(system).loop.learning_rate

@@ -9,8 +9,8 @@ base, and each may compute as many operations, forward and backward (`train.flop
 `--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
 estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). Three of the
 specialists are trained once more with a third each: together they cost what our one adapter costs. Rates of
-AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse in
-a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen before.
+AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse
+in a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen yet.
 
 Measured on scenes that nothing was trained on, with the base's own solver and no guidance, by
 `eval.protocols.scenes`: `generate`, the map that a judge reads from the picture against the exact map given;

@@ -22,6 +22,7 @@ from PIL import Image
 
 from eval.features import Extractor, FeatureSet
 from eval.manifold.manifold import Manifold
+from eval.metrics.ranking import auc
 from eval.metrics.summary import markdown_table
 from eval.originality.copies import judge
 from eval.originality.look import describe, nearest_look
@@ -95,11 +96,6 @@ def ranking(standard: Sequence[Picture], rare: Sequence[Picture], num_fresh: int
     return Record(
         name="verdicts/rare kinds", numbers=numbers, settings={"features": extractor.source, "k": 3}
     )
-
-
-def auc(above: np.ndarray, below: np.ndarray) -> float:
-    """Share of pairs in the right order, ties counting half."""
-    return float(((above[:, None] > below).mean() + (above[:, None] >= below).mean()) / 2)
 
 
 def main() -> None:

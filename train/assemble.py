@@ -14,6 +14,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionM
 
 from adapters import load_adapter
 from adapters.files import whole_folder
+from eval.judge import JUDGE
 from unicon import UniConPipeline
 from unicon.bases import base_size
 from unicon.conditions.lowres import LOWRES
@@ -30,8 +31,8 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     """Write `target` (a diffusers folder with `adapters/NAME`) from the runs below `family`, atomically.
 
     Weights are in half precision. `limits.json`, measured on `num_familiar` scenes, says which photographs
-    the base can be expected to understand (`unicon.limits`). The adapter that enlarges, a decoder adapter and
-    a prior are taken in where the family has them.
+    the base can be expected to understand (`unicon.limits`). The adapter that enlarges, a decoder adapter, a
+    prior and the judge are taken in where the family has them.
     """
     clip = family / "clip" / "export"
     pipe = family_pipeline(family, family / "unet" / "export")
@@ -48,6 +49,8 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
     with whole_folder(target) as new:
         pipe.save_pretrained(new)
         shutil.copy(clip / "clip.json", new / "clip.json")
+        if (family / JUDGE / "export").exists():
+            shutil.copytree(family / JUDGE / "export", new / JUDGE)
         (new / FILE).write_text(json.dumps(limits, indent=2))
         for path in new.glob("**/*.json"):
             _forget_origin(path)

@@ -20,6 +20,7 @@ from train.objectives.base_unet import BaseUnetConfig
 from train.objectives.clip import ClipConfig
 from train.objectives.decoder import DataDecoderTraining, SceneDecoderTraining
 from train.objectives.joint import SceneJointConfig
+from train.objectives.judge import JudgeConfig
 from train.objectives.pairs import PairsConfig
 from train.objectives.peers import PeerConfig
 from train.objectives.prior import DataPriorConfig, ScenePriorConfig
@@ -100,6 +101,7 @@ class FamilySize:
     adapter_steps: int
     prior_steps: int
     decoder_steps: int
+    judge_steps: int
     photos: bool
     """Whether photographs (given as `--photos`) join the scenes."""
 
@@ -115,8 +117,8 @@ def _family(size: FamilySize) -> dict[str, Stage]:
     stages += [_adapter(name, maps, size) for name, maps in ADAPTERS.items()]
     stages += [CropStage(num=size.scenes), EncodeStage(name="crop-latents", source="crops"), _upsampler(size)]
     stages += [EmbedStage(name="embeddings", source="scenes"), _prior(size), _decoder(size)]
-    # What the pipeline needs neither of: references.
-    stages += [AssembleStage(), _regressor(size), _prior_ar(size)]
+    # The judge is copied beside the pipeline; references it has no need of come after it.
+    stages += [_judge(size), AssembleStage(), _regressor(size), _prior_ar(size)]
     return {stage.name: stage for stage in stages}
 
 
@@ -242,6 +244,21 @@ def _decoder(size: FamilySize) -> RunConfig:
     )
 
 
+def _judge(size: FamilySize) -> RunConfig:
+    return RunConfig(
+        name="judge",
+        objective=JudgeConfig(num_scenes=size.scenes),
+        loop=LoopConfig(
+            steps=size.judge_steps,
+            batch_size=16,
+            learning_rate=2e-3,
+            warmup_steps=50,
+            decay_share=0.6,
+            ema_decay=0.998,
+        ),
+    )
+
+
 def _regressor(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="regressor",
@@ -293,6 +310,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             adapter_steps=360,
             prior_steps=1000,
             decoder_steps=360,
+            judge_steps=1600,
             photos=False,
         )
     ),
@@ -305,6 +323,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             adapter_steps=360,
             prior_steps=4000,
             decoder_steps=1000,
+            judge_steps=6000,
             photos=True,
         )
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters import AdapterConfig
 from adapters.files import write_whole
-from unicon.sources import is_hub_id
+from unicon.sources import HubPlace, is_hub_id
 
 NAME = "README.md"
 
@@ -22,6 +22,8 @@ class Origin:
 
     base: str = ""
     """Hub id or folder of the base."""
+    commit: str = ""
+    """Of its repository on the hub."""
     data: str = ""
     """What it was trained on."""
     licence: str = ""
@@ -60,7 +62,7 @@ picture = pipe("a prompt", {condition}=given_map).images[0]
 drawn_map = pipe(image=picture, outputs=["{condition}"]).conditions["{condition}"][0]
 ```
 
-Base: {origin.base or "unknown"}. Rank {config.rank}. {_clean(config)}
+Base: {_base(origin)}. Rank {config.rank}. {_clean(config)}
 
 ## What it is for, and what not
 
@@ -78,10 +80,16 @@ Licence: {origin.licence or "not stated by whoever trained it"}.
 def _header(config: AdapterConfig, origin: Origin) -> str:
     lines = ["library_name: unicon-diffusion", "pipeline_tag: image-to-image"]
     if is_hub_id(origin.base) and not Path(origin.base).exists():
-        lines += [f"base_model: {origin.base}", "base_model_relation: adapter"]
+        lines += [f"base_model: {HubPlace.read(origin.base).repository}", "base_model_relation: adapter"]
     if origin.licence:
         lines.append(f"license: {origin.licence}")
     return "\n".join([*lines, "tags:", "- unicon", "- joint-adapter", f"- {config.condition}"])
+
+
+def _base(origin: Origin) -> str:
+    if not origin.base:
+        return "unknown"
+    return f"{origin.base}, commit {origin.commit}" if origin.commit else origin.base
 
 
 def _clean(config: AdapterConfig) -> str:

@@ -40,7 +40,7 @@ from adapters import (
 )
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
-from unicon.sources import find_adapter
+from unicon.sources import LORA_FILE, find_adapter, find_style
 from unicon.styles import StyleCard
 from unicon.texts import TextReader
 
@@ -124,16 +124,30 @@ class WithGrafts(DiffusionPipeline):
         """Load a style, a LoRA file, for the image and its words alone; several add up, each `weight` times.
 
         It may update attentions, feed-forwards, convolutions and text encoders, as those of kohya's tools do.
+        From the hub it is OWNER/NAME/FILE.safetensors, or OWNER/NAME where the file has diffusers' own name.
 
-        `name` is the file's stem by default. Its phrase follows the image's prompt in every call. Raises
-        ValueError for a file that is no LoRA of this base.
+        `name` is the file's stem by default, or the repository's name. Its phrase follows the image's prompt
+        in every call. Raises ValueError for a file that is no LoRA of this base.
         """
         self._check_not_offloaded()
-        path = Path(file)
-        name = path.stem.replace(".", "_") if name is None else name
+        path = find_style(file)
+        name = Path(str(file).partition("@")[0]).stem.replace(".", "_") if name is None else name
         encoders = TextReader.of(self).encoders
         lora = load_lora(path, self.unet, text_encoders=encoders, dtype=self.unet.dtype).requires_grad_(False)
         self._graft_style(name, lora, weight)
+
+    def load_lora_weights(
+        self, source: str | Path, weight_name: str | None = None, adapter_name: str | None = None
+    ) -> None:
+        """`load_style` with the name and arguments that it has in diffusers: a file, or a folder or
+        OWNER/NAME with the file's name. As every style it is for the image and its words alone, and
+        `set_style` weights it."""
+        place = f"{source}/{weight_name}" if weight_name else str(source)
+        self.load_style(Path(place) / LORA_FILE if Path(place).is_dir() else place, adapter_name)
+
+    def unload_lora_weights(self) -> None:
+        """`unload_style` of all, as it is called in diffusers."""
+        self.unload_style()
 
     def set_style(self, name: str, weight: float) -> None:
         """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""

@@ -47,10 +47,12 @@ from unicon.sources import (
     DECODER_FOLDER,
     STYLE_WEIGHTS,
     STYLES_FOLDER,
+    configured,
     explained,
     find_base,
     hub_commit,
     is_xl,
+    located,
     saved_with,
 )
 from unicon.texts import TextReader
@@ -119,14 +121,18 @@ class AdaptedPipeline(WithGrafts, WithPriors):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
-        """Load a base: "mini" (ships with the package), a diffusers folder, or a hub id.
+        """Load a base: "mini" (ships with the package), a diffusers folder, a checkpoint's file (see
+        `from_single_file`), or a hub id, OWNER/NAME or OWNER/NAME@REVISION.
 
         What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too.
         Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. Raises
         ValueError for a folder that is none, and for a hub id that is neither cached nor to be had now.
         """
-        base = find_base(pretrained_model_name_or_path)
-        with explained(base):
+        found = find_base(pretrained_model_name_or_path)
+        if Path(found).is_file():
+            return cls.from_single_file(found, **kwargs)
+        base, kwargs["revision"] = located(found, kwargs.get("revision"))
+        with explained(found, kwargs["revision"]):
             pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
         saved = saved_with(base, **hub)
@@ -144,12 +150,14 @@ class AdaptedPipeline(WithGrafts, WithPriors):
         """Load a base from one checkpoint file, .safetensors or .ckpt.
 
         Keywords are those of diffusers' `from_single_file`, such as `config=` (a folder or hub id with the
-        base's configuration) and `dtype=`. Raises ValueError for what is no such file.
+        base's configuration) and `dtype=`. Raises ValueError for what is no such file, and where its
+        configuration is neither cached nor to be had now.
         """
         if Path(file).suffix not in (".safetensors", ".ckpt") or not Path(file).is_file():
             raise ValueError(f"{file} is no checkpoint; name a .safetensors or .ckpt file")
         kind = StableDiffusionXLPipeline if is_xl(Path(file)) else StableDiffusionPipeline
-        return cast("Self", cls.from_pipe(kind.from_single_file(str(file), **kwargs)))
+        with configured(Path(file), kwargs.get("config")):
+            return cast("Self", cls.from_pipe(kind.from_single_file(str(file), **kwargs)))
 
     @property
     def commit(self) -> str | None:
@@ -202,7 +210,7 @@ class AdaptedPipeline(WithGrafts, WithPriors):
         api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as place:
             save_adapter(self.adapters[name], place)
-            origin = Origin(base=str(self.config.get("_name_or_path") or ""))
+            origin = Origin(base=str(self.config.get("_name_or_path") or ""), commit=self.commit or "")
             write_card(Path(place), self.adapters[name].config, origin=origin)
             api.create_repo(repository, private=private, exist_ok=True)
             return api.upload_folder(

@@ -1,4 +1,7 @@
-"""Where do bases and adapters come from: the package, a folder, or the hub?"""
+"""Where do bases and adapters come from: the package, a folder, a file, or the hub?
+
+A place on the hub is OWNER/NAME, with @REVISION (a commit, a branch or a tag) where it matters which.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
@@ -16,46 +19,125 @@ adapter and its priors."""
 OURS = (ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER, *PRIOR_FOLDERS)
 STYLE_WEIGHTS = "weights.json"
 
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""What diffusers and peft call a LoRA's file where a repository is a LoRA."""
+
 MINI = "mini"
 
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """Parts of a base without which nothing runs."""
 
 
-def find_base(source: str | Path) -> str:
-    """A folder or hub id that diffusers can load: "mini" is the base that ships with the package.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubPlace:
+    """Something on the hub: OWNER/NAME[@REVISION][/INSIDE]."""
 
-    Raises ValueError for what looks like a path but is no folder.
+    repository: str
+    revision: str | None = None
+    inside: str = ""
+    """A folder or a file of the repository; empty: all of it."""
+
+    @classmethod
+    def read(cls, text: str) -> HubPlace:
+        """The place that a text names. Raises ValueError for one that names none."""
+        owner, _, rest = text.partition("/")
+        name, _, inside = rest.partition("/")
+        name, at, revision = name.partition("@")
+        repository = f"{owner}/{name}"
+        if not is_hub_id(repository) or bool(at) != bool(revision):
+            raise ValueError(f"{text!r} is no place on the hub; expected OWNER/NAME[@REVISION][/FOLDER]")
+        return cls(repository=repository, revision=revision or None, inside=inside)
+
+    @property
+    def command(self) -> str:
+        """The command that downloads it."""
+        words = ["hf download", self.repository]
+        if self.inside:
+            is_file = self.inside.endswith(".safetensors")
+            words.append(self.inside if is_file else f"--include '{self.inside}/*'")
+        if self.revision:
+            words.append(f"--revision {self.revision}")
+        return " ".join(words)
+
+
+def find_base(source: str | Path) -> str:
+    """A folder, a checkpoint's file, or a place on the hub: "mini" is the base that ships with the package.
+
+    Raises ValueError for what looks like a path but is none.
     """
     if str(source) == MINI:
         from unicon.mini import mini_folder
 
         return str(mini_folder())
-    if not Path(source).is_dir() and (isinstance(source, Path) or not is_hub_id(source)):
+    if not Path(source).exists() and (isinstance(source, Path) or not is_hub_id(source)):
         raise ValueError(
-            f"base {str(source)!r}: no such folder; give 'mini', a diffusers folder, or OWNER/NAME on the hub"
+            f"base {str(source)!r}: no such folder or file; give 'mini', a diffusers folder, a checkpoint's "
+            "file, or OWNER/NAME on the hub"
         )
     _check_parts(Path(source))
     return str(source)
 
 
+def located(base: str, revision: str | None = None) -> tuple[str, str | None]:
+    """What `find_base` found as diffusers takes it: a folder or OWNER/NAME, and the revision.
+
+    `revision` is one that was given beside it. Raises ValueError for two that differ.
+    """
+    if Path(base).exists():
+        return base, revision
+    place = HubPlace.read(base)
+    if None not in (revision, place.revision) and revision != place.revision:
+        raise ValueError(f"base {base!r}: revision {revision!r} is given as well; give one of the two")
+    return place.repository, place.revision or revision
+
+
 @contextmanager
-def explained(source: str) -> Iterator[None]:
-    """What the hub's libraries say about a repository they cannot get, as a ValueError with a remedy."""
+def explained(source: str, revision: str | None = None) -> Iterator[None]:
+    """What the hub's libraries say about a place they cannot get, as a ValueError with the command."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        if Path(source).exists():
+        if Path(source).exists() or (isinstance(error, FileNotFoundError) and not _of_the_hub(error)):
             raise
+        place = HubPlace.read(source)
+        place = replace(place, revision=place.revision or revision)
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        repository = "/".join(source.split("/")[:2])
         raise ValueError(
             f"{source} is not in this machine's cache and the hub does not give it ({first}). Check the name "
-            f"and the network; without one, run `hf download {repository}` where there is one, and copy the "
-            "folder it prints"
+            f"and the network; without one, run `{place.command}` where there is one, and copy the folder it "
+            "prints"
         ) from error
+
+
+@contextmanager
+def configured(file: Path, config: str | None = None) -> Iterator[None]:
+    """What the hub's library says when it cannot get the configuration that a checkpoint's file lacks, as a
+    ValueError with the command. `config` is where the user says it is."""
+    try:
+        yield
+    except OSError as error:
+        if not _of_the_hub(error):
+            raise
+        from diffusers.loaders import single_file_utils as of_files
+
+        kind = (
+            config
+            or of_files.fetch_diffusers_config(of_files.load_single_file_checkpoint(str(file)))[
+                "pretrained_model_name_or_path"
+            ]
+        )
+        raise ValueError(
+            f"{file} holds weights alone, and their configuration ({kind}) is not in this machine's cache, "
+            f"nor does the hub give it. Run `hf download {kind} --include '*.json' --include '*.txt'` where "
+            "there is a network, and copy its cache here, or give config=FOLDER"
+        ) from error
+
+
+def _of_the_hub(error: Exception) -> bool:
+    """Whether a file was not found by the hub's library, rather than on this disk."""
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    return isinstance(error, (EntryNotFoundError, LocalEntryNotFoundError))
 
 
 def is_xl(checkpoint: Path) -> bool:
@@ -137,25 +219,52 @@ def saved_with(
 
 
 def find_adapter(source: str | Path) -> Path:
-    """The folder of one adapter: itself, or OWNER/NAME[/FOLDER] on the hub.
+    """The folder of one adapter: itself, or OWNER/NAME[@REVISION][/FOLDER] on the hub.
 
     Raises ValueError for what is neither.
     """
     if Path(source).is_dir():
         return Path(source)
-    repository, inside = "/".join(str(source).split("/")[:2]), "/".join(str(source).split("/")[2:])
-    if isinstance(source, Path) or not is_hub_id(repository):
-        raise ValueError(
-            f"adapter {str(source)!r}: no such folder; give an adapter's folder, or OWNER/NAME/FOLDER "
-            "on the hub"
-        )
+    place = _on_hub(source, "adapter", "folder; give an adapter's folder, or OWNER/NAME/FOLDER")
     from huggingface_hub import snapshot_download
 
     with explained(str(source)):
-        found = snapshot_download(repository, allow_patterns=f"{inside}/*" if inside else None)
-    if not (folder := Path(found) / inside).is_dir():
-        raise ValueError(f"adapter {str(source)!r}: {repository} is on the hub, but has no folder {inside!r}")
+        found = snapshot_download(
+            place.repository,
+            revision=place.revision,
+            allow_patterns=f"{place.inside}/*" if place.inside else None,
+        )
+    if not (folder := Path(found) / place.inside).is_dir():
+        raise ValueError(
+            f"adapter {str(source)!r}: there is no folder {place.inside!r} in what can be had of "
+            f"{place.repository} now: check its name, or run `{place.command}` where there is a network"
+        )
     return folder
+
+
+def find_style(source: str | Path) -> Path:
+    """The file of one style: itself, or OWNER/NAME[@REVISION]/FILE.safetensors on the hub.
+
+    Raises ValueError for what is neither.
+    """
+    if Path(source).exists():
+        return Path(source)
+    place = _on_hub(source, "style", "file; give a .safetensors file, or OWNER/NAME/FILE.safetensors")
+    file = place.inside or LORA_FILE
+    from huggingface_hub import hf_hub_download
+
+    with explained(str(source) if place.inside else f"{source}/{file}"):
+        return Path(hf_hub_download(place.repository, file, revision=place.revision))
+
+
+def _on_hub(source: str | Path, what: str, expected: str) -> HubPlace:
+    """The place on the hub that is meant. A ValueError of `what` was `expected` if none is."""
+    try:
+        if isinstance(source, Path):
+            raise ValueError
+        return HubPlace.read(source)
+    except ValueError:
+        raise ValueError(f"{what} {str(source)!r}: no such {expected} on the hub") from None
 
 
 def is_hub_id(text: str) -> bool:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.metrics.assignment import assign
+from unicon.conditions.pose import COCO_FROM_OPENPOSE
 
 SIGMAS = np.array([
     0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89,
 ]) / 10  # fmt: skip
 """Spread of annotators by joint, in COCO's order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees,
 ankles, of each pair the left one first."""
-COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
-"""Index among OpenPose's 18 joints of each of COCO's 17; COCO has no neck."""
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 MOST_PER_PICTURE = 20

@@ -24,14 +24,15 @@ from eval.protocols.fidelity import (
     remembering,
 )
 from eval.protocols.generated import groups, halves
-from eval.protocols.readers import load_judge
+from eval.protocols.readers import BASE, load_judge
 from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.setup import add_machine_arguments, load_pipeline, run_command
 from eval.records import Record
-from eval.runs.settings import digest_of, digest_of_folder
+from eval.runs.settings import digest_of, digest_of_folder, digest_of_reader
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
+from unicon.sources import find_base
 
 CONDITIONING, SECOND = "made the condition", "second reader"
 """What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
@@ -52,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--annotator", metavar="NAME", help="the one that made the maps (docs/annotators.md)")
     top.add_argument("--weights", metavar="DIR", help="the annotator's, if not from the hub")
     top.add_argument(
-        "--judge", metavar="DIR", help="a second, held-out reader: a base with adapters, or a regressor"
+        "--judge",
+        metavar="READER",
+        help="a second, held-out reader: mini (the small network that ships, for pictures like its scenes), "
+        "base (--base itself), or a folder of a judge, a regressor or another base",
     )
     top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
     top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
@@ -136,10 +140,11 @@ def _readers(arguments: argparse.Namespace) -> dict[tuple[str, str], MapReader]:
         found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
     if arguments.judge:
         pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
-        judge = load_judge(arguments.judge, pipe, arguments.steps, arguments.batch_size)
+        chosen = find_base(arguments.base) if arguments.judge == BASE else arguments.judge
+        judge = load_judge(chosen, pipe, arguments.steps, arguments.batch_size)
         # A judge that is a regressor sees through this base's VAE.
         facts = {
-            "judge": digest_of_folder(arguments.judge), "vae": digest_of(pipe.vae), "steps": arguments.steps,
+            "judge": digest_of_reader(chosen), "vae": digest_of(pipe.vae), "steps": arguments.steps,
             "condition": family,
         }  # fmt: skip
         found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)

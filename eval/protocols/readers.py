@@ -1,7 +1,8 @@
 """What reads a map from a picture?
 
-Two readers behind one contract: the pipeline's own estimation, and a feed-forward regressor. An estimation
-protocol scores them; a generation protocol uses one of them to look at generated pictures. Leaves out scores.
+Three readers behind one contract: the pipeline's own estimation, a feed-forward regressor between a base's
+latents, and a judge that sees pixels and has nothing of any base. An estimation protocol scores them; a
+generation protocol uses one of them to look at generated pictures. Leaves out scores.
 
 Each picture has its own noise, a function of (seed, picture, member) alone, so a result depends neither on
 the batch size nor on which other pictures are measured.
@@ -9,7 +10,7 @@ the batch size nor on which other pictures are measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from eval.judge import CONFIG, HEAT_CELL_PX, JUDGE, Judge, Seen, load_judge_network
 from unicon.bases import base_size
+from unicon.conditions.palettes import depth_to_map
+from unicon.conditions.pose import draw_pose
+from unicon.conditions.pose_heat import read_heat
 from unicon.latents import Autoencoder, decode, encode
+from unicon.mini import mini_folder
 from unicon.pictures import Frame, as_array, as_pictures
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.noise import stable_hash
+from unicon.sources import MINI
+
+BASE = "base"
+"""Name of the base's own estimation as a judge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,10 +157,99 @@ class RegressorReader:
         return as_array(frame.leave(decode(self.vae, out))).astype(np.float16)
 
 
-def load_judge(folder: str | Path, pipe: UniConPipeline, steps: int, batch_size: int) -> Reader:
-    """A reader from a folder: another base with adapters (`model_index.json`), or a regressor."""
-    if (Path(folder) / "model_index.json").is_file():
-        judge = UniConPipeline.from_pretrained(folder, dtype=pipe.unet.dtype).to(pipe.device)
-        judge.set_progress_bar_config(disable=True)
-        return PipelineReader(pipe=judge, steps=steps, batch_size=batch_size, name="judge base")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeReader:
+    """A network that sees pixels (`eval.judge`), in float32 whatever the base runs in.
+
+    Pictures of another size than it was trained on are resized to it, and maps back; poses are drawn at the
+    picture's own.
+    """
+
+    judge: Judge
+    batch_size: int = 16
+    name: str = JUDGE
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, device: str | torch.device = "cpu", batch_size: int = 16
+    ) -> JudgeReader:
+        """From its folder; ValueError if it is none."""
+        judge = load_judge_network(folder)
+        torch.nn.Module.to(judge, device)  # see `RegressorReader.load`
+        return cls(judge=judge, batch_size=batch_size)
+
+    def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
+        if condition not in _MAPS:
+            raise ValueError(f"the judge knows no {condition!r}; it knows {', '.join(_MAPS)}")
+        starts = range(0, len(pictures), self.batch_size)
+        title = f"judging {condition}"
+        bar = tqdm(starts, desc=title, unit="batch", leave=False, disable=len(starts) < 2)
+        parts = [self._part(pictures[s : s + self.batch_size], condition) for s in bar]
+        return Readings(maps=np.concatenate(parts))
+
+    @torch.inference_mode()
+    def _part(self, pictures: np.ndarray, condition: str) -> np.ndarray:
+        height, width = pictures.shape[1:3]
+        frame = Frame.of(height, width, self.judge.multiple_px, self.judge.config["side_px"])
+        seen = self.judge(frame.enter(as_pictures(pictures, "pictures")).to(self.judge.device))
+        return _MAPS[condition](seen, frame).astype(np.float16)
+
+
+def _depth_maps(seen: Seen, frame: Frame) -> np.ndarray:
+    metres = seen.log_depth[:, : frame.work_height, : frame.work_width].exp().cpu().numpy()
+    maps = torch.from_numpy(np.stack([depth_to_map(each) for each in metres]))
+    return as_array(frame.leave(maps.movedim(-1, 1)))
+
+
+def _edge_maps(seen: Seen, frame: Frame) -> np.ndarray:
+    return as_array(frame.leave(seen.edges.sigmoid()[:, None].expand(-1, 3, -1, -1)))
+
+
+def _pose_maps(seen: Seen, frame: Frame) -> np.ndarray:
+    """Drawn at the picture's own size, from heat in cells of the working one."""
+    joints, limbs = (heat.sigmoid().cpu().numpy() for heat in (seen.joints, seen.limbs))
+    scale = np.array([frame.width / frame.work_width, frame.height / frame.work_height])
+    drawn = []
+    for people in map(read_heat, joints, limbs):
+        for person in people:
+            person[:, :2] = (HEAT_CELL_PX * (person[:, :2] + 0.5)) * scale - 0.5
+        drawn.append(draw_pose(people, (frame.height, frame.width)))
+    return np.stack(drawn).astype(np.float32) / 255
+
+
+_MAPS: dict[str, Callable[[Seen, Frame], np.ndarray]] = {
+    "depth": _depth_maps,
+    "edge": _edge_maps,
+    "pose": _pose_maps,
+}
+"""As `unicon.conditions` draws them, (n, H, W, 3) in [0, 1]."""
+
+
+def judge_folder(judge: str) -> Path | None:
+    """Where a judge lies: "mini" is the one that ships, "base" the base itself, which has no folder."""
+    return None if judge == BASE else mini_folder() / JUDGE if judge == MINI else Path(judge)
+
+
+def reader_in_words(judge: str | None) -> str:
+    """How a table names it."""
+    named = {
+        None: "the base's own estimation",
+        BASE: "the base's own estimation",
+        MINI: "the judge that ships",
+    }
+    return named.get(judge) or str(judge)
+
+
+def load_judge(judge: str | Path, pipe: UniConPipeline, steps: int, batch_size: int) -> Reader:
+    """A reader by name or from a folder: "base" is `pipe` itself, "mini" the judge that ships; a folder
+    holds another base with adapters (`model_index.json`), a judge (`config.json`), or a regressor."""
+    folder = judge_folder(str(judge))
+    if folder is None:
+        return PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size)
+    if (folder / "model_index.json").is_file():
+        other = UniConPipeline.from_pretrained(folder, dtype=pipe.unet.dtype).to(pipe.device)
+        other.set_progress_bar_config(disable=True)
+        return PipelineReader(pipe=other, steps=steps, batch_size=batch_size, name="judge base")
+    if (folder / CONFIG).is_file() or str(judge) == MINI:
+        return JudgeReader.load(folder, pipe.device, batch_size)
     return RegressorReader.load(folder, pipe, batch_size)

@@ -13,10 +13,11 @@ from pathlib import Path
 from eval.protocols import scenes
 from eval.protocols.drawing import Painter
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX
-from eval.protocols.readers import PipelineReader, Reader, RegressorReader, load_judge
+from eval.protocols.readers import BASE, PipelineReader, Reader, load_judge, reader_in_words
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_conditions, scene_set
 from eval.protocols.setup import (
+    add_reader_arguments,
     add_run_arguments,
     add_temperature_argument,
     check_positive,
@@ -27,6 +28,7 @@ from eval.records import Record
 from unicon.bases import base_size
 from unicon.data.scenes import FAR_M
 from unicon.pipeline import UniConPipeline
+from unicon.sources import MINI
 
 DEFAULT_NUM = {"estimate": 500, "generate": 100, "joint": 100}
 CONVENTIONS = {
@@ -53,12 +55,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
     top.add_argument("--num", type=int, metavar="N", help="scenes (default 500, 100 for generate and joint)")
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
-    top.add_argument("--regressor", metavar="FOLDER", help="exported regressor, measured beside the adapters")
-    top.add_argument(
-        "--judge",
-        metavar="FOLDER",
-        help="base or regressor that reads generated pictures (default: this base)",
-    )
+    add_reader_arguments(top, judge=MINI)
     top.add_argument(
         "--guidance", type=float, default=1.0, help="text guidance when generating (default 1: off)"
     )
@@ -159,18 +156,18 @@ def _measure(
     if arguments.direction == "estimate":
         readers: list[Reader] = [own]
         if arguments.regressor:
-            readers.append(RegressorReader.load(arguments.regressor, pipe, size))
+            readers.append(load_judge(arguments.regressor, pipe, arguments.steps, size))
         outcomes = scenes.estimation(readers, condition, material, seeds)
         rows = [(outcome, settings) for outcome in outcomes]
         if condition == "depth" and arguments.ensemble:  # of samples: only their spread is the posterior's
             sampled = {**settings, "temperature": 1.0}
             rows += [(outcome, sampled) for outcome in _ensemble(arguments, pipe, material)]
         return rows
-    judge = load_judge(arguments.judge, pipe, arguments.steps, size) if arguments.judge else own
+    judge = own if arguments.judge == BASE else load_judge(arguments.judge, pipe, arguments.steps, size)
     painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
     measure = scenes.generation if arguments.direction == "generate" else scenes.joint
     outcomes = measure(painter, judge, condition, material, seeds)
-    settings |= {"read_by": arguments.judge or "the base's own estimation", "guidance": arguments.guidance}
+    settings |= {"read_by": reader_in_words(arguments.judge), "guidance": arguments.guidance}
     return [(outcome, settings) for outcome in outcomes]
 
 

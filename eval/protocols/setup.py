@@ -35,6 +35,19 @@ def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_reader_arguments(top: argparse.ArgumentParser, *, judge: str) -> None:
+    """--judge, by default `judge`, and --regressor."""
+    top.add_argument(
+        "--judge", default=judge, metavar="READER",
+        help="reads maps from generated pictures: mini (the small network that ships), base (the base "
+        f"itself), or a folder of a judge, a regressor or another base (default {judge})",
+    )  # fmt: skip
+    top.add_argument(
+        "--regressor", metavar="READER",
+        help="an exported regressor, or another of what --judge takes, measured beside the adapters",
+    )  # fmt: skip
+
+
 def _temperature(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.protocols.drawing import Painter
-from eval.protocols.readers import PipelineReader, Reader, RegressorReader, load_judge
+from eval.protocols.readers import BASE, PipelineReader, Reader, load_judge
+from eval.runs.costs import Costs
 from eval.runs.items import Task
 from eval.runs.likeness import Likeness
 from eval.runs.making import Maker
@@ -47,18 +48,22 @@ def carry_out(
     *,
     batch_size: int,
     share: Share,
+    costs: Costs,
 ) -> Found:
     """Make what is not there, measure it. In one of several processes: its share, then all of the facts."""
     weights = Weights.of(pipe, settings)
     store = Store(folder=folder, keys=Keys(settings=settings, weights=weights))
-    roll = Roll.of(material.items, "the pictures")
-    check(roll, settings.tasks)
-    validation = Roll.of(material.validation, "validation pictures")
+    with costs.part("reading the items"):
+        roll = Roll.of(material.items, "the pictures")
+        check(roll, settings.tasks)
+        validation = Roll.of(material.validation, "validation pictures")
     readers = _readers(settings, pipe, batch_size)
     painter = Painter(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, guidance_scale=settings.guidance
     )
-    maker = Maker(store=store, painter=painter, readers=readers, batch_size=batch_size, share=share)
+    maker = Maker(
+        store=store, painter=painter, readers=readers, batch_size=batch_size, share=share, costs=costs
+    )
     maker.items(roll)
     for task in settings.tasks:
         chooses = any(isinstance(measure, Calibrates) for measure in material.measures[task.condition])
@@ -68,8 +73,14 @@ def carry_out(
         store=store, material=material, roll=roll, validation=validation, share=share,
         has_regressor="regressor" in readers,
     )  # fmt: skip
-    rows = {task: scorer.rows(task, settings.seeds) for task in settings.tasks}
-    likeness, source = _likeness(settings, store, roll, str(pipe.device)) if share.is_first else ({}, None)
+    rows = {}
+    for task in settings.tasks:
+        with costs.part(f"measuring {task.name}"):
+            rows[task] = scorer.rows(task, settings.seeds)
+    with costs.part("comparing sets of pictures"):
+        likeness, source = (
+            _likeness(settings, store, roll, str(pipe.device)) if share.is_first else ({}, None)
+        )
     return Found(roll=roll, store=store, weights=weights, rows=rows, likeness=likeness, features=source)
 
 
@@ -108,14 +119,11 @@ def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> di
         pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble,
         temperature=settings.temperature,
     )  # fmt: skip
-    readers: dict[str, Reader] = {"adapter": own}
-    if settings.judge is not None:
-        readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size)
-    else:
-        readers["judge"] = PipelineReader(pipe=pipe, steps=settings.steps, batch_size=batch_size)
-    if settings.regressor is not None:
-        readers["regressor"] = RegressorReader.load(settings.regressor, pipe, batch_size)
-    return readers
+    others = {"judge": settings.judge or BASE, "regressor": settings.regressor}
+    loaded = {
+        by: load_judge(reader, pipe, settings.steps, batch_size) for by, reader in others.items() if reader
+    }
+    return {"adapter": own, **loaded}
 
 
 def _likeness(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from eval.protocols.drawing import Painter
 from eval.protocols.readers import Reader
+from eval.runs.costs import Costs
 from eval.runs.items import Task
 from eval.runs.roll import Roll
 from eval.runs.store import Store, read_picture, write_picture
@@ -31,6 +32,7 @@ class Maker:
     """"adapter", "judge", and "regressor" where there is one."""
     batch_size: int
     share: Share
+    costs: Costs
 
     def items(self, roll: Roll) -> None:
         """The items' own pictures and maps, so that the folder can be looked at and compared alone."""
@@ -52,7 +54,8 @@ class Maker:
         def is_done(place: int) -> bool:
             return file(place).is_file()
 
-        with self._todo(places, is_done, f"{by} estimates {condition}, seed {seed}") as (todo, bar):
+        title = f"{by} estimates {condition}"
+        with self._todo(places, is_done, title, seed) as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
                 images = np.stack([roll.load(place).image for place in batch])
                 keys = [roll.entries[place].key for place in batch]
@@ -67,7 +70,7 @@ class Maker:
         def is_done(place: int) -> bool:
             return self.store.picture(task, seed, roll.entries[place].stem).is_file()
 
-        with self._todo(places, is_done, f"{task.name}, seed {seed}") as (todo, bar):
+        with self._todo(places, is_done, f"making {task.name}", seed) as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
                 entries = [roll.entries[place] for place in batch]
                 keys, captions = [entry.key for entry in entries], [entry.caption for entry in entries]
@@ -88,7 +91,7 @@ class Maker:
         def is_done(place: int) -> bool:
             return self.store.read_back(task, seed, roll.entries[place].stem).is_file()
 
-        with self._todo(places, is_done, f"reading {task.name}, seed {seed}") as (todo, bar):
+        with self._todo(places, is_done, f"reading {task.name}", seed) as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
                 stems = [roll.entries[place].stem for place in batch]
                 keys = [roll.entries[place].key for place in batch]
@@ -100,13 +103,18 @@ class Maker:
 
     @contextmanager
     def _todo(
-        self, places: Sequence[int], is_done: Callable[[int], bool], title: str
+        self, places: Sequence[int], is_done: Callable[[int], bool], part: str, seed: int
     ) -> Iterator[tuple[list[int], tqdm]]:
-        """This process's part of what is not there yet, with a bar over all of its part."""
+        """This process's part of what is not there yet, with a bar over all of its part. It is timed."""
         mine = self.share.of(places)
         todo = [place for place in mine if not is_done(place)]
         silent = not todo or not self.share.is_first
-        with tqdm(
-            total=len(mine), initial=len(mine) - len(todo), desc=title, unit="picture", disable=silent
-        ) as bar:
-            yield todo, bar
+        start, title = len(mine) - len(todo), f"{part}, seed {seed}"
+        with (
+            self.costs.part(part) as cost,
+            tqdm(total=len(mine), initial=start, desc=title, unit="picture", disable=silent) as bar,
+        ):
+            try:
+                yield todo, bar
+            finally:
+                cost.num += sum(map(is_done, todo))

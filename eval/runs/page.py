@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from eval import pages
+from eval.protocols.readers import reader_in_words
 from eval.runs.engine import Found
 from eval.runs.items import Item, Task
 from eval.runs.measures import from_json
@@ -42,7 +43,7 @@ def as_html(report: Mapping[str, Any], found: Found, material: Material) -> str:
     parts.append(_overview(report))
     for task, rows in found.rows.items():
         parts += _section(task, rows, report, found)
-    parts += [_likeness(report), _provenance(report)]
+    parts += [_likeness(report), _costs(report), _provenance(report)]
     return pages.page(title, parts, style=STYLE)
 
 
@@ -59,7 +60,7 @@ def _summary(report: Mapping[str, Any]) -> str:
             "seeds": len(report["seeds"]),
             "steps": settings["steps"],
             **({} if settings["temperature"] == 1 else {"temperature": settings["temperature"]}),
-            **({"read back by": settings["judge"] or "the base's own estimation"} if generates else {}),
+            **({"read back by": reader_in_words(settings["judge"])} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }
     )
@@ -222,6 +223,21 @@ def _likeness(report: Mapping[str, Any]) -> str:
         f"<p class='small'>Features: {html.escape(report['likeness']['features'])}. Mean ± deviation over "
         f"seeds. Distances fall with N, which is {report['data']['num']} at most: compare with equal N "
         f"alone.</p>{pages.table(rows)}"
+    )
+
+
+def _costs(report: Mapping[str, Any]) -> str:
+    rows = []
+    for name, cost in report["costs"].items():
+        rows.append({"part": name, "seconds": f"{cost['seconds']:.1f}"})
+        if cost["num"]:
+            each = cost["seconds"] / cost["num"]
+            rows[-1] |= {"pictures": str(cost["num"]), "seconds per picture": f"{each:.3f}"}
+    total = sum(cost["seconds"] for cost in report["costs"].values())
+    rows.append({"part": "all of it", "seconds": f"{total:.1f}"})
+    return (
+        "<h2>What it cost</h2><p class='small'>Wall-clock time over all attempts at this run; what was kept "
+        f"from an earlier one was not made again.</p>{pages.table(rows)}"
     )
 
 

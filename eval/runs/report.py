@@ -21,6 +21,7 @@ import numpy as np
 
 from eval.metrics.summary import over_seeds
 from eval.records import commit, versions
+from eval.runs.costs import Costs
 from eval.runs.engine import Found
 from eval.runs.items import Task
 from eval.runs.measures import as_json, from_json
@@ -82,9 +83,16 @@ def claim(folder: Path, suite: str, command: str) -> None:
 
 
 def as_report(
-    *, suite: str, command: str, settings: RunSettings, material: Material, found: Found, seconds: float
+    *,
+    suite: str,
+    command: str,
+    settings: RunSettings,
+    material: Material,
+    found: Found,
+    seconds: float,
+    costs: Costs,
 ) -> dict[str, Any]:
-    """Everything a reader must know, as JSON."""
+    """Everything a reader must know, as JSON. `seconds` are of the last attempt, `costs` of all."""
     entries = found.roll.entries
     return {
         "format": FORMAT,
@@ -94,6 +102,7 @@ def as_report(
         "commit": commit(),
         "versions": versions(),
         "seconds": round(seconds, 1),
+        "costs": costs.as_json(),
         "settings": asdict(settings),
         "weights": asdict(found.weights),
         "seeds": list(settings.seeds),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from adapters import grafted_loras, lora_weights
+from eval.protocols.readers import judge_folder
 from eval.runs.items import Direction, Task
 from unicon import __version__
 
@@ -40,9 +41,9 @@ class RunSettings:
     guidance: float
     """Of the text, where pictures are generated."""
     judge: str | None
-    """What reads maps from generated pictures; None: the base itself."""
+    """What reads maps from generated pictures (`eval.protocols.readers`); None: the base itself."""
     regressor: str | None
-    """Reads maps beside the adapters."""
+    """Reads maps beside the adapters; as the judge."""
     features: str | None
     """Whose features generated pictures are compared in; None: not compared."""
     dtype: str
@@ -84,8 +85,8 @@ class Weights:
         return cls(
             base=base.hexdigest()[:16],
             adapters={name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()},
-            judge=digest_of_folder(settings.judge),
-            regressor=digest_of_folder(settings.regressor),
+            judge=digest_of_reader(settings.judge),
+            regressor=digest_of_reader(settings.regressor),
         )
 
 
@@ -107,7 +108,7 @@ class Keys:
         if by == "regressor":
             return _key(
                 by=self.weights.regressor, vae=self.weights.base, condition=condition,
-                dtype=self.settings.dtype,
+                steps=self.settings.steps, dtype=self.settings.dtype,
             )  # fmt: skip
         own = by == "adapter"
         ensemble, temperature = (self.settings.ensemble, self.settings.temperature) if own else (1, 1.0)
@@ -142,6 +143,12 @@ def _digest_of_tensors(tensors: dict[str, torch.Tensor]) -> str:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def digest_of_reader(reader: str | None) -> str | None:
+    """Of the folder behind a name or path; None where it is the base itself."""
+    folder = None if reader is None else judge_folder(reader)
+    return digest_of_folder(None if folder is None else str(folder))
 
 
 def digest_of_folder(folder: str | None) -> str | None:

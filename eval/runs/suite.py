@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eval.protocols.setup import DTYPES, add_temperature_argument, check_positive, load_pipeline, run_command
+from eval.protocols.readers import BASE
+from eval.protocols.setup import (
+    DTYPES,
+    add_reader_arguments,
+    add_temperature_argument,
+    check_positive,
+    load_pipeline,
+    run_command,
+)
+from eval.runs.costs import Costs
 from eval.runs.engine import carry_out
 from eval.runs.items import DIRECTIONS, Direction
 from eval.runs.page import as_html
@@ -25,6 +34,9 @@ from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
 from unicon.processes import share
+
+OPENING = "opening base and data"
+"""The first part of what a run costs; rendering is in it where the data are rendered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +50,8 @@ class Suite:
     directions: tuple[Direction, ...]
     """Asked for where --directions is not given."""
     steps: int
+    judge: str = BASE
+    """What reads maps from generated pictures where --judge is not given (`eval.protocols.readers`)."""
     open: Callable[[argparse.Namespace, Sequence[str], int], Material]
     """Material from arguments, conditions and the base's own size in pixels. Raises ValueError for fewer
     pictures than asked."""
@@ -82,12 +96,7 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
     )
     add_temperature_argument(top)
     top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
-    top.add_argument(
-        "--judge",
-        metavar="DIR",
-        help="reads maps from generated pictures: a base or a regressor (default: the base itself)",
-    )
-    top.add_argument("--regressor", metavar="DIR", help="an exported regressor, measured beside the adapter")
+    add_reader_arguments(top, judge=suite.judge)
     top.add_argument(
         "--features",
         default="mini",
@@ -122,20 +131,26 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     else:  # what the first renders into a cache, the others find there
         group.wait()
         material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
+    opened = time.monotonic()
     settings = RunSettings(
         base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
         directions=tuple(directions), num_seeds=arguments.seeds, steps=arguments.steps,
         ensemble=arguments.ensemble, temperature=arguments.temperature, guidance=arguments.guidance,
-        judge=arguments.judge, regressor=arguments.regressor,
+        judge=None if arguments.judge == BASE else arguments.judge, regressor=arguments.regressor,
         features=None if arguments.features == "none" else arguments.features,
         dtype=str(pipe.unet.dtype).removeprefix("torch."),
     )  # fmt: skip
-    found = carry_out(settings, material, pipe, folder, batch_size=arguments.batch_size, share=group)
+    costs = Costs.of(folder, is_first=group.is_first)
+    with costs.part(OPENING) as cost:
+        cost.seconds += opened - began
+    found = carry_out(
+        settings, material, pipe, folder, batch_size=arguments.batch_size, share=group, costs=costs
+    )
     if not group.is_first:
         return ""
     report = as_report(
         suite=suite.name, command=command, settings=settings, material=material, found=found,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - began, costs=costs,
     )  # fmt: skip
     texts = {
         "scores.csv": as_csv(found),

@@ -19,6 +19,7 @@ from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
 from unicon.data.scenes import FAR_M
+from unicon.sources import MINI
 
 NUM = 100
 MEASURES: dict[str, tuple[Measure, ...]] = {
@@ -93,6 +94,7 @@ SUITE = suite.Suite(
     conditions=CONDITIONS,
     directions=("estimate", "generate", "joint"),
     steps=20,
+    judge=MINI,
     open=open_scenes,
     configure=configure,
     example="unicon eval mini --num 100 --out runs/eval-mini",

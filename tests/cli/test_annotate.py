@@ -13,10 +13,13 @@ import pytest
 
 from tests.cli.bases import names, opened, save_noise
 from tests.conditions.test_annotators import depth_anything, person  # noqa: F401  (a fixture)
+from tests.conditions.test_dwpose import folder as dwpose  # noqa: F401  (a fixture)
+from tests.conditions.test_dwpose import planted
 from tests.data.test_captioner import blip  # noqa: F401  (a fixture)
 from tests.programs import run_python
 from unicon.cli import main as cli
 from unicon.conditions.edges import canny
+from unicon.conditions.pose_reading import read_pose
 from unicon.data.pairs import open_pairs
 
 
@@ -119,6 +122,26 @@ def test_depth_and_captions_by_folders_of_weights(tmp_path, depth_anything, blip
     assert (written["annotator"], written["weights"], written["captioner"]) == (
         "depth-anything-v2", str(weights), str(blip),
     )  # fmt: skip
+
+
+def test_people_are_drawn_by_dwpose_without_an_extra(tmp_path, dwpose, capsys):  # noqa: F811
+    picture = np.zeros((640, 640, 3), np.uint8)
+    expected = planted(picture, 16, 5, 20)
+    (tmp_path / "in").mkdir()
+    PIL.Image.fromarray(picture).save(tmp_path / "in" / "a.png")
+    how = ("--condition", "pose", "--annotator", "dwpose", "--weights", dwpose)
+    assert annotate(tmp_path / "in", tmp_path / "out", *how) == 0
+    (entry,) = open_pairs(tmp_path / "out", ["pose"])
+    (found,) = read_pose(np.asarray(entry.maps["pose"].load()))
+    seen = found[:, 2] > 0
+    assert seen.sum() >= 16
+    assert np.median(np.hypot(*(found - expected)[seen, :2].T)) < 1
+    assert manifest(tmp_path / "out")["pose"]["annotator"] == "dwpose"
+    (tmp_path / "empty").mkdir()
+    assert annotate(tmp_path / "in", tmp_path / "again", *how[:-1], tmp_path / "empty") == 2
+    assert (
+        "yolox_l.onnx does not exist: annotator dwpose needs it; run: hf download" in capsys.readouterr().err
+    )
 
 
 def test_appearance_pairs_are_crops_of_one_photo(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from tests.cli.bases import base, command, names, opened, save_noise
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.generate import chunks
 from unicon.cli.given import GivenMap, given_map
+from unicon.cli.models import stated_base
 
 
 def generate(folder: Path, *arguments: object) -> int:
@@ -27,7 +29,20 @@ def test_pictures_are_named_after_prompt_and_seed_and_their_paths_printed(tmp_pa
     assert names(tmp_path / "out") == ["a-red-chair_seed3.png", "a-red-chair_seed4.png"]
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / n) for n in names(tmp_path / "out")]
     made = opened(tmp_path / "out" / "a-red-chair_seed4.png")
-    assert (made.size, made.text["seed"]) == ((32, 32), "4")
+    assert (made.size, made.text["seed"], made.text["base"]) == ((32, 32), "4", "base")
+
+
+@pytest.mark.parametrize(
+    "name, commit, stated",
+    [
+        ("mini", None, "mini"),
+        ("some/base", "0123abcd", "some/base@0123abcd"),
+        ("some/base@v2", "0123abcd", "some/base@0123abcd"),
+        (__file__, None, "test_generate.py"),
+    ],
+)
+def test_a_result_says_which_base_it_is_of_and_not_where_that_lies(name, commit, stated):
+    assert stated_base(SimpleNamespace(commit=commit), name) == stated  # pyright: ignore[reportArgumentType]
 
 
 def test_a_picture_depends_on_its_seed_alone(tmp_path):

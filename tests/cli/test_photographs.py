@@ -161,7 +161,8 @@ def test_where_a_photo_was_taken_is_not_in_its_maps(tmp_path):
         assert not any(word in content for word in (b"cameras", b"home", b"screen", b"Exif", b"eXIf"))
         if path.suffix == ".png":
             assert not opened(path).getexif()
-            assert set(opened(path).info) <= {"unicon-run"}
+            assert set(opened(path).info) <= {"unicon-run", "base"}
+            assert opened(path).info.get("base", "base") == "base"  # the folder's name, not where it lies
 
 
 def test_all_forms_at_once_and_the_median_of_an_ensemble(tmp_path):
@@ -189,7 +190,7 @@ def test_joints_and_normals_are_written_as_what_they_are(tmp_path):
     vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
     result = UniConOutput(maps={"pose": drawing, "normal": normal_to_map(vectors[0])[None]})
     args = type("Args", (), {"raw": "both", "colour": False})
-    paths = write(result, args, 0, tmp_path / "a", "mark")  # pyright: ignore[reportArgumentType]
+    paths = write(result, args, 0, tmp_path / "a", {"unicon-run": "mark"})  # pyright: ignore[reportArgumentType]
     assert [path.name for path in paths] == [
         "a_pose_16bit.png", "a_pose.npy", "a_pose.json", "a_pose.png",
         "a_normal_16bit.png", "a_normal.npy", "a_normal.png",

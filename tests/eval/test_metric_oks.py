@@ -10,7 +10,6 @@ import pytest
 from eval.metrics.coco import coco_files, coco_stats
 from eval.metrics.oks import (
     BOX_TO_AREA,
-    COCO_FROM_OPENPOSE,
     MOST_PER_PICTURE,
     SIGMAS,
     figures,
@@ -20,6 +19,7 @@ from eval.metrics.oks import (
 from eval.metrics.pose import JOINT_NAMES
 from tests.fixtures.maps.inputs import poses
 from tests.fixtures.maps.oracles import oracles
+from unicon.conditions.pose import COCO_FROM_OPENPOSE
 
 
 def person(x=0.0, seen=17):

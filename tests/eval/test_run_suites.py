@@ -12,8 +12,9 @@ import pytest
 
 from eval import __main__ as front
 from eval.protocols.drawing import Painter
-from eval.protocols.readers import PipelineReader
+from eval.protocols.readers import JudgeReader
 from eval.records import read
+from eval.runs.costs import Costs
 from eval.runs.report import read_run
 from eval.runs.store import FactsFile
 from tests.eval import suite_data
@@ -53,6 +54,10 @@ def test_the_report_has_every_row_with_its_provenance(runs):
     assert re.fullmatch(r"([0-9a-f]{40}(-dirty)?|unknown)", report["commit"])
     assert report["command"].startswith("unicon eval mini --base")
     assert report["seeds"] == [0, 1]
+    assert report["settings"]["judge"] == "mini"
+    assert report["weights"]["judge"]
+    assert report["costs"]["making depth-generate"]["num"] == 2 * NUM
+    assert 0 < sum(cost["seconds"] for cost in report["costs"].values()) < report["seconds"] + 1
     assert set(report["likeness"]["tasks"]) == {"depth-generate", "depth-joint"}
     assert report["likeness"]["tasks"]["depth-joint"]["frechet"]["mean"] > 0
 
@@ -81,7 +86,16 @@ def test_the_page_holds_everything_and_refers_to_nothing(runs):
     assert "http" not in text
     assert text.count("<img") == 8 * (3 + 4 + 3)  # four best and four worst of eight in each direction
     assert text.count("<svg") == 6
-    for words in ("depth: joint", "AbsRel", "unicon eval mini --base", "Worst by AbsRel", "Provenance"):
+    for words in (
+        "depth: joint",
+        "AbsRel",
+        "the judge that ships",
+        "What it cost",
+        "making depth-joint",
+        "unicon eval mini --base",
+        "Worst by AbsRel",
+        "Provenance",
+    ):
         assert words in text
 
 
@@ -104,7 +118,7 @@ def test_a_stopped_run_makes_only_what_is_missing(runs, tmp_path, monkeypatch):
     before = drawn[0].read_bytes()
     drawn[0].unlink(), read_back.unlink()
     made = []
-    for kind, name in ((Painter, "from_maps"), (PipelineReader, "read")):
+    for kind, name in ((Painter, "from_maps"), (JudgeReader, "read")):
         old = getattr(kind, name)
 
         def counted(self, first, *rest, old=old):
@@ -116,6 +130,10 @@ def test_a_stopped_run_makes_only_what_is_missing(runs, tmp_path, monkeypatch):
     command[command.index("--out") + 1] = str(again)
     assert front.main(command) == 0
     assert made == [1, 1]
+    costs = [json.loads((run / "report.json").read_text())["costs"] for run in (runs[1], again)]
+    for part in ("making depth-generate", "reading depth-generate"):
+        assert [cost[part]["num"] for cost in costs] == [2 * NUM, 2 * NUM + 1]
+        assert costs[0][part]["seconds"] < costs[1][part]["seconds"]
     assert drawn[0].read_bytes() == before
     assert (
         results(again)["generate", "adapter"]["numbers"] == results(runs[1])["generate", "adapter"]["numbers"]
@@ -146,6 +164,7 @@ def test_another_adapter_of_one_name_is_told_by_its_weights(runs, base, scene_op
 
 def test_edges_choose_their_threshold_on_validation_scenes(scene_options, tmp_path):
     how = ["--conditions", "edge", "--directions", "estimate,joint", "--seeds", "1", "--steps", "1"]
+    how += ["--judge", "base"]
     assert front.main(["mini", *scene_options, *how, "--num", "2", "--out", str(tmp_path / "e")]) == 0
     rows = results(tmp_path / "e")
     assert {row["measure"]["kind"] for row in rows.values()} == {"edge"}
@@ -244,6 +263,22 @@ def test_runs_that_are_none_or_not_finished_are_told_apart(runs, tmp_path):
     (tmp_path / "half" / "report.json").write_text("{")
     with pytest.raises(ValueError, match=r"report.json is damaged"):
         read_run(tmp_path / "half")
+
+
+def test_costs_add_up_over_attempts(tmp_path):
+    for num in (3, 4):
+        with Costs.of(tmp_path).part("drawing") as cost:
+            cost.num += num
+            cost.seconds += 1
+    with pytest.raises(RuntimeError), Costs.of(tmp_path).part("reading"):
+        raise RuntimeError
+    found = Costs.of(tmp_path).as_json()
+    assert found["drawing"]["num"] == 7
+    assert 2 <= found["drawing"]["seconds"] < 3
+    assert found["reading"]["num"] == 0
+    (tmp_path / "costs.json").write_text('{"drawing": 3}')
+    with pytest.raises(ValueError, match=r"costs.json: is damaged .*; remove it, and costs begin anew"):
+        Costs.of(tmp_path)
 
 
 def test_a_line_that_was_cut_off_is_measured_again(tmp_path):

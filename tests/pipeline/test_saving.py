@@ -122,7 +122,9 @@ def test_offload(tmp_path, photo, depth, way, monkeypatch):
 
 
 def test_where_bases_and_adapters_are_looked_for(pipe, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="base './nowhere': no such folder; give 'mini', a diffusers folder"):
+    with pytest.raises(
+        ValueError, match="base './nowhere': no such folder or file; give 'mini', a diffusers folder"
+    ):
         UniConPipeline.from_pretrained("./nowhere")
     with pytest.raises(ValueError, match="no such folder; give an adapter's folder, or OWNER/NAME/FOLDER"):
         pipe.load_adapter("nowhere")

@@ -8,11 +8,33 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from adapters import ImageLora, save_lora
+from adapters.base import geometry
+from adapters.image_lora import matrix_names
 from tests.adapters.tiny import FIXTURES
 from tests.tiny_base import save_tiny_base, tiny_pipeline
 from unicon import UniConPipeline
 from unicon.cards import Origin, card, write_card
-from unicon.sources import explained, hub_commit
+from unicon.sources import HubPlace, explained, find_adapter, find_style, hub_commit, located
+
+COMMITS = {"main": "0123456789abcdef0123456789abcdef01234567", "old": "89abcdef" * 5}
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """(put a folder of a repository into the hub's cache at a branch): as if it had been downloaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("diffusers.utils.constants.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+
+    def cached(repository: str, branch: str = "main") -> Path:
+        root = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
+        (root / "refs").mkdir(parents=True, exist_ok=True)
+        (root / "refs" / branch).write_text(COMMITS[branch])
+        place = root / "snapshots" / COMMITS[branch]
+        place.mkdir(parents=True)
+        return place
+
+    return cached
 
 
 def test_published_checkpoints_are_recognised(tmp_path):
@@ -55,6 +77,9 @@ def test_the_card_says_what_is_known_and_names_what_is_not(tmp_path):
     header = yaml.safe_load(known.split("---")[1])
     assert (header["base_model"], header["license"]) == ("someone/base", "cc0-1.0")
     assert "Trained on rooms." in known
+    told = card(config, Origin(base="someone/base@v2", commit=COMMITS["old"]))
+    assert yaml.safe_load(told.split("---")[1])["base_model"] == "someone/base"
+    assert f"Base: someone/base@v2, commit {COMMITS['old']}." in told
     unknown = card(config, Origin())
     assert "Base: unknown" in unknown
     assert "data that is not recorded" in unknown
@@ -70,6 +95,91 @@ def test_a_hub_id_that_cannot_be_had_says_how_to_fetch_it(monkeypatch):
         UniConPipeline.from_pretrained("someone/absent")
     with pytest.raises(OSError), explained(str(FIXTURES)):
         raise OSError("a broken disk is no hub's fault")
+
+
+def test_a_cached_hub_id_loads_without_a_network_and_its_commit_is_known(hub_cache, tmp_path):
+    save_tiny_base(hub_cache("some/base"))
+    tiny_pipeline(tmp_path / "words").unet.save_pretrained(tmp_path / "unet")
+    pipe = UniConPipeline.from_pretrained("some/base", cache_dir=tmp_path / "hub")
+    assert (pipe.commit, list(pipe.adapters)) == (COMMITS["main"], ["appearance", "depth", "edge", "pose"])
+
+
+@pytest.mark.parametrize("how", [("some/base@old", None), ("some/base", "old"), ("some/base@old", "old")])
+def test_a_revision_is_part_of_the_name_or_given_beside_it(hub_cache, tmp_path, how):
+    for branch in COMMITS:
+        save_tiny_base(hub_cache("some/base", branch))
+    name, revision = how
+    pipe = UniConPipeline.from_pretrained(name, revision=revision, cache_dir=tmp_path / "hub")
+    assert pipe.commit == COMMITS["old"]
+    with pytest.raises(ValueError, match="'some/base@old': revision 'main' is given as well; give one of"):
+        UniConPipeline.from_pretrained("some/base@old", revision="main")
+
+
+def test_the_command_fetches_exactly_what_is_missing(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    commands = {
+        lambda: UniConPipeline.from_pretrained("some/absent@v2"): "hf download some/absent --revision v2`",
+        lambda: UniConPipeline.from_pretrained("some/absent", revision="v2"): "some/absent --revision v2`",
+        lambda: find_adapter("some/absent"): "`hf download some/absent`",
+        lambda: find_adapter("some/absent/depth"): r"hf download some/absent --include 'depth/\*'`",
+        lambda: find_adapter("some/absent@v2/depth"): r"absent --include 'depth/\*' --revision v2`",
+        lambda: find_style("some/absent"): "`hf download some/absent pytorch_lora_weights.safetensors`",
+        lambda: find_style("some/absent/ink.safetensors"): "`hf download some/absent ink.safetensors`",
+    }
+    for load, command in commands.items():
+        with pytest.raises(ValueError, match=f"is not in this machine's cache.*{command}"):
+            load()
+
+
+def test_a_folder_that_is_not_cached_is_not_said_to_be_missing_on_the_hub(hub_cache):
+    (hub_cache("some/adapters") / "depth").mkdir()
+    assert find_adapter("some/adapters/depth").name == "depth"
+    with pytest.raises(
+        ValueError, match=r"no folder 'edge' in what can be had .* now: .*--include 'edge/\*'`"
+    ):
+        find_adapter("some/adapters/edge")
+
+
+def test_a_style_comes_from_the_hub_by_file_or_by_the_name_that_diffusers_gives_it(hub_cache, tmp_path):
+    pipe = tiny_pipeline(tmp_path / "words")
+    place, base = hub_cache("some/ink.drawing"), geometry(pipe.unet)
+    lora = ImageLora(base, dict.fromkeys(matrix_names(base), 2))
+    for file in ("pytorch_lora_weights.safetensors", "pen.safetensors"):
+        save_lora(lora, place / file)
+    pipe.load_style("some/ink.drawing/pen.safetensors")
+    pipe.load_style("some/ink.drawing@main", "whole")
+    pipe.load_style(str(place / "pen.safetensors"), "local")
+    assert list(pipe.styles) == ["pen", "whole", "local"]
+    pipe.unload_lora_weights()
+    assert list(pipe.styles) == []
+    pipe.load_lora_weights("some/ink.drawing", weight_name="pen.safetensors")
+    pipe.load_lora_weights("some/ink.drawing@main", adapter_name="whole")
+    pipe.load_lora_weights(place, adapter_name="folder")
+    pipe.load_lora_weights(place, "pen.safetensors", "local")
+    assert list(pipe.styles) == ["pen", "whole", "folder", "local"]
+
+
+@pytest.mark.parametrize("text, parts", [
+    ("a/b", ("a/b", None, "")), ("a/b@v1", ("a/b", "v1", "")), ("a/b/c/d", ("a/b", None, "c/d")),
+    ("a/b@v1/c.safetensors", ("a/b", "v1", "c.safetensors")),
+])  # fmt: skip
+def test_places_on_the_hub_are_read(text, parts):
+    place = HubPlace.read(text)
+    assert (place.repository, place.revision, place.inside) == parts
+
+
+@pytest.mark.parametrize("text", ["a", "/a/b", "./a", "~/a", "a/b@", "a/"])
+def test_what_is_no_place_on_the_hub_is_named(text):
+    with pytest.raises(ValueError, match="is no place on the hub; expected OWNER/NAME"):
+        HubPlace.read(text)
+    with pytest.raises(ValueError, match="no such file; give a .safetensors file, or OWNER/NAME/FILE"):
+        find_style(text)
+    with pytest.raises(ValueError, match="no such folder; give an adapter's folder, or OWNER/NAME/FOLDER"):
+        find_adapter(text)
+
+
+def test_a_folder_has_the_revision_it_is_given(tmp_path):
+    assert located(str(tmp_path)) == (str(tmp_path), None)
 
 
 def test_what_is_no_checkpoint_file_is_refused(tmp_path):

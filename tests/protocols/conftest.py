@@ -1,4 +1,5 @@
-"""A tiny base, a tiny regressor for it, and a few small scenes, each made once for all tests here."""
+"""A tiny base, a tiny regressor for it, a tiny judge, and a few small scenes, each made once for all tests
+here."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from eval.protocols.scene_set import scene_set
 from eval.protocols.scenes import Material
 from tests.adapters.tiny import tiny_unet
 from tests.tiny_base import SIDE_PX, save_tiny_base
+from tests.tiny_judge import save_tiny_judge
 from unicon.pipeline import UniConPipeline
 
 
@@ -50,3 +52,9 @@ def regressor(tmp_path_factory) -> Path:
     triggers = {name: torch.randn(16, 12, generator=generator) for name in ("depth", "edge", "pose")}
     save_file(triggers, folder / "triggers.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory) -> Path:
+    """A judge's exported folder, as `train.objectives.judge` writes it."""
+    return save_tiny_judge(tmp_path_factory.mktemp("judge"))

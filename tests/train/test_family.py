@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eval.judge import load_judge_network
 from train import recipes
 from train.checkpoint import whole_checkpoints
 from train.command import main
@@ -22,6 +23,7 @@ _TINY_CLIP = {
     "projection": "16",
 }
 _TINY_UNET = {"channels": "[16, 16]", "head_width": "8"}
+_TINY_JUDGE = {"channels": "[8, 8]", "blocks": "[1, 1]"}
 _TINY_PRIOR = {"channels": "16", "layers": "1", "heads": "2"}
 
 
@@ -36,9 +38,13 @@ def _tiny(stage):
     if not hasattr(stage, "loop"):
         return stage
     sizes = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}
-    size = {**sizes, "prior": _TINY_PRIOR, "prior-ar": _TINY_PRIOR, "decoder": {"token_width": "8"}}.get(
-        stage.name, {}
-    )
+    size = {
+        **sizes,
+        "prior": _TINY_PRIOR,
+        "prior-ar": _TINY_PRIOR,
+        "decoder": {"token_width": "8"},
+        "judge": _TINY_JUDGE,
+    }.get(stage.name, {})
     # In bfloat16, whose autocast refuses more than float32 does.
     loop = {"steps": "2", "batch_size": "2", "mixed_precision": "bf16", "num_scenes": "4"}
     return override(stage, {**loop, **size})
@@ -65,8 +71,9 @@ def test_every_stage_runs_and_the_pipeline_loads(tmp_path, monkeypatch):
     assert limits is not None
     assert limits.num_pictures == 2
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/export/**/*.safetensors")}
-    # vae, two encoders, unet, five adapters, two priors, decoder, regressor and its triggers
-    assert len(trained) == 14
+    # vae, two encoders, unet, five adapters, two priors, decoder, judge, regressor and its triggers
+    assert len(trained) == 15
+    assert load_judge_network(tmp_path / "pipeline" / "judge").config["channels"] == [8, 8]
     times = read_times(tmp_path)
     assert times.keys() == stages.keys()
     assert all(each.is_whole and each.seconds > 0 for each in times.values())

@@ -9,7 +9,7 @@ noise, without a loss. The base never trains.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -268,4 +268,5 @@ class JointObjective(Objective):
     def export(self, folder: Path) -> None:
         """Write the adapter's folder: config.json, adapter.safetensors and a card."""
         save_adapter(self.adapter, folder)
-        write_card(folder, self.adapter.config, origin=self.config.origin())
+        origin = replace(self.config.origin(), commit=self.pipe.commit or "")
+        write_card(folder, self.adapter.config, origin=origin)

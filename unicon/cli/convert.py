@@ -75,11 +75,11 @@ def _geometry_of(base: str) -> UNet2DConditionModel:
     import torch
     from diffusers import UNet2DConditionModel
 
-    from unicon.sources import explained, find_base
+    from unicon.sources import explained, find_base, located
 
-    place = find_base(base)
-    with explained(place):
-        config: Any = UNet2DConditionModel.load_config(place, subfolder="unet")
+    place, revision = located(found := find_base(base))
+    with explained(found):
+        config: Any = UNet2DConditionModel.load_config(place, subfolder="unet", revision=revision)
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)

@@ -24,9 +24,10 @@ from unicon.cli.models import (
     load_pipeline,
     output_of,
     positive,
+    stated_base,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
-from unicon.cli.run_marks import run_mark, run_settings
+from unicon.cli.run_marks import RUN, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 
@@ -114,8 +115,8 @@ def estimate_all(
             far += judge(pipe, photos, limits)
             result = estimate(pipe, args, names, photos)
             for place, photo in enumerate(photos):
-                mark = run_mark(photo.file, settings)
-                for path in write(result, args, place, Path(args.out) / photo.file.stem, mark):
+                about = {RUN: run_mark(photo.file, settings), "base": stated_base(pipe, args.base)}
+                for path in write(result, args, place, Path(args.out) / photo.file.stem, about):
                     tqdm.write(str(path), file=sys.stdout)
             bar.update(len(photos))
     return far

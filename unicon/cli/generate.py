@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
             drawn = upscale(pipe, drawn, larger, generator=generators(seeds))
         for seed, picture in zip(seeds, drawn, strict=True):
             path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
-            print(write_picture(path, picture, facts(pipe, args.prompt, seed)))
+            print(write_picture(path, picture, facts(pipe, args, seed)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

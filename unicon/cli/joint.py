@@ -71,7 +71,7 @@ def write(
 ) -> list[Path]:
     """Write sample `place` and return the files."""
     pictures = {"image": result.images[place]} | {n: maps[place] for n, maps in result.conditions.items()}
-    stem, made = f"{slug(args.prompt)}_seed{seed}", facts(pipe, args.prompt, seed)
+    stem, made = f"{slug(args.prompt)}_seed{seed}", facts(pipe, args, seed)
     return [
         write_picture(Path(args.out) / f"{stem}_{name}.png", picture, made)
         for name, picture in pictures.items()

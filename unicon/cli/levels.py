@@ -141,9 +141,12 @@ def base_schedule(base: str) -> Schedule:
     from diffusers import DDIMScheduler
 
     from unicon.sampling.levels import Schedule
-    from unicon.sources import find_base
+    from unicon.sources import explained, find_base, located
 
-    return Schedule.from_scheduler(DDIMScheduler.load_config(find_base(base), subfolder="scheduler"))
+    place, revision = located(found := find_base(base))
+    with explained(found):
+        config = DDIMScheduler.load_config(place, subfolder="scheduler", revision=revision)
+    return Schedule.from_scheduler(config)
 
 
 def _line(law: str, table: LevelTable) -> str:

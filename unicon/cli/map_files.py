@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.files import write_array
 from unicon.cli.files import write_deep_picture, write_json, write_picture
 from unicon.cli.photo_batches import PhotoFile
-from unicon.cli.run_marks import RUN, are_marked, run_mark
+from unicon.cli.run_marks import are_marked, run_mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,13 @@ def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> 
     return are_marked(views, run_mark(file, settings))
 
 
-def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, mark: str) -> list[Path]:
-    """Write the maps of photo `place` and return the files. Of an ensemble, the median of every value."""
+def write(
+    result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, about: Mapping[str, str]
+) -> list[Path]:
+    """Write the maps of photo `place` and return the files. Of an ensemble, the median of every value.
+
+    `about` are entries of the views' files: the run's mark, and what is told of it.
+    """
     import numpy as np
 
     paths = []
@@ -45,18 +50,20 @@ def write(result: UniConOutput, args: argparse.Namespace, place: int, stem: Path
             deviation = result.uncertainty[name][place]
             beside = target.with_name(f"{target.name}_uncertainty")
             paths += _write_raw(beside, deviation, args.raw)
-            paths.append(_write_view(beside, deviation / max(float(deviation.max()), 1e-6), mark))
-        paths.append(_write_view(target, values, mark, in_colour=args.colour and name == "depth"))
+            paths.append(_write_view(beside, deviation / max(float(deviation.max()), 1e-6), about))
+        paths.append(_write_view(target, values, about, in_colour=args.colour and name == "depth"))
     return paths
 
 
-def _write_view(target: Path, values: np.ndarray, mark: str, *, in_colour: bool = False) -> Path:
+def _write_view(
+    target: Path, values: np.ndarray, about: Mapping[str, str], *, in_colour: bool = False
+) -> Path:
     from unicon.conditions.palettes import depth_in_colour
     from unicon.sheets import picture
 
     shown = picture(depth_in_colour(1 - values)) if in_colour else picture(values)
     shown = shown if values.ndim == 3 or in_colour else shown.convert("L")
-    return write_picture(target.with_name(f"{target.name}.png"), shown, {RUN: mark})
+    return write_picture(target.with_name(f"{target.name}.png"), shown, about)
 
 
 def _write_raw(target: Path, values: np.ndarray, kind: str, name: str = "") -> list[Path]:

@@ -92,10 +92,20 @@ def style_file(text: str) -> str:
     return _styled(text)[1]
 
 
-def facts(pipe: UniConPipeline, prompt: str, seed: int) -> dict[str, str]:
+def facts(pipe: UniConPipeline, args: argparse.Namespace, seed: int) -> dict[str, str]:
     """What a picture's file says about how it was made, with the credits of its styles."""
     styles = "\n".join(pipe.credits())
-    return {"prompt": prompt, "seed": str(seed), **({"styles": styles} if styles else {})}
+    made = {"prompt": args.prompt, "seed": str(seed), "base": stated_base(pipe, args.base)}
+    return made | ({"styles": styles} if styles else {})
+
+
+def stated_base(pipe: UniConPipeline, name: str) -> str:
+    """What a result says of its base: OWNER/NAME@COMMIT of one from the hub, else the name of its folder or
+    file alone: where that lies is nobody else's business."""
+    place = Path(name)
+    if place.exists():
+        return place.resolve().name
+    return f"{name.partition('@')[0]}@{pipe.commit}" if pipe.commit else name
 
 
 def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:
@@ -115,8 +125,6 @@ def _base(name: str, dtype: torch.dtype) -> UniConPipeline:
     place = Path(name)
     if place.is_dir() and not (place / "model_index.json").exists():
         raise ValueError(f"--base {name}: the folder holds no model_index.json; name a pipeline's own folder")
-    if place.is_file():
-        return UniConPipeline.from_single_file(place, dtype=dtype)
     return UniConPipeline.from_pretrained(name, dtype=dtype)
 
 
@@ -155,5 +163,5 @@ def base_folder(name: str) -> Path | None:
     """Where the base lies on this machine; None for one from the hub or in a single file."""
     from unicon.sources import find_base
 
-    place = Path(name) if Path(name).is_file() else Path(find_base(name))
+    place = Path(find_base(name))
     return place if place.is_dir() else None

@@ -25,8 +25,9 @@ def add_model_options(parser: argparse.ArgumentParser, *, out: str) -> None:
     """The output options, and `--base`, `--device`, `--dtype`."""
     add_output_options(parser, out=out)
     parser.add_argument(
-        "--base", default="mini", help="the frozen model: mini, a folder, a file or a hub id (default mini)"
-    )
+        "--base", default="mini",
+        help="the frozen model: mini, a folder, a file, or OWNER/NAME[@REVISION] on the hub (default mini)",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     parser.add_argument(
         "--dtype", default="auto", choices=DTYPES, help="auto times this machine and takes the fastest"

@@ -24,7 +24,7 @@ OPENCV = (
     "opencv-python",
     "opencv-python-headless",
 )
-EXTRAS = ("annotators", "eval", "test", "train")
+EXTRAS = ("annotators", "engines", "eval", "test", "train")  # metrics is for recording fixtures alone
 
 Installed = Mapping[str, metadata.Distribution]
 

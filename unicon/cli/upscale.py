@@ -92,7 +92,7 @@ def _enlarge(
         place = number + len(reader.failures)
         pipe.set_progress_bar_config(desc=f"enlarging {place} of {len(reader.files)}", leave=False)
         (larger,) = upscale(pipe, photo.picture, settings, generator=generators([args.seed]))
-        about = {**facts(pipe, args.prompt, args.seed), RUN: marks[photo.file]}
+        about = {**facts(pipe, args, args.seed), RUN: marks[photo.file]}
         print(write_picture(_target(args, photo.file), larger, about))
 
 

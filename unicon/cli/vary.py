@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     labels = [*grid.columns, *([""] * (width - len(grid.columns)))]
     sheet = contact_sheet(cells, row_labels=list(rows), column_labels=labels)
     path = Path(args.out) / f"{Path(args.picture).stem}_{grid.name}_seed{args.seed}.png"
-    print(write_picture(path, sheet, facts(pipe, args.prompt, args.seed)))
+    print(write_picture(path, sheet, facts(pipe, args, args.seed)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

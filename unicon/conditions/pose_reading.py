@@ -56,7 +56,7 @@ def read_pose(picture: np.ndarray) -> list[np.ndarray]:
     spots = _all_spots(colours)
     people = _people(_Evidence.of(colours, spots), spots, _unit(colours))
     _merge_fragments(people, spots)
-    found = [_as_joints(person, spots) for person in people]
+    found = [as_joints(person, spots) for person in people]
     return sorted((j for j in found if j[:, 2].sum() >= _MIN_JOINTS), key=lambda j: -j[:, 2].sum())
 
 
@@ -96,7 +96,7 @@ def _all_spots(colours: np.ndarray) -> list[np.ndarray]:
     Blur darkens all discs alike, so they are measured by the median of each joint's brightest spot.
     """
     radius = disc_radius(*colours.shape[:2])
-    found = [_spots(plane, radius) for plane in _agreements(colours)]
+    found = [spots_in(plane, radius) for plane in _agreements(colours)]
     usual = np.median([spots[0, 2] for spots in found if len(spots)] or [1.0])
     for spots in found:
         spots[:, 2] = np.minimum(spots[:, 2] / usual, 1.3)
@@ -123,7 +123,7 @@ def _without_rims(spots: list[np.ndarray], radius: float) -> list[np.ndarray]:
     return kept
 
 
-def _spots(agreement: np.ndarray, radius: float) -> np.ndarray:
+def spots_in(agreement: np.ndarray, radius: float) -> np.ndarray:
     """Centres and agreement (n, 3) of local maxima, best first."""
     smooth = cv2.GaussianBlur(agreement.astype(np.float32), (0, 0), _DISC_BLUR * radius)
     reach = 2 * int(np.ceil(1.6 * radius)) + 1
@@ -160,7 +160,7 @@ class _Evidence(NamedTuple):
         return cls(
             [_DISC_WEIGHT * found[:, 2] - _DISC_COST for found in spots],
             [
-                _limb_evidence(lines[number], spots[a][:, :2], spots[b][:, :2])
+                limb_evidence(lines[number], spots[a][:, :2], spots[b][:, :2])
                 for number, (a, b) in enumerate(LIMBS)
             ],
         )
@@ -172,7 +172,7 @@ def _pure_hues(colours: np.ndarray) -> np.ndarray:
     return np.where(bright > 0.15, colours / np.maximum(bright, 0.15), 0)
 
 
-def _limb_evidence(line: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def limb_evidence(line: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Mean agreement with the limb's colour on the way from each start (n, 2) to each end (m, 2), and more
     for nearness: discs cover most of a short limb."""
     along = ends[None] - starts[:, None]
@@ -192,7 +192,7 @@ def _people(evidence: _Evidence, spots: list[np.ndarray], unit: float) -> list[P
     people: list[Person] = []
     while True:
         value, person = max(
-            (_best_person(root, discs, evidence.limbs) for root in range(18) if len(discs[root])),
+            (best_person(root, discs, evidence.limbs) for root in range(18) if len(discs[root])),
             key=lambda found: found[0],
             default=(-np.inf, {}),
         )
@@ -209,7 +209,7 @@ def _people(evidence: _Evidence, spots: list[np.ndarray], unit: float) -> list[P
     return [p for p, value in zip(people, bright, strict=True) if value > _MIN_BRIGHT * max(bright)]
 
 
-def _best_person(root: int, discs: list[np.ndarray], limbs: list[np.ndarray]) -> tuple[float, Person]:
+def best_person(root: int, discs: list[np.ndarray], limbs: list[np.ndarray]) -> tuple[float, Person]:
     """The tree with the most evidence among those that have joint `root`."""
     chosen: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {joint: [] for joint in range(18)}
 
@@ -297,7 +297,7 @@ def _gap(a: Person, b: Person, spots: list[np.ndarray]) -> float:
     return min(gaps, default=np.inf) / (0.5 * extent + 2)
 
 
-def _as_joints(person: Person, spots: list[np.ndarray]) -> np.ndarray:
+def as_joints(person: Person, spots: list[np.ndarray]) -> np.ndarray:
     joints = np.zeros((18, 3))
     for joint, place in person.items():
         joints[joint] = (*spots[joint][place][:2], 1.0)

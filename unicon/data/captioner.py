@@ -29,7 +29,7 @@ class Captioner:
         if Path(source).exists() and not Path(source).is_dir():
             raise ValueError(f"captioner {source!r}: is a file; name a transformers folder or a hub id")
         try:
-            with explained(source):
+            with explained(source, self.revision):
                 self.processor: Any = AutoProcessor.from_pretrained(
                     source, revision=self.revision, backend="pil"
                 )

@@ -2,7 +2,7 @@
 
 The first card of a condition is its default. Licences are those of the weights where their authors state one,
 else of the code they were published with; they are facts as known, not advice. Leaves out how a map is
-computed: `depth`, `detectors`, `drawing`.
+computed: `depth`, `detectors`, `dwpose`, `drawing`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,12 @@ CARDS = (
         name="openpose", condition="pose", palette="18 joints of every person, drawn as in conditions.pose",
         extra="annotators", hub=ANNOTATORS_HUB, revision=ANNOTATORS_REVISION, files=("body_pose_model.pth",),
         licence="CMU, non-commercial", work_px=512,
+    ),
+    Card(
+        name="dwpose", condition="pose", palette="18 joints of every person, drawn as in conditions.pose",
+        hub="yzd-v/DWPose", revision="1a7144101628d69ee7a3768d1ee3a094070dc388",
+        files=("yolox_l.onnx", "dw-ll_ucoco_384.onnx"), licence="Apache-2.0",
+        settings=MappingProxyType({"person": 0.3, "overlap": 0.45, "joint": 0.3}),
     ),
     Card(
         name="keypoints", condition="pose",

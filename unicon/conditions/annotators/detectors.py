@@ -4,8 +4,8 @@ MiDaS, ZoeDepth, LeReS; HED, PiDiNet, TEED, line art; OpenPose; NormalBae.
 
 They are built here from their own classes and the files of the card, not by their `from_pretrained`: that
 knows no revision, reads files that are not used (hands, faces, a second LeReS network whose options come from
-`sys.argv`), and PiDiNet's does not load on a machine without the accelerator it was saved on. DWPose is left
-out: controlnet-aux runs it through mmpose, mmdet and mmcv.
+`sys.argv`), and PiDiNet's does not load on a machine without the accelerator it was saved on. DWPose is
+left out: controlnet-aux runs it through mmpose, mmdet and mmcv, `dwpose` here without any of them.
 """
 
 from __future__ import annotations

@@ -63,12 +63,16 @@ def open_annotator(
         return Annotator(
             card=card, provenance={"weights": None, "revision": None}, draw=DRAWINGS[card.name](card)
         )
-    if card.extra is None:
-        from unicon.conditions.annotators.depth import open_depth
-
-        draw, provenance = open_depth(card, weights, device)
-    else:
+    if card.extra is not None:
         from unicon.conditions.annotators.detectors import open_detector
 
         draw, provenance = open_detector(card, weights, device)
+    elif card.files:
+        from unicon.conditions.annotators.dwpose import open_dwpose
+
+        draw, provenance = open_dwpose(card, weights)  # OpenCV's networks run on the processor
+    else:
+        from unicon.conditions.annotators.depth import open_depth
+
+        draw, provenance = open_depth(card, weights, device)
     return Annotator(card=card, provenance=provenance, draw=draw)

@@ -53,7 +53,7 @@ from eval.peers.store import load_peer
 from eval.protocols import scenes
 from eval.protocols.drawing import Drawer, Drawings, Painter
 from eval.protocols.map_scores import agreement, score
-from eval.protocols.readers import PipelineReader, Reader, Readings, load_judge
+from eval.protocols.readers import BASE, PipelineReader, Reader, Readings, load_judge
 from eval.protocols.results import Outcome
 from eval.protocols.scene_set import SceneSet, scene_set
 from eval.records import Record, append, read
@@ -65,7 +65,6 @@ from train.recipes import stages_of
 from train.run_log import METRICS
 from unicon.bases import base_size
 from unicon.devices import pick_device, pick_dtype
-from unicon.mini import mini_folder
 from unicon.pipeline import UniConPipeline
 from unicon.sheets import contact_sheet, picture
 
@@ -157,6 +156,7 @@ class Budget:
     """Of sampling; each system is trained once."""
     drawing_steps: int = 20
     judge_steps: int = 1
+    """Of a judge that is a base: one is its best estimate (`docs/log.md`)."""
 
 
 SETTINGS = {
@@ -292,10 +292,12 @@ class Place:
 
     @cached_property
     def reader(self) -> Reader:
-        """The judge: the adapters that ship with the base, or another base, or a regressor's folder."""
-        folder = mini_folder() if self.judge == MINI else Path(self.judge)
-        steps, base = self.budget.judge_steps, self.pipe()
-        return load_judge(folder, base, steps, batch_size=20)
+        """The judge, see `load_judge`: what ships with mini, the base's own adapters, or a folder's."""
+        own = self.pipe()
+        if self.judge == BASE:
+            for name, adapter in UniConPipeline.from_pretrained(self.base).adapters.items():
+                own.add_adapter(adapter, name)
+        return load_judge(self.judge, own, self.budget.judge_steps, batch_size=20)
 
     def pipe(self) -> UniConPipeline:
         """The base, without adapters, in the fastest number format here."""
@@ -672,7 +674,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("runs/mini"), help="with scenes/ and latents/")
     parser.add_argument("--base", default="mini", help="mini, or a base's folder")
     parser.add_argument("--condition", choices=list(NUMBER), default="depth")
-    parser.add_argument("--judge", default="mini", help="who reads maps: a base with adapters, a regressor")
+    parser.add_argument("--judge", default="mini", help="who reads maps: mini, base, or a folder")
     parser.add_argument("--num-scenes", type=int, default=8192, help="that are trained on")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is trained")

@@ -21,6 +21,8 @@ from unicon.conditions.lowres import LOWRES
 from unicon.data.scenes import SceneConfig, render
 from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
 
+MINI = "mini"
+"""The base that ships with the package."""
 FAMILIAR_SEED = 600_000
 """First seed of the scenes that say what is familiar: neither training nor evaluation renders them."""
 
@@ -65,6 +67,22 @@ def family_pipeline(family: Path, base: Path) -> UniConPipeline:
         unet=UNet2DConditionModel.from_pretrained(base / "unet"),
         scheduler=scheduler,
     )
+
+
+def base_pipeline(family: Path, base: str) -> UniConPipeline:
+    """The base that a stage of a family names, without anything grafted on it.
+
+    A folder below the family's with a UNet and a scheduler (`unet/export`), around which its other parts are
+    put; or a whole base: "mini", or its folder.
+    """
+    if base != MINI and not (family / base / "model_index.json").is_file():
+        return family_pipeline(family, family / base)
+    pipe = UniConPipeline.from_pretrained(base if base == MINI else family / base)
+    if pipe.adapters:
+        pipe.unload_adapter()
+    if pipe.decoder is not None:
+        pipe.unload_decoder()
+    return pipe
 
 
 def _familiar(pipe: UniConPipeline, num: int) -> Limits:

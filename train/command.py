@@ -19,6 +19,7 @@ RECIPES = {
     "decoder": "a decoder adapter: pictures like another one (docs/unclip.md)",
     "prior": "a prior: what a picture of a text could show (docs/unclip.md)",
     "prior-ar": "the autoregressive one",
+    "peers": "specialised models to compare one adapter with (docs/comparison.md)",
     "mini-fast": "the whole mini family from nothing, on two cores (docs/mini.md)",
     "mini": "the same with photographs, and for longer",
 }

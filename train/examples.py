@@ -72,10 +72,13 @@ class SceneExamples(Examples):
     def draw(self, generator: torch.Generator, num: int) -> Draws:
         return Draws(posed=torch.rand(num, generator=generator))
 
-    def read(self, items: np.ndarray, draws: Draws) -> Encoded:
+    def rows(self, items: np.ndarray, draws: Draws) -> np.ndarray:
+        """Which scenes are read for these items."""
         rows = np.asarray(items)
-        if self.maps == "pose":
-            rows = self.scenes.mostly_posed(rows, draws["posed"].numpy())
+        return self.scenes.mostly_posed(rows, draws["posed"].numpy()) if self.maps == "pose" else rows
+
+    def read(self, items: np.ndarray, draws: Draws) -> Encoded:
+        rows = self.rows(items, draws)
         return Encoded(
             latents=self._stacked(rows, ""),
             texts=self._stacked(rows, "_text"),

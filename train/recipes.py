@@ -6,12 +6,13 @@ two CPU cores; `mini` is the same with photographs and a longer training, about 
 `adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
 style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
 follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
-for the prior of a batch of 4096).
+for the prior of a batch of 4096). `peers` are specialised models to compare one adapter with; they are part
+of no base.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from train.config import LoopConfig, RunConfig
 from train.names import closest
@@ -21,6 +22,7 @@ from train.objectives.decoder import DataDecoderTraining, SceneDecoderTraining
 from train.objectives.joint import SceneJointConfig
 from train.objectives.judge import JudgeConfig
 from train.objectives.pairs import PairsConfig
+from train.objectives.peers import PeerConfig
 from train.objectives.prior import DataPriorConfig, ScenePriorConfig
 from train.objectives.prior_ar import DataArPriorConfig, SceneArPriorConfig
 from train.objectives.regressor import RegressorConfig
@@ -265,6 +267,39 @@ def _regressor(size: FamilySize) -> RunConfig:
     )
 
 
+def _peers() -> dict[str, Stage]:
+    """What one joint adapter is compared with, and that adapter, all in the folder of a mini family.
+
+    Each has as many steps as cost what the adapter's do (`train.flops`, `benchmarks/comparison.py`); the
+    numbers here are those of depth.
+    """
+    ours = SceneJointConfig(condition="depth", maps="depth")
+    tied = replace(ours, tied_levels=True, clean_image=0.0, clean_condition=0.0)
+    cubic = "cubic"  # as its authors draw them
+    stages = [
+        RunConfig(name="joint", objective=ours, loop=_peer_loop(4e-3)),
+        RunConfig(name="tied", objective=tied, loop=_peer_loop(4e-3)),
+        RunConfig(name="controlnet", objective=PeerConfig(peer="controlnet"), loop=_peer_loop(1e-3)),
+        RunConfig(name="t2i", objective=PeerConfig(peer="t2i", levels=cubic), loop=_peer_loop(1e-3)),
+        RunConfig(name="marigold", objective=PeerConfig(peer="marigold"), loop=_peer_loop(3e-4)),
+        RunConfig(name="jointnet", objective=PeerConfig(peer="jointnet"), loop=_peer_loop(3e-4)),
+    ]
+    return {stage.name: stage for stage in stages}
+
+
+def _peer_loop(learning_rate: float) -> LoopConfig:
+    """An adapter's of the mini family, at a rate of its own."""
+    return LoopConfig(
+        steps=360,
+        batch_size=24,
+        learning_rate=learning_rate,
+        warmup_steps=30,
+        decay_share=0.6,
+        weight_decay=0.0,
+        ema_decay=0.995,
+    )
+
+
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
@@ -292,6 +327,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
             photos=True,
         )
     ),
+    "peers": _peers(),
     "adapter": {
         "adapter": RunConfig(
             name="adapter",

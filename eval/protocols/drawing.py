@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -24,6 +25,18 @@ class Drawings:
     """(n, S, S, 3) uint8."""
     maps: np.ndarray | None = None
     """(n, S, S, 3) float16 in [0, 1]; only of joint samples."""
+
+
+class Drawer(Protocol):
+    """Something that draws pictures of scenes."""
+
+    def generate(self, scenes: SceneSet, condition: str, seed: int) -> Drawings:
+        """Pictures from each scene's exact map and its caption."""
+        ...
+
+    def joint(self, scenes: SceneSet, condition: str, seed: int) -> Drawings:
+        """Pictures and maps from noise, with each scene's caption."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +81,7 @@ class Painter:
             generator=generators(keys, seed, "generate"),
             output_type="np",
         )
-        return Drawings(pictures=_as_bytes(out.images))
+        return Drawings(pictures=as_bytes(out.images))
 
     def from_noise(
         self,
@@ -89,12 +102,13 @@ class Painter:
             generator=generators(keys, seed, "joint"),
             output_type="np",
         )
-        return Drawings(pictures=_as_bytes(out.images), maps=out.maps[condition].astype(np.float16))
+        return Drawings(pictures=as_bytes(out.images), maps=out.maps[condition].astype(np.float16))
 
     def _spans(self, num: int, title: str) -> Iterator[slice]:
         for start in tqdm(range(0, num, self.batch_size), desc=title, unit="batch", leave=False):
             yield slice(start, start + self.batch_size)
 
 
-def _as_bytes(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+def as_bytes(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Pictures in [0, 1] as uint8, rounded."""
     return (np.asarray(pictures) * 255).round().astype(np.uint8)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.protocols.drawing import Painter
+from eval.protocols.drawing import Drawer
 from eval.protocols.map_scores import (
     CoverageScore,
     DepthScore,
@@ -99,7 +99,7 @@ class EnsembleScore:
 
 
 def generation(
-    painter: Painter, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
+    painter: Drawer, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Score generated pictures by what `judge` reads from them, against the exact truth of the map given.
 
@@ -123,7 +123,7 @@ def generation(
 
 
 def joint(
-    painter: Painter, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
+    painter: Drawer, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Score how well the halves of joint samples agree, beside halves of different samples and true pairs."""
     scenes = _showing(condition, material.test)

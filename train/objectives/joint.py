@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
-from train.assemble import family_pipeline
+from train.assemble import base_pipeline
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
@@ -105,6 +105,7 @@ class SceneJointConfig(JointConfig):
     locality: float = 11.0
     clean_timestep: int = 150
     base: str = "unet/export"
+    """UNet and scheduler below the family's folder, or a whole base: mini, or its folder."""
     latents: str = "latents"
     num_scenes: int = 8192
 
@@ -113,7 +114,7 @@ class SceneJointConfig(JointConfig):
 
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
-        pipe = family_pipeline(folder, folder / self.base)
+        pipe = base_pipeline(folder, self.base)
         use_quick_attention(pipe.unet)
         examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
         return JointObjective(self, self.adapter(TRIGGERS[self.maps]), pipe, examples, self._held_out)

@@ -106,13 +106,15 @@ def _make(maker: Maker, roll: Roll, validation: Roll, task: Task, seeds: Sequenc
 def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> dict[str, Reader]:
     own = PipelineReader(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble,
-        temperature=settings.temperature,
+        temperature=settings.temperature, work_px=settings.work_px,
     )  # fmt: skip
     readers: dict[str, Reader] = {"adapter": own}
     if settings.judge is not None:
         readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size)
     else:
-        readers["judge"] = PipelineReader(pipe=pipe, steps=settings.steps, batch_size=batch_size)
+        readers["judge"] = PipelineReader(
+            pipe=pipe, steps=settings.steps, batch_size=batch_size, work_px=settings.work_px
+        )
     if settings.regressor is not None:
         readers["regressor"] = RegressorReader.load(settings.regressor, pipe, batch_size)
     return readers

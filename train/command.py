@@ -14,6 +14,7 @@ from pathlib import Path
 
 RECIPES = {
     "adapter": "an adapter for a condition, from your own pairs (docs/training.md)",
+    "photos": "mini's UNet trained on with labelled photographs (docs/real_data.md)",
     "style": "a style from a few pictures (docs/style.md)",
     "upscaler": "an adapter that enlarges, from pictures alone (docs/unclip.md)",
     "decoder": "a decoder adapter: pictures like another one (docs/unclip.md)",

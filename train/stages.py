@@ -16,11 +16,13 @@ from train.recipes import (
     EmbedStage,
     EncodeStage,
     PhotoStage,
+    RebaseStage,
     RenderStage,
     Stage,
 )
 from train.times import timed
 from unicon.processes import processes
+from unicon.sources import find_base
 
 if TYPE_CHECKING:
     from train.objectives.base import Objective
@@ -48,7 +50,7 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
 
 
 def _carry_out(
-    stage: RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage,
+    stage: RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RebaseStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
@@ -65,6 +67,8 @@ def _carry_out(
         _encode(stage, folder)
     elif isinstance(stage, EmbedStage):
         _embed(stage, folder)
+    elif isinstance(stage, RebaseStage):
+        _rebase(stage, folder)
     else:
         _assemble(stage, folder)
 
@@ -120,7 +124,12 @@ def _encode(stage: EncodeStage, folder: Path) -> None:
     from unicon.devices import pick_device, pick_dtype
 
     device = pick_device("auto")
-    encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", device, pick_dtype(device))
+    if stage.base:
+        base = Path(find_base(stage.base))
+        vae, clip = base / "vae", base
+    else:
+        vae, clip = folder / "vae" / "export", folder / "clip" / "export"
+    encoder = Encoder(vae, clip, device, pick_dtype(device))
     encode_shards(folder / stage.source, folder / stage.name, encoder)
 
 
@@ -135,4 +144,11 @@ def _assemble(stage: AssembleStage, folder: Path) -> None:
     from train.assemble import assemble
 
     assemble(folder, folder / stage.name, stage.adapters, stage.num_familiar)
+    print(f"pipeline in {folder / stage.name}")
+
+
+def _rebase(stage: RebaseStage, folder: Path) -> None:
+    from train.assemble import rebase
+
+    rebase(Path(find_base(stage.base)), folder / "unet" / "export" / "unet", folder / stage.name)
     print(f"pipeline in {folder / stage.name}")

@@ -28,6 +28,7 @@ from train.objectives.base import Draws, Objective, mean_among
 from train.randomness import which
 from train.shards import open_shards
 from unicon.sampling.levels import Schedule, add_noise, network_target
+from unicon.sources import MINI, find_base
 
 SCHEDULER = {
     "beta_schedule": "squaredcos_cap_v2",
@@ -51,7 +52,8 @@ class BaseUnetConfig:
     photo_latents: str = "photo-latents"
     """Folder of encoded photographs; empty: their share goes to scenes."""
     start_from: str = ""
-    """Folder of a UNet of this geometry to continue from; empty: random weights."""
+    """Folder of a UNet of this geometry to continue from, or mini: the one that ships; empty: random
+    weights."""
     shares: tuple[float, ...] = (0.54, 0.14, 0.08, 0.08, 0.08, 0.08)
     """How often: image, second, depth, edge, pose, photo. Sums to 1."""
     maps_weight: float = 1.0
@@ -120,7 +122,9 @@ class BaseUnetObjective(Objective):
     def _unet(self) -> UNet2DConditionModel:
         unet = new_unet(self.config, self.latent_shape, context=self.empty.shape[-1])
         if self.config.start_from:
-            trained = UNet2DConditionModel.from_pretrained(self.config.start_from)
+            source = self.config.start_from
+            folder = Path(find_base(MINI)) / "unet" if source == MINI else source
+            trained = UNet2DConditionModel.from_pretrained(folder)
             unet.load_state_dict(trained.state_dict())
         return unet
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
 from adapters import AdapterConfig, JointAdapter
@@ -158,7 +159,8 @@ class PairsConfig(JointConfig):
     def _parts(self) -> tuple[UniConPipeline, JointAdapter | None]:
         """The base without adapters, and the one to start from. Raises ValueError for one that does not
         fit."""
-        pipe = UniConPipeline.from_pretrained(self.base)
+        # Encoders stored in half precision, too: autocast to another half is what a processor refuses.
+        pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
         start = read_start(self.start_from, pipe) if self.start_from else None
         if start is not None:
             check_start(self, start.config)

@@ -3,7 +3,7 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
-`photos` trains mini's UNet on with labelled photographs alone.
+`photos` trains mini's UNet on with labelled photographs alone, `photo-depth` also with depth of photographs.
 `adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
 style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
 follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
@@ -12,7 +12,7 @@ for the prior of a batch of 4096).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from train.config import LoopConfig, RunConfig
 from train.names import closest
@@ -61,6 +61,14 @@ class PhotoStage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PairStage:
+    """Frame pairs with maps of `condition`, given as `--pairs PATH`, into the folder `name`."""
+
+    name: str = "pairs"
+    condition: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EncodeStage:
     """Latents and text embeddings of the shards in `source`."""
 
@@ -97,7 +105,15 @@ class RebaseStage:
 
 
 Stage = (
-    RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RebaseStage | RunConfig
+    RenderStage
+    | CropStage
+    | PhotoStage
+    | PairStage
+    | EncodeStage
+    | EmbedStage
+    | AssembleStage
+    | RebaseStage
+    | RunConfig
 )
 
 
@@ -291,6 +307,28 @@ def _photos() -> list[Stage]:
     ]
 
 
+def _photo_depth() -> list[Stage]:
+    """The same with pairs, whose depth the UNet's features are asked for as that of scenes was."""
+    stages = {stage.name: stage for stage in _photos()}
+    unet = stages["unet"]
+    assert isinstance(unet, RunConfig)
+    objective = replace(
+        unet.objective,
+        photo_latents="photo-latents",
+        shares=(0.7, 0.0, 0.1, 0.0, 0.0, 0.2),
+        maps=("depth",),
+        maps_weight=1.0,
+    )
+    return [
+        PhotoStage(),
+        PairStage(condition="depth"),
+        EncodeStage(name="photo-latents", source="photos", base=MINI),
+        EncodeStage(name="latents", source="pairs", base=MINI),
+        replace(unet, objective=objective, loop=replace(unet.loop, steps=1000, batch_size=32)),
+        RebaseStage(base=MINI),
+    ]
+
+
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
@@ -317,6 +355,7 @@ FAMILIES: dict[str, dict[str, Stage]] = {
         )
     ),
     "photos": {stage.name: stage for stage in _photos()},
+    "photo-depth": {stage.name: stage for stage in _photo_depth()},
     "adapter": {
         "adapter": RunConfig(
             name="adapter",

@@ -15,6 +15,7 @@ from train.recipes import (
     CropStage,
     EmbedStage,
     EncodeStage,
+    PairStage,
     PhotoStage,
     RebaseStage,
     RenderStage,
@@ -50,7 +51,14 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
 
 
 def _carry_out(
-    stage: RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RebaseStage,
+    stage: RenderStage
+    | CropStage
+    | PhotoStage
+    | PairStage
+    | EncodeStage
+    | EmbedStage
+    | AssembleStage
+    | RebaseStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
@@ -63,6 +71,8 @@ def _carry_out(
         render_crops(folder / stage.name, stage.num, SCENE_SEED, args.workers)
     elif isinstance(stage, PhotoStage):
         _photos(folder / stage.name, args.photos)
+    elif isinstance(stage, PairStage):
+        _pairs(stage, folder / stage.name, args.pairs)
     elif isinstance(stage, EncodeStage):
         _encode(stage, folder)
     elif isinstance(stage, EmbedStage):
@@ -117,6 +127,17 @@ def _photos(folder: Path, path: str | None) -> None:
         raise ValueError("this recipe learns from photographs too: give --photos FILE_OR_FOLDER (parquet)")
     if path is not None:
         prepare_photos(PhotoSource(path=path), folder)
+
+
+def _pairs(stage: PairStage, folder: Path, path: str | None) -> None:
+    from train.pairs.shards import PairViews, write_pair_shards
+
+    if path is None and not folder.exists():
+        raise ValueError(
+            f"this recipe learns from photographs with {stage.condition}: give --pairs PAIRS (docs/data.md)"
+        )
+    if path is not None:
+        write_pair_shards(PairViews(source=path, condition=stage.condition), folder)
 
 
 def _encode(stage: EncodeStage, folder: Path) -> None:

@@ -102,6 +102,15 @@ def test_joints_become_drawings_also_of_smaller_pictures(tmp_path):
     assert np.array_equal(drawn, draw_pose(list(photos[0].joints), 32))
 
 
+def test_a_few_pairs_are_taken_from_all_over_the_set(tmp_path):
+    source = suite_data.lsp(tmp_path / "lsp")
+    names = [Path(name).stem for name in data.lsp(source, "rest").names]
+    for num in (5, 7, 1000):
+        assert make("lsp", source, tmp_path / str(num), "--num", num) == 0
+        wanted = names if num == 1000 else [names[n * len(names) // num] for n in range(num)]
+        assert {entry.key for entry in open_pairs(tmp_path / str(num))} == set(wanted)
+
+
 def test_joints_move_with_their_picture(tmp_path):
     row = {"file_name": "0.png", "keypoints": [[100 + n, 60, 1] for n in range(14)]}
     PIL.Image.new("RGB", (200, 120)).save(tmp_path / "0.png")

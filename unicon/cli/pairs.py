@@ -32,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="make larger pictures this long at most; 0 (default): as they are",
     )  # fmt: skip
     parser.add_argument(
+        "--num", type=positive, metavar="N", help="at most N pairs, from all over the set (default: all)"
+    )
+    parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="of clips: frames from one view to the other"
     )
 
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     asked = Asked(
         folder=Path(args.data), split=args.split or chosen.split, longest_px=args.longest, every=args.every
     )
-    tasks = chosen.tasks(asked)
+    tasks = evenly(chosen.tasks(asked), args.num)
     folder = PairFolder(Path(args.out), chosen.condition)
     facts = facts_of(args.set, chosen, asked.split, args.longest)
     folder.check_same(facts)
@@ -55,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     failures = write_all(folder, [task for task in tasks if not folder.is_done(task.stem)])
     report(chosen.condition, folder, facts, num_tasks=len(tasks), failures=failures)
     return int(bool(failures))
+
+
+def evenly(tasks: list[Task], num: int | None) -> list[Task]:
+    """At most `num` of them, in order."""
+    if num is None or num >= len(tasks):
+        return tasks
+    return [tasks[place * len(tasks) // num] for place in range(num)]
 
 
 def facts_of(name: str, chosen: PublicSet, split: str, longest_px: int) -> dict[str, Any]:

@@ -281,6 +281,8 @@ class Scorer:
     def _key(self, task: Task, prediction: Prediction, measure: Measure, seed: int) -> str:
         keys, condition = self.store.keys, task.condition
         made = [keys.reader(condition, "regressor" if prediction.name == "regressor" else "adapter")]
+        if task.direction == "estimate" and prediction.by in (None, "mean"):
+            made = []  # by no adapter: measured once for all that a folder's runs compare
         if task.direction != "estimate":
             made = [keys.drawing(task), keys.reader(condition, "judge")]
         mean = None

@@ -177,6 +177,7 @@ def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):
     rows = results(out)
     assert rows["estimate", "mean map of the other rooms"]["num"] == 2
     assert len(list((out / "maps").iterdir())) == 2  # maps of another size are other maps
+    assert len(list((out / "facts").iterdir())) == 2 * 2 + 2  # the mean and the exact map are the same
     assert "worked on at" in (out / "report.html").read_text()
 
 

@@ -28,7 +28,7 @@ def data(tmp_path):
 
 
 def test_every_view_shows_the_same_of_both_sides(data, tmp_path):
-    write_pair_shards(PairViews(source=str(data), condition="depth", size_px=32), tmp_path / "shards")
+    write_pair_shards(PairViews(source=str(data), condition="depth", size_px=32, crops=2), tmp_path / "shards")
     shards = open_shards(tmp_path / "shards")
     assert shards.captions == shards.second_captions == ["a ramp"] * 4
     pictures, maps = (
@@ -43,7 +43,7 @@ def test_every_view_shows_the_same_of_both_sides(data, tmp_path):
 
 
 def test_shards_that_are_there_are_kept_and_pairs_without_a_map_are_named(data, tmp_path):
-    views = PairViews(source=str(data), condition="depth", size_px=32)
+    views = PairViews(source=str(data), condition="depth", size_px=32, crops=2)
     write_pair_shards(views, tmp_path / "shards")
     PIL.Image.new("RGB", (60, 40)).save(data / "image" / "b.png")
     write_pair_shards(views, tmp_path / "shards")

@@ -25,7 +25,7 @@ class PairViews:
     source: str
     condition: str
     size_px: int = 128
-    crops: int = 2
+    crops: int = 1
     """Squares of each pair, spread over what stands over; each also mirrored."""
 
 

@@ -1,7 +1,8 @@
 """Which real pictures, and which of them, are a model scored on?
 
-Readers for three public sets in the `metadata.jsonl` layout (`datasets`' imagefolder with one `*file_name`
-column per picture), the folder given by the user: NYU Depth v2, BSDS500, LSP extended. Nothing is downloaded.
+Readers for public sets in the `metadata.jsonl` layout (`datasets`' imagefolder with one `*file_name` column
+per picture), the folder given by the user: NYU Depth v2, BSDS500, LSP extended; and photographs that belong
+together, by subject (DreamBooth) or clip (DAVIS). Nothing is downloaded.
 The **held-out tenth** is chosen by a hash of the file name, so it needs no list and no seed and does not move
 when files are added; see `fold`. Leaves out training sources (`unicon.data`) and any resizing.
 """
@@ -18,8 +19,15 @@ from typing import Generic, Literal, TypeVar, get_args
 import numpy as np
 from PIL import Image
 
+from unicon.data.photos import SUFFIXES
+
+TABLE = "metadata.jsonl"
 NUM_FOLDS = 10
 Split = Literal["held_out", "rest", "all"]
+RoomSplit = Literal["held_out", "rest", "all", "other_rooms", "train"]
+"""Of NYU: also its pictures of rooms that `train` does not show, and those that are in no test set."""
+STRETCH = 20
+"""Neighbours in NYU's list that `other_rooms` takes together, one such stretch of every `NUM_FOLDS`."""
 Item = TypeVar("Item")
 
 
@@ -54,6 +62,14 @@ class PosePhoto:
     """(H, W, 3) uint8."""
     joints: np.ndarray
     """(1, 18, 3) float64 [x px, y px, visible], OpenPose order; nose, eyes and ears are never visible."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Photographs of one subject, or frames of one clip in their order."""
+
+    name: str
+    files: tuple[Path, ...]
 
 
 class Photos(Sequence, Generic[Item]):
@@ -103,13 +119,14 @@ def key(row: dict) -> str:
     return Path(row[columns[-1]]).name
 
 
-def nyu_depth(folder: str | Path, split: Split = "held_out") -> Photos[DepthPhoto]:
+def nyu_depth(folder: str | Path, split: RoomSplit = "held_out") -> Photos[DepthPhoto]:
     """NYU Depth v2 (Silberman et al. 2012), official training pictures, already cut to Eigen's crop (280 x
     213).
 
     8-bit depth, 255 * depth / max per picture, no invalid pixel: score after a fit of scale (and shift).
     The list follows the video, so neighbours show one room: a hashed tenth tests a model that saw none of
-    this set (zero-shot); for a model trained on the rest it flatters.
+    this set (zero-shot); for a model trained on the rest it flatters. A model trained on `train` alone is
+    tested by `other_rooms`, stretches of neighbours (a room at the end of one may be in `train` as well).
     """
     folder = Path(folder)
 
@@ -117,7 +134,17 @@ def nyu_depth(folder: str | Path, split: Split = "held_out") -> Photos[DepthPhot
         depth = _picture(folder / row["depth_file_name"], "L").astype(np.float64) / 255
         return DepthPhoto(name=key(row), image=_picture(folder / row["image_file_name"], "RGB"), depth=depth)
 
-    return Photos(_rows(folder, split, ("image_file_name", "depth_file_name")), load)
+    columns = ("image_file_name", "depth_file_name")
+    if split not in ("other_rooms", "train"):
+        return Photos(_rows(folder, split, columns, get_args(RoomSplit)), load)
+    rows = _rows(folder, "all", columns)
+    stretches = [place // STRETCH % NUM_FOLDS == NUM_FOLDS - 1 for place in range(len(rows))]
+    kept = [
+        row
+        for row, is_other in zip(rows, stretches, strict=True)
+        if (is_other if split == "other_rooms" else not is_other and not is_held_out(key(row)))
+    ]
+    return Photos(_some(kept, folder / TABLE, len(rows), split), load)
 
 
 def bsds(folder: str | Path, split: Split = "all") -> Photos[BoundaryPhoto]:
@@ -161,22 +188,63 @@ def openpose_from_lsp(keypoints: np.ndarray) -> np.ndarray:
     return joints
 
 
-def _rows(folder: Path, split: Split, required: tuple[str, ...]) -> list[dict]:
-    if split not in get_args(Split):
-        raise ValueError(f"split is {split!r}; known: {', '.join(get_args(Split))}")
-    table = folder / "metadata.jsonl"
-    if not table.is_file():
+def groups(folder: str | Path, column: str, split: Split = "rest") -> list[Group]:
+    """Photographs by the `column` ("subject", "clip") of `metadata.jsonl`, or where there is none, by folder.
+
+    The held-out tenth is one of groups, by a hash of their names: what is measured are subjects that were
+    never seen. Raises ValueError where a split is empty, or no group has two pictures.
+    """
+    folder = Path(folder)
+    _check_split(split, get_args(Split))
+    if (folder / TABLE).is_file():
+        rows = _rows(folder, "all", ("file_name", column))
+        files = [(str(row[column]), folder / row["file_name"]) for row in rows]
+    else:
+        files = [(path.parent.name, path) for path in sorted(folder.glob("*/*")) if _is_photo(path)]
+    found: dict[str, list[Path]] = {}
+    for name, path in files:
+        found.setdefault(name, []).append(path)
+    several = {name: paths for name, paths in found.items() if len(paths) > 1}
+    if not several:
         raise ValueError(
-            f"{table} does not exist: give the folder that holds metadata.jsonl beside the pictures"
+            f"{folder}: no {column} with two pictures; expected {TABLE} with columns file_name and {column}, "
+            f"or a folder of pictures for each {column}"
         )
+    kept = [name for name in several if split == "all" or is_held_out(name) == (split == "held_out")]
+    return [
+        Group(name=name, files=tuple(several[name]))
+        for name in _some(kept, folder, len(several), split, f"{column}s")
+    ]
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _rows(
+    folder: Path, split: str, required: tuple[str, ...], known: Sequence[str] = get_args(Split)
+) -> list[dict]:
+    _check_split(split, known)
+    table = folder / TABLE
+    if not table.is_file():
+        raise ValueError(f"{table} does not exist: give the folder that holds {TABLE} beside the pictures")
     rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
     for number, row in enumerate(rows, start=1):
         missing = [name for name in required if name not in row]
         if missing:
             raise ValueError(f"{table}, line {number} lacks {', '.join(missing)}: is this another data set?")
     kept = [row for row in rows if split == "all" or is_held_out(key(row)) == (split == "held_out")]
+    return _some(kept, table, len(rows), split)
+
+
+def _check_split(split: str, known: Sequence[str]) -> None:
+    if split not in known:
+        raise ValueError(f"split is {split!r}; known: {', '.join(known)}")
+
+
+def _some(kept: list[Item], place: Path, num: int, split: str, what: str = "pictures") -> list[Item]:
     if not kept:
-        raise ValueError(f"{table}: none of its {len(rows)} pictures is in split {split!r}")
+        raise ValueError(f"{place}: none of its {num} {what} is in split {split!r}")
     return kept
 
 

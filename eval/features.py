@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from adapters.files import write_arrays
+from unicon.conditions.arrays import as_bytes
 from unicon.data.pairs import open_pairs
 from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
@@ -197,6 +198,11 @@ class Extractor:
             pooled = out.last_hidden_state.mean(1)
         values = pooled.float().flatten(1).cpu().numpy()
         return values, None if logits is None else logits.float().cpu().numpy()
+
+    def of_array(self, picture: np.ndarray) -> np.ndarray:
+        """Features (D,) of one picture (H, W, 3), uint8 or in [0, 1]."""
+        given = Image.fromarray(as_bytes(picture, "picture"))
+        return self.of_pixels(self._square(given)[None])[0][0]
 
     def _batches(self, pictures: Pictures, size: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(2) as pool:

@@ -56,6 +56,19 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
             _forget_origin(path)
 
 
+def rebase(base: Path, unet: Path, target: Path) -> None:
+    """Write `target`: the base's folder with another UNet of its geometry, in half precision.
+
+    What was trained on the base's own UNet comes along as a place to start from. `limits.json` does not: it
+    says what was familiar to the other one.
+    """
+    trained = UNet2DConditionModel.from_pretrained(unet, torch_dtype=torch.float16)
+    with whole_folder(target) as new:
+        shutil.copytree(base, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FILE, unet.name))
+        trained.save_pretrained(new / unet.name)
+        _forget_origin(new / unet.name / "config.json")
+
+
 def family_pipeline(family: Path, base: Path) -> UniConPipeline:
     """The parts exported below `family` around the UNet and scheduler in `base`, without adapters."""
     clip = family / "clip" / "export"

@@ -14,6 +14,8 @@ from pathlib import Path
 
 RECIPES = {
     "adapter": "an adapter for a condition, from your own pairs (docs/training.md)",
+    "photos": "mini's UNet trained on with labelled photographs (docs/real_data.md)",
+    "photo-depth": "the same, its features asked for the depth of photographs, too",
     "style": "a style from a few pictures (docs/style.md)",
     "upscaler": "an adapter that enlarges, from pictures alone (docs/unclip.md)",
     "decoder": "a decoder adapter: pictures like another one (docs/unclip.md)",
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--photos", help="parquet file or folder with labelled photographs, for recipes that use them"
     )
+    parser.add_argument("--pairs", help="pairs of photographs and maps, for recipes that use them")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render scenes")
     parser.add_argument("--config", type=Path, help="YAML or JSON file with fields; the command line wins")
     parser.add_argument(

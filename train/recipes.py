@@ -3,6 +3,7 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
+`photos` trains mini's UNet on with labelled photographs alone, `photo-depth` also with depth of photographs.
 `adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
 style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
 follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
@@ -30,6 +31,7 @@ from train.objectives.style import StyleConfig
 from train.objectives.upsampler import SceneUpsamplerConfig
 from train.objectives.vae import VaeConfig
 from unicon.conditions.lowres import LOWRES
+from unicon.sources import MINI
 
 SCENE_SEED = 1_000_000
 """First seed of the training scenes; evaluation scenes start at 0 and end far below."""
@@ -62,11 +64,21 @@ class PhotoStage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PairStage:
+    """Frame pairs with maps of `condition`, given as `--pairs PATH`, into the folder `name`."""
+
+    name: str = "pairs"
+    condition: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EncodeStage:
     """Latents and text embeddings of the shards in `source`."""
 
     name: str
     source: str
+    base: str = ""
+    """Whose encoders these are of; empty: the family's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +99,25 @@ class AssembleStage:
     """Scenes on which it is measured what is familiar to the base."""
 
 
-Stage = RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage | RunConfig
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RebaseStage:
+    """Put the UNet that was trained into `base`, in the place of its own, in the folder `name`."""
+
+    name: str = "pipeline"
+    base: str
+
+
+Stage = (
+    RenderStage
+    | CropStage
+    | PhotoStage
+    | PairStage
+    | EncodeStage
+    | EmbedStage
+    | AssembleStage
+    | RebaseStage
+    | RunConfig
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,6 +330,57 @@ def _peer_loop(learning_rate: float) -> LoopConfig:
     )
 
 
+def _photos() -> list[Stage]:
+    """Mini's UNet, of which less than a tenth of the training pictures were photographs, on photographs."""
+    return [
+        PhotoStage(),
+        EncodeStage(name="latents", source="photos", base=MINI),
+        RunConfig(
+            name="unet",
+            objective=BaseUnetConfig(
+                start_from=MINI,
+                photo_latents="",
+                shares=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+                maps_weight=0.0,  # photographs have none
+                num_scenes=1_000_000,
+            ),
+            loop=LoopConfig(
+                steps=3000,
+                batch_size=64,
+                optimizer="muon",
+                learning_rate=5e-4,
+                matrix_learning_rate=0.005,  # a third of what it was learnt at, and falling
+                warmup_steps=60,
+                decay_share=0.7,
+                ema_decay=0.995,
+            ),
+        ),
+        RebaseStage(base=MINI),
+    ]
+
+
+def _photo_depth() -> list[Stage]:
+    """The same with pairs, whose depth the UNet's features are asked for as that of scenes was."""
+    stages = {stage.name: stage for stage in _photos()}
+    unet = stages["unet"]
+    assert isinstance(unet, RunConfig)
+    objective = replace(
+        unet.objective,
+        photo_latents="photo-latents",
+        shares=(0.7, 0.0, 0.1, 0.0, 0.0, 0.2),
+        maps=("depth",),
+        maps_weight=1.0,
+    )
+    return [
+        PhotoStage(),
+        PairStage(condition="depth"),
+        EncodeStage(name="photo-latents", source="photos", base=MINI),
+        EncodeStage(name="latents", source="pairs", base=MINI),
+        replace(unet, objective=objective, loop=replace(unet.loop, steps=1000, batch_size=32)),
+        RebaseStage(base=MINI),
+    ]
+
+
 FAMILIES: dict[str, dict[str, Stage]] = {
     "mini-fast": _family(
         FamilySize(
@@ -328,6 +409,8 @@ FAMILIES: dict[str, dict[str, Stage]] = {
         )
     ),
     "peers": _peers(),
+    "photos": {stage.name: stage for stage in _photos()},
+    "photo-depth": {stage.name: stage for stage in _photo_depth()},
     "adapter": {
         "adapter": RunConfig(
             name="adapter",

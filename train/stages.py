@@ -15,12 +15,15 @@ from train.recipes import (
     CropStage,
     EmbedStage,
     EncodeStage,
+    PairStage,
     PhotoStage,
+    RebaseStage,
     RenderStage,
     Stage,
 )
 from train.times import timed
 from unicon.processes import processes
+from unicon.sources import find_base
 
 if TYPE_CHECKING:
     from train.objectives.base import Objective
@@ -48,7 +51,14 @@ def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments:
 
 
 def _carry_out(
-    stage: RenderStage | CropStage | PhotoStage | EncodeStage | EmbedStage | AssembleStage,
+    stage: RenderStage
+    | CropStage
+    | PhotoStage
+    | PairStage
+    | EncodeStage
+    | EmbedStage
+    | AssembleStage
+    | RebaseStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
@@ -61,10 +71,14 @@ def _carry_out(
         render_crops(folder / stage.name, stage.num, SCENE_SEED, args.workers)
     elif isinstance(stage, PhotoStage):
         _photos(folder / stage.name, args.photos)
+    elif isinstance(stage, PairStage):
+        _pairs(stage, folder / stage.name, args.pairs)
     elif isinstance(stage, EncodeStage):
         _encode(stage, folder)
     elif isinstance(stage, EmbedStage):
         _embed(stage, folder)
+    elif isinstance(stage, RebaseStage):
+        _rebase(stage, folder)
     else:
         _assemble(stage, folder)
 
@@ -115,12 +129,28 @@ def _photos(folder: Path, path: str | None) -> None:
         prepare_photos(PhotoSource(path=path), folder)
 
 
+def _pairs(stage: PairStage, folder: Path, path: str | None) -> None:
+    from train.pairs.shards import PairViews, write_pair_shards
+
+    if path is None and not folder.exists():
+        raise ValueError(
+            f"this recipe learns from photographs with {stage.condition}: give --pairs PAIRS (docs/data.md)"
+        )
+    if path is not None:
+        write_pair_shards(PairViews(source=path, condition=stage.condition), folder)
+
+
 def _encode(stage: EncodeStage, folder: Path) -> None:
     from train.latents import Encoder, encode_shards
     from unicon.devices import pick_device, pick_dtype
 
     device = pick_device("auto")
-    encoder = Encoder(folder / "vae" / "export", folder / "clip" / "export", device, pick_dtype(device))
+    if stage.base:
+        base = Path(find_base(stage.base))
+        vae, clip = base / "vae", base
+    else:
+        vae, clip = folder / "vae" / "export", folder / "clip" / "export"
+    encoder = Encoder(vae, clip, device, pick_dtype(device))
     encode_shards(folder / stage.source, folder / stage.name, encoder)
 
 
@@ -135,4 +165,11 @@ def _assemble(stage: AssembleStage, folder: Path) -> None:
     from train.assemble import assemble
 
     assemble(folder, folder / stage.name, stage.adapters, stage.num_familiar)
+    print(f"pipeline in {folder / stage.name}")
+
+
+def _rebase(stage: RebaseStage, folder: Path) -> None:
+    from train.assemble import rebase
+
+    rebase(Path(find_base(stage.base)), folder / "unet" / "export" / "unet", folder / stage.name)
     print(f"pipeline in {folder / stage.name}")

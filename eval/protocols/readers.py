@@ -77,6 +77,8 @@ class PipelineReader:
     batch_size: int = 16
     members: int = 1
     temperature: float = 1.0
+    work_px: int | None = None
+    """Longer side that pictures are worked on at; None: the base's own."""
     name: str = "adapter"
 
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
@@ -101,6 +103,7 @@ class PipelineReader:
             num_inference_steps=self.steps,
             ensemble_size=self.members,
             temperature=self.temperature,
+            processing_resolution=self.work_px,
             generator=generators(keys, seed, "estimate", self.members),
             output_type="np",
         )

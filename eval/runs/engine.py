@@ -7,11 +7,11 @@ pictures; 4. every answer is measured. Leaves out the report (`eval.runs.report`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.protocols.drawing import Painter
-from eval.protocols.readers import BASE, PipelineReader, Reader, load_judge
+from eval.protocols.readers import PipelineReader, Reader, load_judge
 from eval.runs.costs import Costs
 from eval.runs.items import Task
 from eval.runs.likeness import Likeness
@@ -117,13 +117,16 @@ def _make(maker: Maker, roll: Roll, validation: Roll, task: Task, seeds: Sequenc
 def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> dict[str, Reader]:
     own = PipelineReader(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble,
-        temperature=settings.temperature,
+        temperature=settings.temperature, work_px=settings.work_px,
     )  # fmt: skip
-    others = {"judge": settings.judge or BASE, "regressor": settings.regressor}
-    loaded = {
-        by: load_judge(reader, pipe, settings.steps, batch_size) for by, reader in others.items() if reader
-    }
-    return {"adapter": own, **loaded}
+    readers: dict[str, Reader] = {"adapter": own}
+    if settings.judge is None:  # the base, at the size in which it reads pictures
+        readers["judge"] = replace(own, members=1, temperature=1.0)
+    else:
+        readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size)
+    if settings.regressor is not None:
+        readers["regressor"] = load_judge(settings.regressor, pipe, settings.steps, batch_size)
+    return readers
 
 
 def _likeness(

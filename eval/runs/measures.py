@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from eval.features import MINI, Extractor
 from eval.metrics.bsds import (
     MAX_DISTANCE,
     BoundaryCounts,
@@ -275,8 +277,43 @@ class LikenessMeasure:
         return _means(self.NAMES, total, num)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViewMeasure:
+    """Views of a subject by what an image encoder sees in them: they need not agree in any pixel."""
+
+    features: str = MINI
+    """Whose, see `eval.features`."""
+
+    KIND: ClassVar[str] = "view"
+
+    @property
+    def convention(self) -> str:
+        return f"cosine of the features of the map and of the true view ({self.features}), mean over pictures"
+
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        return (Number(name="view_cosine", label="cosine of features", better="higher"),)
+
+    def facts(self, sample: Sample) -> np.ndarray | None:
+        """Truth is a picture, (H, W, 3) in [0, 1]."""
+        one, other = (
+            _extractor(self.features).of_array(picture).astype(np.float64)
+            for picture in (sample.map, sample.truth)
+        )
+        return np.array([one @ other / (np.linalg.norm(one) * np.linalg.norm(other))])
+
+    def of(self, total: np.ndarray, num: int) -> dict[str, float]:
+        return _means(("view_cosine",), total, num)
+
+
+@cache
+def _extractor(model: str) -> Extractor:
+    return Extractor(model)
+
+
 MEASURES: dict[str, type] = {
-    kind.KIND: kind for kind in (DepthMeasure, EdgeMeasure, BoundaryMeasure, PoseMeasure, LikenessMeasure)
+    kind.KIND: kind
+    for kind in (DepthMeasure, EdgeMeasure, BoundaryMeasure, PoseMeasure, LikenessMeasure, ViewMeasure)
 }
 
 

@@ -2,7 +2,7 @@
 
 | direction | the model's map | beside it |
 |---|---|---|
-| estimate | estimated from the item's picture | another picture's map; a mean map; the exact map |
+| estimate | estimated from the item's | another picture's map; a mean map; another method; the exact map |
 | generate | read back from the generated picture | another's; a reading of the item's own picture |
 | joint | read back, against the map generated with it | halves of different samples; true pairs |
 
@@ -47,6 +47,8 @@ class Material:
     mean_map: Callable[[str], np.ndarray] | None = None
     """(H, W, 3) in [0, 1] of a condition: the guess of who never looks."""
     mean_map_name: str = "mean map"
+    methods: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    """Other methods by name, estimates of the first condition: pictures (H, W, 3) uint8 to maps in [0, 1]."""
     depth_range: tuple[float, float] = DEPTH_RANGE
     """What a generated depth map, which has no unit, is laid over."""
     facts: Mapping[str, str | int] = field(default_factory=dict)
@@ -126,6 +128,8 @@ class Scorer:
         )
         if self.material.mean_map is not None:
             found.append(self._mean(condition, self.material.mean_map(condition), places))
+        if condition == next(iter(self.material.measures)):
+            found += [self._method(condition, name, places) for name in self.material.methods]
         exact = [n for n in places if condition in self.roll.entries[n].conditions]
         found.append(
             Prediction(
@@ -142,6 +146,13 @@ class Scorer:
         return Prediction(
             name=self.material.mean_map_name, seeds=[0], by="mean", places=places,
             sample=lambda n, _: self._sample(n, condition, mean),
+        )  # fmt: skip
+
+    def _method(self, condition: str, name: str, places: list[int]) -> Prediction:
+        method = self.material.methods[name]
+        return Prediction(
+            name=name, seeds=[0], by=None, places=places,
+            sample=lambda n, _: self._sample(n, condition, method(self.roll.load(n).image)),
         )  # fmt: skip
 
     def _of_pictures(
@@ -270,6 +281,8 @@ class Scorer:
     def _key(self, task: Task, prediction: Prediction, measure: Measure, seed: int) -> str:
         keys, condition = self.store.keys, task.condition
         made = [keys.reader(condition, "regressor" if prediction.name == "regressor" else "adapter")]
+        if task.direction == "estimate" and prediction.by in (None, "mean"):
+            made = []  # by no adapter: measured once for all that a folder's runs compare
         if task.direction != "estimate":
             made = [keys.drawing(task), keys.reader(condition, "judge")]
         mean = None

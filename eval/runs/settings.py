@@ -38,6 +38,8 @@ class RunSettings:
     """Estimates averaged for one map."""
     temperature: float
     """Of estimates."""
+    work_px: int | None
+    """Longer side that pictures are worked on at where the base reads maps of them; None: the base's own."""
     guidance: float
     """Of the text, where pictures are generated."""
     judge: str | None
@@ -112,9 +114,11 @@ class Keys:
             )  # fmt: skip
         own = by == "adapter"
         ensemble, temperature = (self.settings.ensemble, self.settings.temperature) if own else (1, 1.0)
+        size = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
             steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,
+            **size,
         )  # fmt: skip
 
     def drawing(self, task: Task) -> str:

@@ -95,6 +95,10 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
         "--ensemble", type=int, default=1, metavar="N", help="estimates averaged for a map (default 1)"
     )
     add_temperature_argument(top)
+    top.add_argument(
+        "--work-size", type=int, metavar="PX",
+        help="longer side that pictures are worked on at where the base reads maps (default: the base's own)",
+    )  # fmt: skip
     top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
     add_reader_arguments(top, judge=suite.judge)
     top.add_argument(
@@ -118,8 +122,9 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
 def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     began = time.monotonic()
     check_positive(arguments, "seeds", "steps", "ensemble", "batch_size")
-    if arguments.num is not None:
-        check_positive(arguments, "num")
+    check_positive(
+        arguments, *(name for name in ("num", "work_size") if getattr(arguments, name) is not None)
+    )
     conditions = _conditions(suite, arguments)
     directions = _directions(suite, arguments)
     group, folder = share(), Path(arguments.out)
@@ -135,7 +140,8 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     settings = RunSettings(
         base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
         directions=tuple(directions), num_seeds=arguments.seeds, steps=arguments.steps,
-        ensemble=arguments.ensemble, temperature=arguments.temperature, guidance=arguments.guidance,
+        ensemble=arguments.ensemble, temperature=arguments.temperature, work_px=arguments.work_size,
+        guidance=arguments.guidance,
         judge=None if arguments.judge == BASE else arguments.judge, regressor=arguments.regressor,
         features=None if arguments.features == "none" else arguments.features,
         dtype=str(pipe.unet.dtype).removeprefix("torch."),

@@ -1,7 +1,7 @@
 """Suite `bsds`: boundaries of photographs by the benchmark of BSDS500.
 
-The folder is one of its official parts. Where pictures are generated, the map given is that of the annotator
-with the median number of boundary pixels.
+The folder is one of its official parts. Beside the adapter stands Canny's method, at every threshold. Where
+pictures are generated, the map given is that of the annotator with the median number of boundary pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures import BoundaryMeasure
 from eval.runs.scoring import Material
-from unicon.conditions.edges import edges_to_map
+from unicon.conditions.edges import canny_strength, edges_to_map, strength_to_map
 from unicon.sampling.noise import stable_hash
 
 
@@ -38,6 +38,7 @@ def open_photos(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     return Material(
         items=Items(photos.names, load),
         measures={"edge": (BoundaryMeasure(num_thresholds=arguments.thresholds),)},
+        methods={"Canny": lambda image: strength_to_map(canny_strength(image))},
         facts={"source": "BSDS500"},
     )
 

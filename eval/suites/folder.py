@@ -16,7 +16,7 @@ from PIL import Image
 
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import DepthMeasure, EdgeMeasure, LikenessMeasure, Measure, PoseMeasure
+from eval.runs.measures import DepthMeasure, EdgeMeasure, LikenessMeasure, Measure, PoseMeasure, ViewMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import DEPTH_RANGE, shows_nothing, truth_of_map
 from unicon.data.pairs import Entry, open_pairs
@@ -27,6 +27,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     "depth": (DepthMeasure(low=DEPTH_RANGE[0] / 2, high=DEPTH_RANGE[1] * 2),),
     "edge": (EdgeMeasure(),),
     "pose": (PoseMeasure(),),
+    "appearance": (ViewMeasure(), LikenessMeasure()),
 }
 LIKENESS: tuple[Measure, ...] = (LikenessMeasure(),)
 

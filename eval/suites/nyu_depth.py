@@ -1,7 +1,8 @@
 """Suite `nyu_depth`: depth of real rooms (NYU Depth v2), zero-shot for the mini base.
 
-The held-out tenth of `eval.data`, whole pictures; scale and shift fitted per picture over all pixels. This
-copy of the data has lost its metric scale, so predictions are clipped from below only.
+The held-out tenth of `eval.data`, or the rooms that its `train` leaves out, whole pictures; scale and shift
+fitted per picture over all pixels. This copy of the data has lost its metric scale, so predictions are
+clipped from below only.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ from functools import cache
 import numpy as np
 
 from eval.baselines import NYU_LOW
-from eval.data import nyu_depth
+from eval.data import RoomSplit, nyu_depth
 from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures import DepthMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.palettes import depth_to_map
 from unicon.sampling.noise import stable_hash
+
+OTHERS: dict[str, tuple[RoomSplit, str]] = {
+    "held_out": ("rest", "mean map of the other nine tenths"),
+    "other_rooms": ("train", "mean map of the other rooms"),
+}
+"""Splits that are measured, and which pictures' mean map they are measured beside."""
 
 
 def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
@@ -36,14 +43,14 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
 
     @cache
     def mean(condition: str) -> np.ndarray:
-        others = [photo.depth for photo in nyu_depth(arguments.data, "rest")]
+        others = [photo.depth for photo in nyu_depth(arguments.data, OTHERS[arguments.split][0])]
         return np.repeat(1 - np.mean(others, axis=0)[..., None], 3, axis=-1).astype(np.float32)
 
     return Material(
         items=Items(photos.names, load),
         measures={"depth": (DepthMeasure(low=NYU_LOW),)},
-        mean_map=mean if arguments.split == "held_out" else None,
-        mean_map_name="mean map of the other nine tenths",
+        mean_map=mean if arguments.split in OTHERS else None,
+        mean_map_name=OTHERS[arguments.split][1] if arguments.split in OTHERS else "",
         facts={"source": "NYU Depth v2", "split": arguments.split},
     )
 
@@ -52,8 +59,9 @@ def configure(top: argparse.ArgumentParser) -> None:
     """Where the data lie."""
     top.add_argument("--data", required=True, metavar="DIR", help="folder that holds metadata.jsonl")
     top.add_argument(
-        "--split", choices=["held_out", "all"], default="held_out", help="a tenth by name (default), or all"
-    )
+        "--split", choices=[*OTHERS, "all"], default="held_out",
+        help="a tenth by name (default), stretches of neighbours, or all",
+    )  # fmt: skip
 
 
 SUITE = suite.Suite(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unicon.conditions.edges import canny, edges_to_map, map_to_edges
+from unicon.conditions.edges import canny, canny_strength, edges_to_map, map_to_edges, strength_to_map
 from unicon.conditions.normals import map_to_normal, normal_to_map
 from unicon.conditions.palettes import depth_in_colour, depth_to_map, map_to_depth
 from unicon.conditions.pose import LIMBS, draw_pose
@@ -168,3 +168,16 @@ def test_canny_finds_the_border_of_a_square():
     assert found[8, 10:22].any()
     assert not found[14:18, 14:18].any()
     assert np.array_equal(found, canny(image / 255.0))
+
+
+def test_canny_at_every_threshold_is_stronger_where_the_step_is_higher():
+    picture = np.zeros((60, 90, 3), np.uint8)
+    picture[:, 30:60], picture[:, 60:] = 60, 255
+    strength = canny_strength(picture, sigma=1.0)
+    middle = strength[30]
+    low, high = middle[26:34].max(), middle[56:64].max()
+    assert high == pytest.approx(1, abs=0.02)
+    assert low == pytest.approx(60 / 195, abs=0.03)
+    assert np.count_nonzero(middle) == 2  # one pixel wide
+    assert strength_to_map(strength).shape == (60, 90, 3)
+    assert not canny_strength(np.full((9, 9, 3), 7, np.uint8)).any()

@@ -56,6 +56,17 @@ def test_splits_partition_the_set(tiny_nyu):
     assert held_out
 
 
+def test_other_rooms_are_stretches_of_neighbours_and_no_test_picture_is_trained_on(tmp_path):
+    names = [f"d{n:05d}.png" for n in range(430)]
+    rows = [{"image_file_name": f"i{name}", "depth_file_name": name} for name in names]
+    folder = write(tmp_path, rows)
+    other, train, held_out = (
+        data.nyu_depth(folder, split).names for split in ("other_rooms", "train", "held_out")
+    )
+    assert other == [*names[180:200], *names[380:400]]
+    assert set(train) == set(names) - set(other) - set(held_out)
+
+
 def test_nyu_depth_is_a_share_of_the_maximum(tiny_nyu):
     photos = data.nyu_depth(tiny_nyu, "all")
     photo = photos[3]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.features import Extractor
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.depth import align, batch_depth_errors, mean_errors
 from eval.metrics.pose import pose_counts
@@ -20,6 +21,7 @@ from eval.runs.measures import (
     EdgeMeasure,
     LikenessMeasure,
     PoseMeasure,
+    ViewMeasure,
     as_json,
     from_json,
 )
@@ -59,6 +61,17 @@ def test_depth_is_the_mean_over_pictures():
     found = summed(DepthMeasure(low=0.1, high=10.0), map(sample, drawn, truth))
     whole = mean_errors(batch_depth_errors([map_to_depth(m) for m in drawn], truth, low=0.1, high=10.0))
     assert found == pytest.approx({name: getattr(whole, name) for name in found}, rel=1e-5)
+
+
+def test_views_are_compared_by_what_the_image_encoder_sees():
+    one, other = maps(2).astype(np.float32)
+    features = Extractor()
+    seen = [features.of_array(view) for view in (one, other)]
+    cosine = seen[0] @ seen[1] / np.linalg.norm(seen[0]) / np.linalg.norm(seen[1])
+    assert summed(ViewMeasure(), [sample(one, one)])["view_cosine"] == pytest.approx(1)
+    assert summed(ViewMeasure(), [sample(one, other)])["view_cosine"] == pytest.approx(cosine, rel=1e-5)
+    assert cosine < 0.999
+    assert from_json(as_json(ViewMeasure())) == ViewMeasure()
 
 
 def test_a_depth_is_clipped_to_the_range_of_its_measure():

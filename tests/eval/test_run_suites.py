@@ -188,6 +188,18 @@ def test_nyu(base, tmp_path):
     assert json.loads((out / "report.json").read_text())["data"]["split"] == "held_out"
 
 
+def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):
+    data, out = suite_data.nyu(tmp_path / "nyu", num=200), tmp_path / "run"
+    more = ["--data", data, "--num", 2, "--split", "other_rooms"]
+    for size in ([], ["--work-size", 16]):
+        assert front.main(["nyu_depth", *short(base, out, *more, *size)]) == 0
+    rows = results(out)
+    assert rows["estimate", "mean map of the other rooms"]["num"] == 2
+    assert len(list((out / "maps").iterdir())) == 2  # maps of another size are other maps
+    assert len(list((out / "facts").iterdir())) == 2 * 2 + 2  # the mean and the exact map are the same
+    assert "worked on at" in (out / "report.html").read_text()
+
+
 def test_bsds_of_both_orientations(base, tmp_path):
     data = suite_data.bsds(tmp_path / "bsds")
     out = tmp_path / "run"
@@ -197,6 +209,8 @@ def test_bsds_of_both_orientations(base, tmp_path):
     assert rows["estimate", "adapter"]["num"] == 3
     assert rows["estimate", "adapter, another picture"]["num"] == 2  # one picture is alone in its size
     assert rows["estimate", "the exact map"]["numbers"]["ods"]["mean"] > 0.5
+    assert rows["estimate", "Canny"]["num"] == 3
+    assert ("generate", "Canny") not in rows
     assert "3 thresholds" in rows["generate", "adapter"]["convention"]
 
 
@@ -224,6 +238,7 @@ def test_a_folder_of_pairs_in_every_direction(base, tmp_path):
     [
         (["--num", "9"], "--num is 9, but there are 4 pairs in"),
         (["--num", "0"], "--num is 0; it is at least 1"),
+        (["--work-size", "0"], "--work-size is 0; it is at least 1"),
         (["--conditions", "pose"], "--conditions pose: folder has no 'pose', only depth"),
         (["--directions", "backwards"], "--directions backwards: folder has no 'backwards', only estimate"),
         (["--adapter", "nowhere"], "adapter 'nowhere': no such folder"),

@@ -275,6 +275,18 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
     assert len(objective.examples) == 18  # a tenth is held out
 
 
+def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path):
+    """As `mini` is stored, and what mixed precision is on most processors."""
+    for name, seed in (("image", 0), ("depth", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(20):
+            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+    UniConPipeline.from_pretrained(base, dtype=torch.float16).save_pretrained(tmp_path / "half")
+    more = ["--validate_every", "2", "--validation_steps", "1", "--mixed_precision", "bf16"]
+    assert run(tmp_path / "data", tmp_path / "half", tmp_path / "out", *more) == 0
+    assert (tmp_path / "out" / "adapter" / "validation.jsonl").is_file()
+
+
 def test_few_pairs_are_all_trained_on(data, base, tmp_path):
     objective = settings(data, base).build(tmp_path)
     assert len(objective.examples) == len(SIZES)

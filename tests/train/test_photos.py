@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from train import recipes
+from train.command import main
+from train.config import override
 from train.photos import HELD_OUT_EVERY, PhotoSource, prepare_photos
 from train.shards import open_shards
+from unicon import UniConPipeline
+from unicon.data.photos import centred_square
+from unicon.limits import FILE
 
 
 @pytest.fixture
@@ -41,3 +48,34 @@ def test_prepared_photographs_are_kept(parquet, tmp_path):
     before = (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns
     prepare_photos(PhotoSource(path="nowhere"), tmp_path / "shards")
     assert (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns == before
+
+
+def test_small_photographs_are_enlarged_smoothly():
+    ramp = np.linspace(0, 255, 16)[None, :, None].repeat(16, 0).repeat(3, 2).astype(np.uint8)
+    enlarged = centred_square(ramp, 64)[30, 8:-8, 0].astype(int)
+    assert (np.diff(enlarged) >= 0).all()
+    assert np.diff(enlarged).max() < 10  # blocks would rise by 17 at once
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_minis_unet_on_and_puts_it_into_a_base(parquet, tmp_path, monkeypatch):
+    stages = dict(recipes.FAMILIES["photos"])
+    short = {
+        "steps": "1",
+        "batch_size": "2",
+        "mixed_precision": "no",
+        "warmup_steps": "1",
+        "decay_share": "0",
+    }
+    stages["unet"] = override(stages["unet"], short)
+    monkeypatch.setitem(recipes.FAMILIES, "photos", stages)
+    assert main(["photos", "--photos", str(parquet), "--out", str(tmp_path)]) == 0
+    own, mini = UniConPipeline.from_pretrained(tmp_path / "pipeline"), UniConPipeline.from_pretrained("mini")
+    trained = dict(mini.unet.named_parameters())
+    off = {name: float((p - trained[name]).detach().abs().max()) for name, p in own.unet.named_parameters()}
+    assert 0 < max(off.values()) < 0.1
+    assert own.adapters.keys() == mini.adapters.keys()
+    for name, tensor in own.vae.state_dict().items():
+        assert torch.equal(tensor, mini.vae.state_dict()[name])
+    assert not (tmp_path / "pipeline" / FILE).exists()
+    assert str(tmp_path) not in (tmp_path / "pipeline" / "unet" / "config.json").read_text()

@@ -13,6 +13,7 @@ features that a frozen base has for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from train.objectives.base import Draws, Objective, mean_among
 from train.randomness import which
 from train.shards import open_shards
 from unicon.sampling.levels import Schedule, add_noise, network_target
+from unicon.sources import MINI, find_base
 
 SCHEDULER = {
     "beta_schedule": "squaredcos_cap_v2",
@@ -51,9 +53,12 @@ class BaseUnetConfig:
     photo_latents: str = "photo-latents"
     """Folder of encoded photographs; empty: their share goes to scenes."""
     start_from: str = ""
-    """Folder of a UNet of this geometry to continue from; empty: random weights."""
+    """Folder of a UNet of this geometry to continue from, or mini: the one that ships; empty: random
+    weights."""
     shares: tuple[float, ...] = (0.54, 0.14, 0.08, 0.08, 0.08, 0.08)
     """How often: image, second, depth, edge, pose, photo. Sums to 1."""
+    maps: tuple[str, ...] = ("depth", "edge", "pose")
+    """Which maps the features are asked for; pictures must have all of them."""
     maps_weight: float = 1.0
     """Weight of the error of the maps read from the features; 0: no such error."""
     clean_weight: float = 4.0
@@ -82,11 +87,11 @@ class MapsHead(nn.Module):
     There the features of all resolutions have come together, and an adapter's last read takes place.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, latent_shape: tuple[int, ...]):
+    def __init__(self, unet: UNet2DConditionModel, latent_shape: tuple[int, ...], num_maps: int):
         super().__init__()
         width = unet.config["block_out_channels"][0]
         self.norm = nn.GroupNorm(1, width)
-        self.read = nn.Conv2d(width, len(MAPS) * latent_shape[0], 1)
+        self.read = nn.Conv2d(width, num_maps * latent_shape[0], 1)
         self.features: torch.Tensor | None = None
         last: Any = unet.up_blocks[-1]
         last.attentions[-1].register_forward_pre_hook(self._see)
@@ -115,12 +120,17 @@ class BaseUnetObjective(Objective):
         self.schedule = Schedule.from_scheduler(DPMSolverMultistepScheduler(**SCHEDULER))
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         self.unet = self._unet()
-        self.maps = MapsHead(self.unet, self.latent_shape) if config.maps_weight else None
+        self.maps = None
+        if config.maps_weight:
+            _check_maps(config.maps, self.scenes.arrays)
+            self.maps = MapsHead(self.unet, self.latent_shape, len(config.maps))
 
     def _unet(self) -> UNet2DConditionModel:
         unet = new_unet(self.config, self.latent_shape, context=self.empty.shape[-1])
         if self.config.start_from:
-            trained = UNet2DConditionModel.from_pretrained(self.config.start_from)
+            source = self.config.start_from
+            folder = Path(find_base(MINI)) / "unet" if source == MINI else source
+            trained = UNet2DConditionModel.from_pretrained(folder)
             unet.load_state_dict(trained.state_dict())
         return unet
 
@@ -182,9 +192,10 @@ class BaseUnetObjective(Objective):
 
     def _maps(self, items: np.ndarray, kinds: np.ndarray) -> torch.Tensor:
         """The maps of the scenes' pictures (n, C * maps, h, w); zero for other kinds."""
-        maps = np.zeros((len(items), len(MAPS) * self.latent_shape[0], *self.latent_shape[1:]), np.float32)
+        names, (channels, *size) = self.config.maps, self.latent_shape
+        maps = np.zeros((len(items), len(names) * channels, *size), np.float32)
         for row in np.flatnonzero(kinds == KINDS.index("image")):
-            maps[row] = np.concatenate([self.scenes.row(name, items[row]) for name in MAPS])
+            maps[row] = np.concatenate([self.scenes.row(name, items[row]) for name in names])
         return torch.from_numpy(maps)
 
     def _examples(
@@ -209,6 +220,17 @@ class BaseUnetObjective(Objective):
         """Write `unet` and `scheduler` in diffusers' layout."""
         self.unet.save_pretrained(folder / "unet")
         DPMSolverMultistepScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+
+
+def _check_maps(maps: Sequence[str], arrays: Mapping[str, Any]) -> None:
+    """ValueError for maps that the data do not have."""
+    missing = [name for name in maps if name not in arrays]
+    if missing or not maps:
+        there = ", ".join(name for name in MAPS if name in arrays) or "no map"
+        raise ValueError(
+            f"maps is {list(maps)}, and the data have {there}: name some of those, such as "
+            """--maps '["depth"]', or give --maps_weight 0"""
+        )
 
 
 class UnetGeometry(Protocol):

@@ -125,7 +125,7 @@ class DataDecoderTraining(DecoderTraining):
         """The objective. Raises ValueError for pictures that cannot be read, or a base without a CLIP."""
         if not self.data:
             raise ValueError("give --data PICTURES, see docs/data.md")
-        state, pipe = PartialState(), UniConPipeline.from_pretrained(self.base)
+        state, pipe = PartialState(), UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
         pipe.unload_adapter()
         if pipe.decoder is not None:
             pipe.unload_decoder()

@@ -141,11 +141,12 @@ class JointObjective(Objective):
     def __init__(
         self,
         config: JointConfig,
-        adapter: AdapterConfig,
+        adapter: AdapterConfig | JointAdapter,
         pipe: UniConPipeline,
         examples: Examples,
         held_out: Callable[[], HeldOut | None],
     ):
+        """`adapter` is trained on, or made anew by its config."""
         super().__init__()
         schedule = Schedule.from_scheduler(pipe.scheduler)
         self.config, self.schedule, self.examples = config, schedule, examples
@@ -160,8 +161,10 @@ class JointObjective(Objective):
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         unet = pipe.unet.requires_grad_(False)
         self.unet = unet
-        hold(self, "adapter", JointAdapter.for_unet(unet, adapter))
-        graft(unet, {adapter.condition: self.adapter})
+        fresh = isinstance(adapter, AdapterConfig)
+        hold(self, "adapter", JointAdapter.for_unet(unet, adapter) if fresh else adapter)
+        self.clean_timestep = self.adapter.config.clean_timestep
+        graft(unet, {self.adapter.config.condition: self.adapter})
 
     @property
     def num_items(self) -> int | None:
@@ -223,7 +226,7 @@ class JointObjective(Objective):
         out = joint_forward(
             self.unet,
             add_noise(clean, noise, levels).flatten(0, 1),
-            levels.told(self.config.clean_timestep).flatten().float(),
+            levels.told(self.clean_timestep).flatten().float(),
             texts.flatten(0, 1),
             pairs=[pair],
             num_branches=2,

@@ -8,15 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
-from adapters import AdapterConfig
+from adapters import AdapterConfig, JointAdapter
 from train.objectives.base_unet import use_quick_attention
 from train.objectives.joint import JointConfig, JointObjective
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View
+from train.pairs.starting import check_start, read_start
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from unicon.cards import Origin
@@ -30,6 +32,7 @@ AUTO = "auto"
 POSES = ("pose", "openpose", "dwpose")
 """Conditions that are drawings of people in OpenPose's colours."""
 SKIPPED = "skipped.jsonl"
+MOST_ZOOM = 16.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +46,21 @@ class PairsConfig(JointConfig):
     """The frozen base: mini, a folder, or a hub id."""
     trigger: str = AUTO
     """Words before the caption of a map; auto: the condition's name and "map, "."""
+    start_from: str = ""
+    """An adapter to train on: its folder, OWNER/NAME/FOLDER on the hub, or the name of one of the base's own.
+    Rank, locality, clean_timestep and trigger are then its own; empty: a fresh one."""
     resolution: int = 0
     """Side of a square of as many pixels as pairs are trained at; 0: the base's own."""
+    longest: int = 0
+    """In the place of `resolution`: the longer side in pixels of pairs that are trained at nearly whole, as
+    maps are estimated; 0: by `resolution`."""
     flip: bool = True
     """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
     crops: int = 1
-    """Crops of each pair, spread evenly over what stands over; for lowres also over sizes, from the whole
-    picture to a part that is 4 times enlarged."""
+    """Crops of each pair, spread evenly over what stands over and over `zoom`."""
+    zoom: float = 0.0
+    """How many times enlarged the narrowest crop is seen, the first being the whole picture; 0: none is, but
+    4 times for lowres. A picture is never seen larger than it is."""
     aligned: bool = True
     """Whether a map lies pixel for pixel on its picture; otherwise each side is cropped and flipped alone."""
     unpaired: bool = False
@@ -69,6 +80,17 @@ class PairsConfig(JointConfig):
             raise ValueError(f"crops is {self.crops}; it must be at least 1")
         if self.stream_block < 1:
             raise ValueError(f"stream_block is {self.stream_block}; it must be at least 1")
+        if self.zoom and not 1 <= self.zoom <= MOST_ZOOM:
+            raise ValueError(f"zoom is {self.zoom:g}; it must be 0 (none), or from 1 to {MOST_ZOOM:g}")
+        if self.zoom > 1 and self.crops == 1:
+            raise ValueError(
+                f"zoom is {self.zoom:g} with one crop, the whole picture: give --crops 4, or more"
+            )
+        if self.longest and self.resolution:
+            raise ValueError(
+                f"longest is {self.longest} and resolution {self.resolution}: both say how large pairs are; "
+                "give one of them"
+            )
 
     def origin(self) -> Origin:
         return Origin(base=self.base, data=self.data)
@@ -77,32 +99,34 @@ class PairsConfig(JointConfig):
         """Encode what the cache does not hold yet, each process its share. All of them must come here."""
         state = PartialState()
         if self.cache and not self.streaming:
-            reader = self._reader(self._pipeline(), state, folder)
+            reader = self._reader(*self._parts(), state, folder)
             mine = range(state.process_index, len(reader.pairs), state.num_processes)
             reader.find(mine, show=state.is_main_process)
         state.wait_for_everyone()
 
     def build(self, folder: Path) -> JointObjective:
         """The objective. Raises ValueError for pairs that cannot be read, or a base that does not fit."""
-        state, pipe = PartialState(), self._pipeline()
+        state, (pipe, start) = PartialState(), self._parts()
         if self.streaming:
-            return self._of_stream(pipe, state, folder)
-        reader = self._reader(pipe, state, folder)
+            return self._of_stream(pipe, start, state, folder)
+        reader = self._reader(pipe, start, state, folder)
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
         report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / SKIPPED)
         use_quick_attention(pipe.unet)
         kept, held_out = reader.split(found, self.validation_pairs)
         return JointObjective(
             self,
-            self.adapter(reader.encoder.trigger),
+            self._fresh_or(start, reader.encoder.trigger),
             pipe,
             reader.examples(kept, aligned=self.aligned),
             lambda: reader.show(held_out),
         )
 
-    def _of_stream(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> StreamObjective:
+    def _of_stream(
+        self, pipe: UniConPipeline, start: JointAdapter | None, state: PartialState, folder: Path
+    ) -> StreamObjective:
         self._check_names()
-        encoder = self._encoder(pipe, state)
+        encoder = self._encoder(pipe, start, state)
         pairs = StreamedPairs(
             stream=open_stream(self.data),
             condition=self.condition,
@@ -112,10 +136,15 @@ class PairsConfig(JointConfig):
             log=folder / SKIPPED,
         )
         use_quick_attention(pipe.unet)
-        return StreamObjective(self, self.adapter(encoder.trigger), pipe, pairs)
+        return StreamObjective(self, self._fresh_or(start, encoder.trigger), pipe, pairs)
 
-    def _reader(self, pipe: UniConPipeline, state: PartialState, folder: Path) -> PairReader:
-        encoder = self._encoder(pipe, state)
+    def _fresh_or(self, start: JointAdapter | None, trigger: str) -> AdapterConfig | JointAdapter:
+        return self.adapter(trigger) if start is None else start
+
+    def _reader(
+        self, pipe: UniConPipeline, start: JointAdapter | None, state: PartialState, folder: Path
+    ) -> PairReader:
+        encoder = self._encoder(pipe, start, state)
         cache = PairCache.of(folder / self.cache, encoder.fingerprint()) if self.cache else None
         return PairReader(pairs=self._pairs(), condition=self.condition, encoder=encoder, cache=cache)
 
@@ -127,18 +156,25 @@ class PairsConfig(JointConfig):
         if not self.data or not self.condition:
             raise ValueError("give --data PAIRS and --condition NAME, for example --condition depth")
 
-    def _pipeline(self) -> UniConPipeline:
-        pipe = UniConPipeline.from_pretrained(self.base)
-        for name in list(pipe.adapters):
-            pipe.unload_adapter(name)
-        return pipe
+    def _parts(self) -> tuple[UniConPipeline, JointAdapter | None]:
+        """The base without adapters, and the one to start from. Raises ValueError for one that does not
+        fit."""
+        # Encoders stored in half precision, too: autocast to another half is what a processor refuses.
+        pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
+        start = read_start(self.start_from, pipe) if self.start_from else None
+        if start is not None:
+            check_start(self, start.config)
+        pipe.unload_adapter()
+        return pipe, start
 
-    def _encoder(self, pipe: UniConPipeline, state: PartialState) -> PairEncoder:
+    def _encoder(self, pipe: UniConPipeline, start: JointAdapter | None, state: PartialState) -> PairEncoder:
+        trigger = f"{self.condition} map, " if self.trigger == AUTO else self.trigger
         return PairEncoder.of(
             pipe,
             state.device,
             resolution=self.resolution,
-            trigger=f"{self.condition} map, " if self.trigger == AUTO else self.trigger,
+            longest=self.longest,
+            trigger=trigger if start is None else start.config.trigger,
             redrawn=swap_sides if self.condition in POSES else None,
             unpaired=self.unpaired,
             views=[replace(crop, flip=flip) for crop in self._crops() for flip in self._flips()],
@@ -147,11 +183,12 @@ class PairsConfig(JointConfig):
 
     def _crops(self) -> list[View]:
         places = [(number + 0.5) / self.crops for number in range(self.crops)]
-        if self.condition != LOWRES:
+        most = self.zoom or (MOST_SCALE if self.condition == LOWRES else 1.0)
+        if most == 1:
             return [View(place) for place in places]
         # Zooms from 1 in equal ratios; places by steps of a golden section, which never lie on a line.
         return [
-            View(place, zoom=MOST_SCALE ** (number / self.crops), down=(0.5 + 0.618034 * number) % 1)
+            View(place, zoom=most ** (number / self.crops), down=(0.5 + 0.618034 * number) % 1)
             for number, place in enumerate(places)
         ]
 
@@ -163,7 +200,11 @@ class StreamObjective(JointObjective):
     """The same from pairs that come one after another."""
 
     def __init__(
-        self, config: PairsConfig, adapter: AdapterConfig, pipe: UniConPipeline, pairs: StreamedPairs
+        self,
+        config: PairsConfig,
+        adapter: AdapterConfig | JointAdapter,
+        pipe: UniConPipeline,
+        pairs: StreamedPairs,
     ):
         """Reads the start of the stream: a few pairs of it are held out. Raises OSError where it cannot."""
         shown, contents = pairs.held_out(config.validation_pairs)

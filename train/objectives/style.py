@@ -87,7 +87,7 @@ class StyleConfig(StyleCard):
             raise ValueError(
                 'give --data PICTURES and --phrase WORDS, such as --phrase "in the style of a woodcut"'
             )
-        pipe = UniConPipeline.from_pretrained(self.base)
+        pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
         pipe.unload_adapter()
         use_quick_attention(pipe.unet)
         return StyleObjective(self, pipe, read_references(self))

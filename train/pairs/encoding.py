@@ -14,7 +14,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from train.pairs.framing import Bucket, View, buckets, framed, nearest
+from train.pairs.framing import Bucket, View, buckets, framed, nearest, whole_buckets
 from unicon.bases import base_size
 from unicon.data.pairs import Entry
 from unicon.latents import Autoencoder, downscale, encode
@@ -62,13 +62,14 @@ class PairEncoder:
         *,
         resolution: int,
         views: Sequence[View],
+        longest: int = 0,
         trigger: str = "",
         redrawn: Callable[[np.ndarray], np.ndarray] | None = None,
         unpaired: bool = False,
         made: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> PairEncoder:
         """A pipeline's, whose encoders are moved to `device`. `resolution` is the side of a square of as many
-        pixels as pairs are framed to, 0: the base's own."""
+        pixels as pairs are framed to, 0: the base's own; `longest`, where it is given, the longer side."""
         size, reader = base_size(pipe.unet, pipe.vae), TextReader.of(pipe)
         for part in (pipe.vae, *reader.encoders):
             torch.nn.Module.to(part, device).eval()
@@ -76,7 +77,9 @@ class PairEncoder:
             vae=pipe.vae,
             reader=reader,
             trigger=trigger,
-            sizes=buckets(resolution or size.own_px, size.multiple_px),
+            sizes=whole_buckets(longest, size.multiple_px)
+            if longest
+            else buckets(resolution or size.own_px, size.multiple_px),
             views=views,
             redrawn=redrawn,
             unpaired=unpaired,

@@ -56,6 +56,22 @@ def buckets(resolution: int, multiple: int, widest: float = WIDEST) -> list[Buck
     return sorted(sizes, key=lambda b: (b.width / b.height, b.height))
 
 
+def whole_buckets(longest: int, multiple: int, widest: float = WIDEST) -> list[Bucket]:
+    """Sizes whose longer side is `longest`, sides multiples of `multiple`, from tall to wide: of any picture
+    up to `widest` at most half a `multiple` stands over.
+
+    Raises ValueError where `longest` is no multiple of `multiple`.
+    """
+    if longest % multiple or longest < multiple:
+        raise ValueError(
+            f"longest is {longest}; expected a multiple of {multiple}, the base's latent grid, such as "
+            f"{max(1, round(longest / multiple)) * multiple}"
+        )
+    shorter = range(math.ceil(longest / widest / multiple) * multiple, longest + 1, multiple)
+    sizes = {Bucket(longest, side) for side in shorter} | {Bucket(side, longest) for side in shorter}
+    return sorted(sizes, key=lambda b: b.width / b.height)
+
+
 def nearest(width: int, height: int, sizes: Sequence[Bucket]) -> Bucket:
     """The bucket nearest in ratio, the largest of them where several are."""
     return min(sizes, key=lambda b: (abs(math.log(width / height * b.height / b.width)), -b.height * b.width))

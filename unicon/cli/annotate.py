@@ -83,16 +83,13 @@ def run(args: argparse.Namespace) -> int:
     todo = [task for task in ours.of(tasks) if not folder.is_done(task.stem)]
     failures = ours.gathered(write_all(folder, maker, captioner, todo, ours))
     if ours.is_first:
-        report(args, folder, facts, num_tasks=len(tasks), failures=failures)
+        report(args.condition, folder, facts, num_tasks=len(tasks), failures=failures)
     return int(bool(failures))
 
 
 def check(args: argparse.Namespace) -> None:
     """ValueError for options that cannot be meant."""
-    if args.longest < 0 or 0 < args.longest < 64:
-        raise ValueError(
-            f"--longest is {args.longest}; give at least 64 px, or 0 to leave pictures as they are"
-        )
+    check_longest(args.longest)
     if not args.every > 0:
         raise ValueError(f"--every is {args.every}; expected seconds above 0")
     if args.condition == APPEARANCE and args.annotator not in (None, *VIEWS):
@@ -101,6 +98,12 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.condition == APPEARANCE and args.weights is not None:
         raise ValueError("--weights: appearance is made without a network; leave it out")
+
+
+def check_longest(longest: int) -> None:
+    """ValueError for a size that cannot be meant."""
+    if longest < 0 or 0 < longest < 64:
+        raise ValueError(f"--longest is {longest}; give at least 64 px, or 0 to leave pictures as they are")
 
 
 def open_maker(args: argparse.Namespace, kind: str | None) -> tuple[Maker, dict[str, Any]]:
@@ -162,19 +165,18 @@ def captions_of(task: Task, caption: partial[str] | None) -> list[str]:
 
 
 def report(
-    args: argparse.Namespace,
+    name: str,
     folder: PairFolder,
     facts: dict[str, Any],
     *,
     num_tasks: int,
     failures: list[str],
 ) -> None:
-    """Write the manifest's counts and the sheet, and say what comes next."""
+    """Write the manifest's counts of condition `name` and the sheet, and say what comes next."""
     from unicon.cli.check import evenly, sheet
     from unicon.cli.files import write_picture
     from unicon.data.pairs import open_pairs
 
-    name = args.condition
     if len(failures) == num_tasks:
         raise ValueError("no file could be annotated: " + "; ".join(failures[:3]))
     entries = [entry for entry in open_pairs(folder.root) if entry.image and name in entry.maps]

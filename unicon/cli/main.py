@@ -46,6 +46,7 @@ COMMANDS = (
     Command(name="estimate", module="unicon.cli.estimate", help="estimate maps of photographs"),
     Command(name="joint", module="unicon.cli.joint", help="draw a picture and its maps together"),
     Command(name="annotate", module="unicon.cli.annotate", help="make pairs of your photographs"),
+    Command(name="pairs", module="unicon.cli.pairs", help="make pairs of your copy of a public set"),
     Command(name="check", module="unicon.cli.check", help="find what is wrong with your own pairs"),
     Command(
         name="train",

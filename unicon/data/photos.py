@@ -89,12 +89,14 @@ def at_longer_side(
 
 
 def centred_square(picture: np.ndarray, size_px: int) -> np.ndarray:
-    """Largest centred square of an (H, W, 3) picture, resized by area averaging: (size_px, size_px, 3)."""
+    """Largest centred square of an (H, W, 3) picture, resized by area averaging, or enlarged smoothly:
+    (size_px, size_px, 3)."""
     height, width = picture.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     crop = picture[top : top + side, left : left + side]
-    return np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA))
+    how = cv2.INTER_AREA if side >= size_px else cv2.INTER_CUBIC  # areas would enlarge into blocks
+    return np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=how))
 
 
 def _from_file(path: Path) -> PIL.Image.Image:

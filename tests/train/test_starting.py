@@ -1,0 +1,152 @@
+"""Does a run that starts from an adapter train that very one, and does it refuse one that does not fit?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.tiny_base import save_tiny_base
+from tests.train.test_pairs import SIZES, picture, run, settings
+from train.pairs.framing import Bucket, nearest, whole_buckets
+from unicon import UniConPipeline
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    for name, seed in (("image", 0), ("depth", 100)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i, size in enumerate(SIZES):
+            picture(seed + i, size).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def own(base: Path, name: str = "depth") -> Path:
+    return base / "adapters" / name
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_it_starts_as_the_adapter_is(by_name, data, base, tmp_path):
+    source = "depth" if by_name else str(own(base))
+    objective = settings(data, base, start_from=source).build(tmp_path)
+    stored = load_file(own(base) / "adapter.safetensors")
+    tensors = dict(objective.adapter.tensors())
+    assert tensors.keys() == stored.keys()
+    assert all(torch.equal(tensors[name], stored[name].float()) for name in stored)
+    assert all(p.dtype == torch.float32 and p.requires_grad for p in tensors.values())
+    assert set(objective.trained()) == {f"adapter.{name}" for name, _ in objective.adapter.named_parameters()}
+    config = objective.adapter.config
+    assert (config.locality, config.clean_timestep, config.trigger) == (4.0, 150, "depth map, ")
+    assert list(objective.pipe.adapters) == ["depth"]
+
+
+def test_its_first_loss_is_the_adapters_own_and_not_a_fresh_ones(data, base, tmp_path):
+    items = torch.tensor([0, 1])
+    found = []
+    for start in ("depth", str(own(base)), ""):
+        form = {} if start else {"locality": 4.0, "clean_timestep": 150}
+        objective = settings(data, base, start_from=start, **form).build(tmp_path)
+        draws = objective.draw(torch.Generator().manual_seed(0), items)
+        with torch.no_grad():
+            found.append(objective(items, draws)[0])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_half_precision_is_trained_in_full(data, base, tmp_path):
+    stored = load_file(own(base) / "adapter.safetensors")
+    (tmp_path / "half").mkdir()
+    save_file({name: t.half() for name, t in stored.items()}, tmp_path / "half" / "adapter.safetensors")
+    (tmp_path / "half" / "config.json").write_bytes((own(base) / "config.json").read_bytes())
+    objective = settings(data, base, start_from=str(tmp_path / "half")).build(tmp_path)
+    for name, tensor in objective.adapter.tensors():
+        assert torch.equal(tensor, stored[name].half().float())
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(data, base, tmp_path):
+    fast = ["--start_from", "depth", "--learning_rate", "0.1", "--warmup_steps", "1", "--decay_share", "0"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(data, base, whole, *fast, "--steps", "4") == 0
+    assert run(data, base, parts, *fast, "--steps", "4", "--stop-after", "0") == 3
+    assert run(data, base, parts, *fast, "--steps", "4") == 0
+    one, other = (load_file(out / "adapter/export/adapter.safetensors") for out in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    before = load_file(own(base) / "adapter.safetensors")
+    assert any(not torch.equal(one[name], before[name]) for name in one)
+    config = json.loads((parts / "adapter" / "export" / "config.json").read_text())
+    assert config == json.loads((own(base) / "config.json").read_text())
+    pipe = UniConPipeline.from_pretrained(base)
+    pipe.load_adapter(parts / "adapter" / "export", name="depth", replace=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_from": "dpeth"}, r"--start_from: adapter 'dpeth': no such folder.*own \(appearance, depth"),
+        (
+            {"start_from": "edge"},
+            "holds an adapter for 'edge', this run is for 'depth': give --condition edge",
+        ),
+        ({"rank": 3}, "--rank 3, but the adapter of --start_from has 2"),
+        ({"clean_timestep": 7}, "--clean_timestep 7, but the adapter of --start_from has 150"),
+        ({"locality": 11.0}, "--locality 11.0, but the adapter of --start_from has 4.0"),
+        (
+            {"trigger": "a map of "},
+            "--trigger 'a map of ', but the adapter of --start_from has 'depth map, '",
+        ),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(changes, message, data, base, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        settings(data, base, **{"start_from": "depth", **changes}).build(tmp_path)
+
+
+def test_an_adapter_of_another_base_is_refused(data, base, tmp_path):
+    config = json.loads((own(base) / "config.json").read_text())
+    next(iter(config["base"]["blocks"].values()))["heads"] += 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "other" / "adapter.safetensors").write_bytes((own(base) / "adapter.safetensors").read_bytes())
+    with pytest.raises(ValueError, match="another base"):
+        settings(data, base, start_from=str(tmp_path / "other")).build(tmp_path)
+
+
+def test_whole_pairs_keep_nearly_all_of_a_picture():
+    sizes = whole_buckets(128, 32)
+    assert all(max(b.height, b.width) == 128 for b in sizes)
+    assert nearest(280, 213, sizes) == Bucket(96, 128)
+    assert nearest(321, 481, sizes) == Bucket(128, 96)
+    assert nearest(900, 100, sizes) == Bucket(64, 128)
+    with pytest.raises(ValueError, match="longest is 100; expected a multiple of 32, .* such as 96"):
+        whole_buckets(100, 32)
+
+
+def test_crops_are_enlarged_up_to_the_zoom(data, base, tmp_path):
+    config = settings(data, base, crops=3, zoom=2.0, longest=32)
+    views = config._crops()
+    assert [view.zoom for view in views] == pytest.approx([1, 2 ** (1 / 3), 2 ** (2 / 3)])
+    examples = config.build(tmp_path).examples
+    pair = examples.read_one(examples.found[0])
+    assert pair.image.shape[0] == pair.condition.shape[0] == 6  # each crop, and mirrored
+    assert {tuple(found.shape[1:]) for found in examples.found} == {(8, 8), (6, 8)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"zoom": 0.5, "crops": 2}, r"zoom is 0.5; it must be 0 \(none\), or from 1 to 16"),
+        ({"zoom": 2.0}, "zoom is 2 with one crop, the whole picture: give --crops 4"),
+        ({"longest": 32, "resolution": 32}, "longest is 32 and resolution 32: both say how large pairs are"),
+    ],
+)
+def test_sizes_that_make_no_sense(changes, message, data, base):
+    with pytest.raises(ValueError, match=message):
+        settings(data, base, **changes)

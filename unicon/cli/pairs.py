@@ -1,0 +1,90 @@
+"""How does a user turn their own copy of a public set into pairs for training?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unicon.cli.models import positive
+
+if TYPE_CHECKING:
+    from train.pairs.public import PublicSet, Task
+    from unicon.data.pairs.writing import PairFolder
+
+EXAMPLE = "%(prog)s nyu_depth path/to/nyu_depth_v2 --out pairs/nyu"
+NAMES = ("nyu_depth", "bsds", "lsp", "subjects", "clips")
+"""Those of `train.pairs.public`; here too, so that help waits for no library."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", choices=NAMES, metavar="SET", help=f"{', '.join(NAMES)} (docs/real_data.md)")
+    parser.add_argument("data", metavar="DATA", help="folder of your own copy")
+    parser.add_argument("--out", required=True, metavar="PAIRS", help="folder of pairs to write or continue")
+    parser.add_argument(
+        "--split", metavar="NAME",
+        help="all, rest (without the held-out tenth) or held_out; of nyu_depth also train and other_rooms "
+        "(default: what may be trained on)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--longest", type=int, default=0, metavar="PX",
+        help="make larger pictures this long at most; 0 (default): as they are",
+    )  # fmt: skip
+    parser.add_argument(
+        "--num", type=positive, metavar="N", help="at most N pairs, from all over the set (default: all)"
+    )
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="of clips: frames from one view to the other"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the pairs that are not there yet; 1 if one had to be left out."""
+    from train.pairs.public import SETS, Asked
+    from unicon.cli.annotate import check_longest, report
+    from unicon.data.pairs.writing import PairFolder
+
+    check_longest(args.longest)
+    chosen = SETS[args.set]
+    asked = Asked(
+        folder=Path(args.data), split=args.split or chosen.split, longest_px=args.longest, every=args.every
+    )
+    tasks = evenly(chosen.tasks(asked), args.num)
+    folder = PairFolder(Path(args.out), chosen.condition)
+    facts = facts_of(args.set, chosen, asked.split, args.longest)
+    folder.check_same(facts)
+    folder.state(facts)
+    failures = write_all(folder, [task for task in tasks if not folder.is_done(task.stem)])
+    report(chosen.condition, folder, facts, num_tasks=len(tasks), failures=failures)
+    return int(bool(failures))
+
+
+def evenly(tasks: list[Task], num: int | None) -> list[Task]:
+    """At most `num` of them, in order."""
+    if num is None or num >= len(tasks):
+        return tasks
+    return [tasks[place * len(tasks) // num] for place in range(num)]
+
+
+def facts_of(name: str, chosen: PublicSet, split: str, longest_px: int) -> dict[str, Any]:
+    """What the manifest says. Views of several sets are one condition, and may lie in one folder."""
+    source = "views" if chosen.views else name
+    return {
+        "annotator": source, "weights": None, "revision": None, "settings": {"split": split},
+        "pictures": {"from": source, "longest_px": longest_px},
+    }  # fmt: skip
+
+
+def write_all(folder: PairFolder, tasks: list[Task]) -> list[str]:
+    """Write the pairs of all tasks, and return what could not be made, each with its file's name."""
+    from tqdm import tqdm
+
+    failures = []
+    for task in tqdm(tasks, desc="writing pairs", unit="pair", leave=False):
+        try:
+            folder.finish(task.stem, folder.write(task.make()))
+        except (ValueError, OSError) as error:
+            failures.append(str(error))
+            tqdm.write(f"left out: {failures[-1]}", file=sys.stderr)
+    return failures

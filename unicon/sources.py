@@ -173,9 +173,9 @@ def is_xl(checkpoint: Path) -> bool:
         return any(name.startswith("conditioner.embedders.1.") for name in file.keys())  # noqa: SIM118
 
 
-def hub_commit(path: str) -> str | None:
+def hub_commit(path: str | Path) -> str | None:
     """The commit in the path of a file of the hub's cache, .../snapshots/COMMIT/...; None elsewhere."""
-    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})([\\/]|$)", path)
+    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})([\\/]|$)", str(path))
     return found[1] if found else None
 
 

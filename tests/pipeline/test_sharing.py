@@ -253,4 +253,5 @@ def test_the_commit_is_read_off_the_caches_path():
     commit = "0123456789abcdef0123456789abcdef01234567"
     assert hub_commit(f"/cache/models--a--b/snapshots/{commit}/unet") == commit
     assert hub_commit(f"/cache/models--a--b/snapshots/{commit}") == commit
+    assert hub_commit(Path(f"/cache/models--a--b/snapshots/{commit}/unet")) == commit
     assert hub_commit("bases/mine/unet") is None

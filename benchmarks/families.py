@@ -390,9 +390,9 @@ MODELS: dict[str, Callable[[Sets], np.ndarray]] = {
     "copier": Sets.copies,
     "rooms alone": Sets.rooms,
     "VAE": lambda sets: sets.sampled("vae"),
-    "GAN": lambda sets: sets.sampled("gan"),
     "base": lambda sets: sets.drawn(is_joint=False),
     "joint with depth": lambda sets: sets.drawn(is_joint=True),
+    "GAN": lambda sets: sets.sampled("gan"),
 }
 
 

@@ -1,6 +1,7 @@
 """Do models of several families make something new, by the same measures, and which rare modes do they make?
 
     python benchmarks/families.py --scenes runs/mini/scenes [--out runs/families]
+    python benchmarks/families.py --make VAE,GAN --out runs/families    # their pictures alone
     python benchmarks/families.py --tables        # of what is there so far
 
 A VAE and a GAN are trained on scenes for some minutes each, in the latents of the mini base, so that all
@@ -78,7 +79,7 @@ PIECE = 20
 class Budget:
     """How much is spent; part of every result."""
 
-    num: int = 200
+    num: int = 120
     """Pictures of each model."""
     reference: int = 1000
     """Training pictures that all are compared with."""
@@ -86,11 +87,15 @@ class Budget:
     """Scenes that the VAE and the GAN learn from."""
     steps: int = 10
     """Of the base's and the joint model's sampling."""
-    vae_steps: int = 1500
-    gan_steps: int = 1000
+    vae_steps: int = 500
+    gan_steps: int = 400
     rare: int = 100
     """Fresh pictures with a rare attribute, and twice as many without."""
     draws: int = 10
+
+    def of_scenes(self) -> dict[str, int]:
+        """What decides about scenes alone, whatever models are trained and sampled."""
+        return {name: getattr(self, name) for name in ("reference", "training", "rare")}
 
 
 # --- two small models -------------------------------------------------------------------------------------
@@ -385,9 +390,9 @@ MODELS: dict[str, Callable[[Sets], np.ndarray]] = {
     "copier": Sets.copies,
     "rooms alone": Sets.rooms,
     "VAE": lambda sets: sets.sampled("vae"),
-    "GAN": lambda sets: sets.sampled("gan"),
     "base": lambda sets: sets.drawn(is_joint=False),
     "joint with depth": lambda sets: sets.drawn(is_joint=True),
+    "GAN": lambda sets: sets.sampled("gan"),
 }
 
 
@@ -442,6 +447,8 @@ def _pooled(*maps: Tensor) -> np.ndarray:
     return torch.cat([part for each in flat for part in (each.mean(2), each.std(2))], dim=1).numpy()
 
 
+OF_SCENES = ("reference", "fresh", "all training", "all fresh", *(f"rare {name}" for name in RARE))
+"""Sets that are no model's."""
 EXTRACTORS = {"mini": of_mini, "judge": of_judge, "unet": of_unet}
 
 
@@ -461,9 +468,11 @@ class Embedded:
         return (values - reference.mean(0)) / (reference.std(0) + 1e-6)
 
     def _values(self, features: str, name: str, pictures: Callable[[], np.ndarray]) -> np.ndarray:
-        kept = "-".join(map(str, asdict(self.sets.budget).values()))
+        budget = self.sets.budget
+        kept = (budget.of_scenes() if name in OF_SCENES else asdict(budget)).values()
         whose = f"judge-{digest_of_reader('mini')}" if features == "judge" else features
-        path = self.out / f"features-{kept}" / f"{whose}_{name.replace(' ', '_')}.npz"
+        folder = self.out / f"features-{'-'.join(map(str, kept))}"
+        path = folder / f"{whose}_{name.replace(' ', '_')}.npz"
         if not path.is_file():
             print(f"{features} features: {name}", file=sys.stderr)
             images = pictures()
@@ -683,20 +692,20 @@ def questions(embedded: Embedded) -> Iterator[Question]:
                 yield (
                     f"families/rare {attribute}",
                     partial(ranking, embedded, attribute, features, draw),
-                    {"features": features, "draw": draw},
+                    {"features": features, "draw": draw, **embedded.sets.budget.of_scenes()},
                 )
     for model in MODELS:
         for features in FEATURES:
             yield (
                 f"families/{model}",
                 partial(model_numbers, embedded, model, features),
-                {"features": features},
+                {"features": features, **asdict(embedded.sets.budget)},
             )
             if features in OF_MODES:
                 yield (
                     f"families/modes of {model}",
                     partial(mode_numbers, embedded, model, features),
-                    {"features": features},
+                    {"features": features, **asdict(embedded.sets.budget)},
                 )
 
 
@@ -705,7 +714,7 @@ def run(sets: Sets, out: Path) -> None:
     embedded = Embedded(sets, out)
     known = {_identity(one) for one in done(out, sets.budget)}
     for name, answer, settings in questions(embedded):
-        record = Record(name=name, numbers={}, settings={**settings, **asdict(sets.budget)})
+        record = Record(name=name, numbers={}, settings=dict(settings))
         if _identity(record) in known:
             continue
         began = time.monotonic()
@@ -722,7 +731,8 @@ def done(out: Path, budget: Budget) -> list[Record]:
     """Results of this budget."""
     path = out / RESULTS
     found = read(path) if path.exists() else []
-    return [r for r in found if all(r.settings.get(name) == value for name, value in asdict(budget).items())]
+    mine = asdict(budget)
+    return [r for r in found if all(mine.get(n, v) == v for n, v in r.settings.items())]
 
 
 def tables(records: Sequence[Record]) -> str:
@@ -774,14 +784,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
     parser.add_argument("--cache", help="where rendered evaluation scenes are kept (default: user cache)")
     parser.add_argument("--workers", type=int, default=1, help="processes that render (default 1)")
+    parser.add_argument("--make", metavar="NAMES", help=f"only pictures of these: {', '.join(MODELS)}")
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is made")
     for name, value in asdict(Budget()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     args = parser.parse_args(argv)
     budget = Budget(**{name: getattr(args, name) for name in asdict(Budget())})
+    made = args.make.split(",") if args.make else []
+    if unknown := [name for name in made if name not in MODELS]:
+        parser.error(f"--make: {unknown[0]!r} is none of {', '.join(MODELS)}")
     if not args.tables:
         args.out.mkdir(parents=True, exist_ok=True)
-        run(Sets(args.out, args.scenes, budget, args.cache, args.workers), args.out)
+        sets = Sets(args.out, args.scenes, budget, args.cache, args.workers)
+        if made:
+            for name in made:
+                print(f"{name}: {len(sets.of(name))} pictures")
+            return 0
+        run(sets, args.out)
     found = done(args.out, budget)
     if not found:
         raise SystemExit(f"{args.out}: holds no results of this budget; run it without --tables first")

@@ -536,21 +536,32 @@ def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
 
 def own_scores(place: Place, job: Job) -> list[Record]:
     """The system's own rows, not those of references."""
-    found = place.scores(job)
-    return [r for r in found if r.settings["prediction"] == found[0].settings["prediction"]]
+    return next(iter(by_prediction(place, job).values()), [])
+
+
+def by_prediction(place: Place, job: Job) -> dict[str, list[Record]]:
+    """A job's rows: its own, then those against another scene, then references."""
+    found: dict[str, list[Record]] = {}
+    for record in place.scores(job):
+        found.setdefault(str(record.settings["prediction"]), []).append(record)
+    return found
 
 
 def summary(place: Place, job: Job) -> Summary | None:
     """Over the seeds of sampling; None where it was not measured."""
     found = own_scores(place, job)
-    return over_seeds([float(r.numbers[NUMBER[place.condition][0]]) for r in found]) if found else None
+    return _over(place, found) if found else None
+
+
+def _over(place: Place, records: Sequence[Record]) -> Summary:
+    return over_seeds([float(r.numbers[NUMBER[place.condition][0]]) for r in records])
 
 
 def table(place: Place) -> str:
     """Markdown: every system in every direction, what it cost, and what stands beside it."""
-    heading = NUMBER[place.condition][1]
+    heading, titles = NUMBER[place.condition][1], " | ".join(TITLES[d] for d in DIRECTIONS)
     lines = [
-        f"| {heading} | trained | GFLOP per item | steps | {' | '.join(TITLES[d] for d in DIRECTIONS)} |",
+        f"| {heading} / another scene's | trained | GFLOP per item | steps | {titles} |",
         "|---|--:|--:|--:|---|---|---|",
     ]
     costs = {r.settings["system"]: r.numbers for r in place.done("cost")}
@@ -564,30 +575,24 @@ def table(place: Place) -> str:
 
 
 def _cell(place: Place, system: System, direction: Direction) -> str:
-    found = summary(place, Job(system=system, direction=direction))
-    if found is None:
+    """Its number, and what it is against another scene's."""
+    found = list(by_prediction(place, Job(system=system, direction=direction)).values())
+    if not found:
         return "-"
-    return str(found) if direction in system.own else f"({found})"
+    text = f"{_over(place, found[0])} / {_over(place, found[1]).mean:.3f}"
+    return text if direction in system.own else f"({text})"
 
 
 def _references(place: Place) -> Iterator[str]:
-    """What chance would be, measured on our adapter's own drawings, and where the ruler ends."""
+    """Where the ruler ends, and a map that looks at no picture. Both are the same for all systems."""
     rows: dict[str, dict[Direction, Summary]] = {}
     for direction in DIRECTIONS:
-        found = place.scores(Job(system=OURS, direction=direction))
-        kinds = list(dict.fromkeys(str(r.settings["prediction"]) for r in found))
-        for kind in kinds[1:]:
-            title = "ours, another scene's" if kind == kinds[1] else _reference_title(kind)
-            values = [
-                r.numbers[NUMBER[place.condition][0]] for r in found if r.settings["prediction"] == kind
-            ]
-            rows.setdefault(title, {})[direction] = over_seeds([float(v) for v in values])
+        found = by_prediction(place, Job(system=OURS, direction=direction))
+        for kind in list(found)[2:]:
+            title = kind if kind.startswith("mean") else "the true picture or map"
+            rows.setdefault(title, {})[direction] = _over(place, found[kind])
     for title, cells in rows.items():
         yield f"| {title} | | | | {' | '.join(str(cells.get(d, '-')) for d in DIRECTIONS)} |"
-
-
-def _reference_title(kind: str) -> str:
-    return kind if kind.startswith("mean") else "the true picture or map"
 
 
 def claims(place: Place) -> str:

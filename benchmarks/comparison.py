@@ -680,6 +680,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", default="mini", help="mini, or a base's folder")
     parser.add_argument("--condition", choices=list(NUMBER), default="depth")
     parser.add_argument("--judge", default="mini", help="who reads maps: mini, base, or a folder")
+    parser.add_argument("--directions", default=",".join(DIRECTIONS), help="all of them by default")
     parser.add_argument("--num-scenes", type=int, default=8192, help="that are trained on")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is trained")
@@ -692,9 +693,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=args.out, data=args.data, base=base, condition=args.condition, judge=args.judge,
         budget=budget, num_scenes=args.num_scenes,
     )  # fmt: skip
-    left = 0
+    directions, left = args.directions.split(","), 0
+    if unknown := [name for name in directions if name not in DIRECTIONS]:
+        parser.error(f"--directions: {unknown[0]!r} is none of {', '.join(DIRECTIONS)}")
     if not args.tables:
-        left = run(place, jobs(), args.stop_after * 60)
+        todo = [job for job in jobs() if job.direction in directions]
+        left = run(place, todo, args.stop_after * 60)
     if args.tables or place.done("score"):  # stopped early, there is nothing to tell yet
         print(*write_tables(place), sep="\n")
     print(f"{left} measurements left; run the same command again" if left else "all of it is there")

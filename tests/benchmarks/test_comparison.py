@@ -252,5 +252,8 @@ def test_what_cannot_be_compared(tmp_path, capsys):
         main(["--tables", "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         main(["--condition", "pose", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main(["--directions", "generate,both", "--out", str(tmp_path)])
+    assert "'both' is none of generate, estimate, joint" in capsys.readouterr().err
     with pytest.raises(ValueError, match="(?s)joint: training ended with 2: .*no shards under"):
         place_in(tmp_path, family=tmp_path / "none").learn(OURS, "joint", 2, 1e-3, Clock(60.0))

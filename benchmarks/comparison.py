@@ -7,8 +7,8 @@
 All systems learn from the latents and scenes below `--data` (a mini family's folder) on the same frozen
 base, and each may compute as many operations, forward and backward (`train.flops`), as our adapter does in
 `--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
-estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). Three of the
-specialists are trained once more with a third each: together they cost what our one adapter costs. Rates of
+estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). The specialists
+are trained once more with a third each: one per direction together cost what our one adapter costs. Rates of
 AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse
 in a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen yet.
 
@@ -108,6 +108,7 @@ class System:
 OURS = System(name="joint", stage="joint", title="one adapter (ours)", own=DIRECTIONS)
 SPECIALISTS = (
     System(name="controlnet", stage="controlnet", title="ControlNet", own=("generate",)),
+    System(name="t2i", stage="t2i", title="T2I-Adapter", own=("generate",)),
     System(name="marigold", stage="marigold", title="Marigold-style", own=("estimate",)),
     System(name="jointnet", stage="jointnet", title="JointNet-style", own=("joint",), replaces=True),
 )
@@ -121,11 +122,8 @@ THIRDS = tuple(
     )
     for system in SPECIALISTS
 )
-OTHERS = (
-    System(name="t2i", stage="t2i", title="T2I-Adapter", own=("generate",)),
-    System(name="tied", stage="tied", title="adapter on tied levels", own=("joint",), replaces=True),
-)
-SYSTEMS = (OURS, *SPECIALISTS, *THIRDS, *OTHERS)
+TIED = System(name="tied", stage="tied", title="adapter on tied levels", own=("joint",), replaces=True)
+SYSTEMS = (OURS, *SPECIALISTS, *THIRDS, TIED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -601,11 +599,11 @@ def claims(place: Place) -> str:
         "| direction | one adapter (ours) | specialist | at equal compute | with a third each |",
         "|---|---|---|---|---|",
     ]
-    for full, third in zip(SPECIALISTS, THIRDS, strict=True):
+    for full, third in [*zip(SPECIALISTS, THIRDS, strict=True), (TIED, None)]:
         direction = full.own[0]
-        mine, *others = (Job(system=s, direction=direction) for s in (OURS, full, third))
+        mine, *others = (Job(system=s, direction=direction) for s in (OURS, full, third) if s is not None)
         if (ours := summary(place, mine)) is not None:
-            told = [_against(place, mine, other) for other in others]
+            told = [*(_against(place, mine, other) for other in others), "-"][:2]
             lines.append(f"| {TITLES[direction]} | {ours} | {full.title} | {' | '.join(told)} |")
     return "\n".join(lines) + "\n"
 

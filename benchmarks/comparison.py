@@ -7,8 +7,8 @@
 All systems learn from the latents and scenes below `--data` (a mini family's folder) on the same frozen
 base, and each may compute as many operations, forward and backward (`train.flops`), as our adapter does in
 `--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
-estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). Three of the
-specialists are trained once more with a third each: together they cost what our one adapter costs. Rates of
+estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). The specialists
+are trained once more with a third each: one per direction together cost what our one adapter costs. Rates of
 AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse
 in a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen yet.
 
@@ -108,6 +108,7 @@ class System:
 OURS = System(name="joint", stage="joint", title="one adapter (ours)", own=DIRECTIONS)
 SPECIALISTS = (
     System(name="controlnet", stage="controlnet", title="ControlNet", own=("generate",)),
+    System(name="t2i", stage="t2i", title="T2I-Adapter", own=("generate",)),
     System(name="marigold", stage="marigold", title="Marigold-style", own=("estimate",)),
     System(name="jointnet", stage="jointnet", title="JointNet-style", own=("joint",), replaces=True),
 )
@@ -121,11 +122,8 @@ THIRDS = tuple(
     )
     for system in SPECIALISTS
 )
-OTHERS = (
-    System(name="t2i", stage="t2i", title="T2I-Adapter", own=("generate",)),
-    System(name="tied", stage="tied", title="adapter on tied levels", own=("joint",), replaces=True),
-)
-SYSTEMS = (OURS, *SPECIALISTS, *THIRDS, *OTHERS)
+TIED = System(name="tied", stage="tied", title="adapter on tied levels", own=("joint",), replaces=True)
+SYSTEMS = (OURS, *SPECIALISTS, *THIRDS, TIED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -536,21 +534,32 @@ def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
 
 def own_scores(place: Place, job: Job) -> list[Record]:
     """The system's own rows, not those of references."""
-    found = place.scores(job)
-    return [r for r in found if r.settings["prediction"] == found[0].settings["prediction"]]
+    return next(iter(by_prediction(place, job).values()), [])
+
+
+def by_prediction(place: Place, job: Job) -> dict[str, list[Record]]:
+    """A job's rows: its own, then those against another scene, then references."""
+    found: dict[str, list[Record]] = {}
+    for record in place.scores(job):
+        found.setdefault(str(record.settings["prediction"]), []).append(record)
+    return found
 
 
 def summary(place: Place, job: Job) -> Summary | None:
     """Over the seeds of sampling; None where it was not measured."""
     found = own_scores(place, job)
-    return over_seeds([float(r.numbers[NUMBER[place.condition][0]]) for r in found]) if found else None
+    return _over(place, found) if found else None
+
+
+def _over(place: Place, records: Sequence[Record]) -> Summary:
+    return over_seeds([float(r.numbers[NUMBER[place.condition][0]]) for r in records])
 
 
 def table(place: Place) -> str:
     """Markdown: every system in every direction, what it cost, and what stands beside it."""
-    heading = NUMBER[place.condition][1]
+    heading, titles = NUMBER[place.condition][1], " | ".join(TITLES[d] for d in DIRECTIONS)
     lines = [
-        f"| {heading} | trained | GFLOP per item | steps | {' | '.join(TITLES[d] for d in DIRECTIONS)} |",
+        f"| {heading} / another scene's | trained | GFLOP per item | steps | {titles} |",
         "|---|--:|--:|--:|---|---|---|",
     ]
     costs = {r.settings["system"]: r.numbers for r in place.done("cost")}
@@ -564,30 +573,24 @@ def table(place: Place) -> str:
 
 
 def _cell(place: Place, system: System, direction: Direction) -> str:
-    found = summary(place, Job(system=system, direction=direction))
-    if found is None:
+    """Its number, and what it is against another scene's."""
+    found = list(by_prediction(place, Job(system=system, direction=direction)).values())
+    if not found:
         return "-"
-    return str(found) if direction in system.own else f"({found})"
+    text = f"{_over(place, found[0])} / {_over(place, found[1]).mean:.3f}"
+    return text if direction in system.own else f"({text})"
 
 
 def _references(place: Place) -> Iterator[str]:
-    """What chance would be, measured on our adapter's own drawings, and where the ruler ends."""
+    """Where the ruler ends, and a map that looks at no picture. Both are the same for all systems."""
     rows: dict[str, dict[Direction, Summary]] = {}
     for direction in DIRECTIONS:
-        found = place.scores(Job(system=OURS, direction=direction))
-        kinds = list(dict.fromkeys(str(r.settings["prediction"]) for r in found))
-        for kind in kinds[1:]:
-            title = "ours, another scene's" if kind == kinds[1] else _reference_title(kind)
-            values = [
-                r.numbers[NUMBER[place.condition][0]] for r in found if r.settings["prediction"] == kind
-            ]
-            rows.setdefault(title, {})[direction] = over_seeds([float(v) for v in values])
+        found = by_prediction(place, Job(system=OURS, direction=direction))
+        for kind in list(found)[2:]:
+            title = kind if kind.startswith("mean") else "the true picture or map"
+            rows.setdefault(title, {})[direction] = _over(place, found[kind])
     for title, cells in rows.items():
         yield f"| {title} | | | | {' | '.join(str(cells.get(d, '-')) for d in DIRECTIONS)} |"
-
-
-def _reference_title(kind: str) -> str:
-    return kind if kind.startswith("mean") else "the true picture or map"
 
 
 def claims(place: Place) -> str:
@@ -596,11 +599,11 @@ def claims(place: Place) -> str:
         "| direction | one adapter (ours) | specialist | at equal compute | with a third each |",
         "|---|---|---|---|---|",
     ]
-    for full, third in zip(SPECIALISTS, THIRDS, strict=True):
+    for full, third in [*zip(SPECIALISTS, THIRDS, strict=True), (TIED, None)]:
         direction = full.own[0]
-        mine, *others = (Job(system=s, direction=direction) for s in (OURS, full, third))
+        mine, *others = (Job(system=s, direction=direction) for s in (OURS, full, third) if s is not None)
         if (ours := summary(place, mine)) is not None:
-            told = [_against(place, mine, other) for other in others]
+            told = [*(_against(place, mine, other) for other in others), "-"][:2]
             lines.append(f"| {TITLES[direction]} | {ours} | {full.title} | {' | '.join(told)} |")
     return "\n".join(lines) + "\n"
 
@@ -675,6 +678,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", default="mini", help="mini, or a base's folder")
     parser.add_argument("--condition", choices=list(NUMBER), default="depth")
     parser.add_argument("--judge", default="mini", help="who reads maps: mini, base, or a folder")
+    parser.add_argument("--directions", default=",".join(DIRECTIONS), help="all of them by default")
     parser.add_argument("--num-scenes", type=int, default=8192, help="that are trained on")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is trained")
@@ -687,9 +691,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=args.out, data=args.data, base=base, condition=args.condition, judge=args.judge,
         budget=budget, num_scenes=args.num_scenes,
     )  # fmt: skip
-    left = 0
+    directions, left = args.directions.split(","), 0
+    if unknown := [name for name in directions if name not in DIRECTIONS]:
+        parser.error(f"--directions: {unknown[0]!r} is none of {', '.join(DIRECTIONS)}")
     if not args.tables:
-        left = run(place, jobs(), args.stop_after * 60)
+        todo = [job for job in jobs() if job.direction in directions]
+        left = run(place, todo, args.stop_after * 60)
     if args.tables or place.done("score"):  # stopped early, there is nothing to tell yet
         print(*write_tables(place), sep="\n")
     print(f"{left} measurements left; run the same command again" if left else "all of it is there")

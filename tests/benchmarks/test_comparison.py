@@ -63,10 +63,10 @@ def place_in(out: Path, base: str = "mini", family: Path = Path("none"), budget:
 def test_the_systems_are_those_that_are_stated():
     assert {s.stage for s in SYSTEMS} == set(FAMILIES["peers"])
     assert set(RATES) <= {s.stage for s in SYSTEMS}
-    assert [s.own for s in SPECIALISTS] == [("generate",), ("estimate",), ("joint",)]
+    assert [s.own for s in SPECIALISTS] == [("generate",), ("generate",), ("estimate",), ("joint",)]
     assert [(s.stage, s.own, s.share) for s in THIRDS] == [(s.stage, s.own, 1 / 3) for s in SPECIALISTS]
     todo = jobs()
-    assert len(set(todo)) == len(todo) == 3 + 3 + 3 + 2 + 4  # replaced ones last, by two systems
+    assert len(set(todo)) == len(todo) == 3 + 4 + 4 + 1 + 4  # replaced ones last, by two systems
     assert todo[-1] == Job(system=SYSTEMS[-1], direction="estimate")
     assert {job.direction for job in todo if job.system == OURS} == set(DIRECTIONS)
 
@@ -81,7 +81,9 @@ def test_everybody_computes_as_much_as_our_adapter(base, family, tmp_path):
     whole = spent["joint"]
     for system in SYSTEMS:
         assert spent[system.name] == pytest.approx(whole * system.share, rel=0.01)
-    assert sum(spent[s.name] for s in THIRDS) == pytest.approx(whole, rel=0.01)
+    for both in ("controlnet", "t2i"):
+        three = [spent[f"{name}_third"] for name in (both, "marigold", "jointnet")]
+        assert sum(three) == pytest.approx(whole, rel=0.01)
     assert len(place.done("cost")) == len(SYSTEMS)  # and each was counted once
     place.cost(OURS)
     assert len(place.done("cost")) == len(SYSTEMS)
@@ -192,14 +194,13 @@ def test_tables_are_made_of_records(tmp_path):
         about = {"system": system.name, "stage": system.stage}
         place.note("cost", {"flops": 7e9, "trained": 650_000, "steps": 200}, about)
     noted(place, OURS, "estimate", 0.15, 0.17)
-    noted(place, SPECIALISTS[1], "estimate", 0.25, 0.27)
-    noted(place, THIRDS[1], "estimate", 0.16, 0.17)
-    noted(place, SPECIALISTS[2], "generate", 0.3, 0.3)
+    noted(place, SPECIALISTS[2], "estimate", 0.25, 0.27)
+    noted(place, THIRDS[2], "estimate", 0.16, 0.17)
+    noted(place, SPECIALISTS[3], "generate", 0.3, 0.3)
     said = table(place)
-    assert "| one adapter (ours) | 0.65M | 7.00 | 200 | - | 0.160 ± 0.014 | - |" in said
-    assert "| JointNet-style | 0.65M | 7.00 | 200 | (0.300 ± 0.000) | - | - |" in said
+    assert "| one adapter (ours) | 0.65M | 7.00 | 200 | - | 0.160 ± 0.014 / 0.500 | - |" in said
+    assert "| JointNet-style | 0.65M | 7.00 | 200 | (0.300 ± 0.000 / 0.500) | - | - |" in said
     assert "ControlNet" not in said  # nothing was measured of it
-    assert "| ours, another scene's | | | | - | 0.500 ± 0.000 | - |" in said
     assert "| mean map of the training set | | | | - | 0.400 | - |" in said
     assert "| the true picture or map | | | | - | 0.010 | - |" in said
     (row,) = claims(place).splitlines()[2:]
@@ -207,9 +208,9 @@ def test_tables_are_made_of_records(tmp_path):
         "| image to map | 0.160 ± 0.014 | Marigold-style | 0.260 ± 0.014: ours ahead, by "
         "0.100 [0.100, 0.100] | 0.165 ± 0.007: ours ahead, by 0.005 [0.005, 0.005] |"
     )
-    noted(place, SPECIALISTS[1], "estimate", 0.05, 0.06)  # the newest counts
+    noted(place, SPECIALISTS[2], "estimate", 0.05, 0.06)  # the newest counts
     assert "0.055 ± 0.007: ours behind, by -0.105" in claims(place)
-    about = {"system": THIRDS[1].name, "direction": "estimate"}
+    about = {"system": THIRDS[2].name, "direction": "estimate"}
     place.note("scenes", {"0": 0.1, "1": 0.17, "2": 0.25}, about)  # better on some scenes, worse on others
     assert "0.165 ± 0.007: no difference, by" in claims(place)
 
@@ -253,5 +254,8 @@ def test_what_cannot_be_compared(tmp_path, capsys):
         main(["--tables", "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         main(["--condition", "pose", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main(["--directions", "generate,both", "--out", str(tmp_path)])
+    assert "'both' is none of generate, estimate, joint" in capsys.readouterr().err
     with pytest.raises(ValueError, match="(?s)joint: training ended with 2: .*no shards under"):
         place_in(tmp_path, family=tmp_path / "none").learn(OURS, "joint", 2, 1e-3, Clock(60.0))

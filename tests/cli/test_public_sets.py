@@ -12,8 +12,9 @@ import pytest
 
 from eval import data
 from tests.eval import suite_data
-from train.pairs.public import SETS, boundary_map, spoken
+from train.pairs.public import LINES, SETS, boundary_map, spoken
 from unicon.cli import main as cli
+from unicon.cli import pairs as cli_pairs
 from unicon.cli.pairs import NAMES
 from unicon.conditions.palettes import depth_to_map
 from unicon.conditions.pose import draw_pose
@@ -48,7 +49,7 @@ def held_out_name() -> str:
 
 
 def test_every_set_can_be_named():
-    assert tuple(SETS) == NAMES
+    assert (tuple(SETS), tuple(LINES)) == (NAMES, cli_pairs.LINES)
 
 
 def test_rooms_become_depth_maps_of_which_both_test_sets_are_left_out(tmp_path, capsys):
@@ -90,6 +91,7 @@ def test_a_line_stays_a_line_in_a_smaller_picture():
     assert (drawn[7, 1:17] == 1).all()
     assert (drawn[2:7, 10] == 0.5).all()
     assert set(np.unique(drawn)) == {0, 0.5, 1}
+    assert np.array_equal(boundary_map(lines, (20, 15), "any"), np.ceil(drawn))
 
 
 def test_joints_become_drawings_also_of_smaller_pictures(tmp_path):

@@ -28,7 +28,9 @@ def data(tmp_path):
 
 
 def test_every_view_shows_the_same_of_both_sides(data, tmp_path):
-    write_pair_shards(PairViews(source=str(data), condition="depth", size_px=32, crops=2), tmp_path / "shards")
+    write_pair_shards(
+        PairViews(source=str(data), condition="depth", size_px=32, crops=2), tmp_path / "shards"
+    )
     shards = open_shards(tmp_path / "shards")
     assert shards.captions == shards.second_captions == ["a ramp"] * 4
     pictures, maps = (

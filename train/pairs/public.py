@@ -23,6 +23,12 @@ from unicon.data.pairs.writing import Made
 from unicon.data.photos import at_longer_side, load_photo
 from unicon.data.views import fitted
 
+LINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda drawn: drawn.mean(axis=0),
+    "any": lambda drawn: drawn.max(axis=0),
+}
+"""How annotators' lines (annotators, H, W) become one map: as bright as they agree, or all at full."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
@@ -43,6 +49,8 @@ class Asked:
     """Larger pictures are made this long at most; 0: as they are."""
     every: int = 1
     """Frames from one to the next of a pair of a clip."""
+    lines: str = "mean"
+    """A key of `LINES`: how bright the lines of several annotators are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,27 +77,27 @@ def depths(asked: Asked) -> list[Task]:
 
 
 def boundaries(asked: Asked) -> list[Task]:
-    """Boundary maps: in every pixel the share of the annotators who drew a line through it."""
+    """Boundary maps of all annotators."""
 
     def made(photo: BoundaryPhoto, stem: str) -> Made:
         image = _shrunk(PIL.Image.fromarray(photo.image), asked.longest_px)
-        return Made(stem=stem, image=image, map=boundary_map(photo.boundaries, image.size))
+        return Made(stem=stem, image=image, map=boundary_map(photo.boundaries, image.size, asked.lines))
 
     return _tasks(bsds(asked.folder, asked.split), made)  # pyright: ignore[reportArgumentType]
 
 
-def boundary_map(boundaries: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Mean of the annotators' lines (annotators, H, W) in a picture of `size` (width, height): float32
-    (height, width, 3) in [0, 1].
+def boundary_map(boundaries: np.ndarray, size: tuple[int, int], lines: str = "mean") -> np.ndarray:
+    """The annotators' lines (annotators, H, W) in a picture of `size` (width, height): float32 (height,
+    width, 3) in [0, 1].
 
     Each is drawn one pixel wide in that size: averaged down, lines of one pixel would all but vanish.
     """
     width, height = size
     drawn = np.zeros((len(boundaries), height, width), np.float32)
-    for canvas, lines in zip(drawn, boundaries, strict=True):
-        rows, columns = np.nonzero(lines)
-        canvas[rows * height // lines.shape[0], columns * width // lines.shape[1]] = 1
-    return np.repeat(drawn.mean(axis=0)[..., None], 3, axis=-1)
+    for canvas, one in zip(drawn, boundaries, strict=True):
+        rows, columns = np.nonzero(one)
+        canvas[rows * height // one.shape[0], columns * width // one.shape[1]] = 1
+    return np.repeat(LINES[lines](drawn)[..., None], 3, axis=-1)
 
 
 def poses(asked: Asked) -> list[Task]:

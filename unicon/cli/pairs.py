@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from unicon.cli.models import positive
 
 if TYPE_CHECKING:
-    from train.pairs.public import PublicSet, Task
+    from train.pairs.public import Asked, PublicSet, Task
     from unicon.data.pairs.writing import PairFolder
 
 EXAMPLE = "%(prog)s nyu_depth path/to/nyu_depth_v2 --out pairs/nyu"
+LINES = ("mean", "any")
 NAMES = ("nyu_depth", "bsds", "lsp", "subjects", "clips")
-"""Those of `train.pairs.public`; here too, so that help waits for no library."""
+"""Both are those of `train.pairs.public`; here too, so that help waits for no library."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="of clips: frames from one view to the other"
     )
+    parser.add_argument(
+        "--lines", choices=LINES, default=LINES[0],
+        help="of bsds: lines as bright as annotators agree (default), or any annotator's at full brightness",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,11 +53,12 @@ def run(args: argparse.Namespace) -> int:
     check_longest(args.longest)
     chosen = SETS[args.set]
     asked = Asked(
-        folder=Path(args.data), split=args.split or chosen.split, longest_px=args.longest, every=args.every
-    )
+        folder=Path(args.data), split=args.split or chosen.split, longest_px=args.longest, every=args.every,
+        lines=args.lines,
+    )  # fmt: skip
     tasks = evenly(chosen.tasks(asked), args.num)
     folder = PairFolder(Path(args.out), chosen.condition)
-    facts = facts_of(args.set, chosen, asked.split, args.longest)
+    facts = facts_of(args.set, chosen, asked)
     folder.check_same(facts)
     folder.state(facts)
     failures = write_all(folder, [task for task in tasks if not folder.is_done(task.stem)])
@@ -67,12 +73,13 @@ def evenly(tasks: list[Task], num: int | None) -> list[Task]:
     return [tasks[place * len(tasks) // num] for place in range(num)]
 
 
-def facts_of(name: str, chosen: PublicSet, split: str, longest_px: int) -> dict[str, Any]:
+def facts_of(name: str, chosen: PublicSet, asked: Asked) -> dict[str, Any]:
     """What the manifest says. Views of several sets are one condition, and may lie in one folder."""
     source = "views" if chosen.views else name
+    settings = {"split": asked.split} | ({"lines": asked.lines} if chosen.condition == "edge" else {})
     return {
-        "annotator": source, "weights": None, "revision": None, "settings": {"split": split},
-        "pictures": {"from": source, "longest_px": longest_px},
+        "annotator": source, "weights": None, "revision": None, "settings": settings,
+        "pictures": {"from": source, "longest_px": asked.longest_px},
     }  # fmt: skip
 
 

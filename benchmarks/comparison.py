@@ -691,11 +691,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=args.out, data=args.data, base=base, condition=args.condition, judge=args.judge,
         budget=budget, num_scenes=args.num_scenes,
     )  # fmt: skip
-    directions, left = args.directions.split(","), 0
+    directions = args.directions.split(",")
     if unknown := [name for name in directions if name not in DIRECTIONS]:
         parser.error(f"--directions: {unknown[0]!r} is none of {', '.join(DIRECTIONS)}")
-    if not args.tables:
-        todo = [job for job in jobs() if job.direction in directions]
+    todo = [job for job in jobs() if job.direction in directions]
+    if args.tables:
+        left = sum(not place.is_done(job) for job in todo)
+    else:
         left = run(place, todo, args.stop_after * 60)
     if args.tables or place.done("score"):  # stopped early, there is nothing to tell yet
         print(*write_tables(place), sep="\n")

@@ -157,6 +157,16 @@ class Budget:
     """Of a judge that is a base: one is its best estimate (`docs/log.md`)."""
 
 
+BUDGET = {
+    "--steps": "of our adapter, which is everybody's compute",
+    "--batch-size": "pairs per step",
+    "--trial-share": "of a training, for every rate that is tried",
+    "--num": "scenes that are measured",
+    "--seeds": "of sampling",
+    "--drawing-steps": "of all sampling",
+    "--judge-steps": "of a judge that is a base",
+}
+"""Every field of `Budget` as an option."""
 SETTINGS = {
     "cost": ("steps", "batch_size"),
     "rate": ("steps", "batch_size", "trial_share"),
@@ -682,8 +692,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--num-scenes", type=int, default=8192, help="that are trained on")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is trained")
-    for name, value in asdict(Budget()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    for option, text in BUDGET.items():
+        value = getattr(Budget(), option[2:].replace("-", "_"))
+        parser.add_argument(option, type=type(value), default=value, help=f"{text} (default {value})")
     args = parser.parse_args(argv)
     budget = Budget(**{name: getattr(args, name) for name in asdict(Budget())})
     base = args.base if args.base == MINI else str(Path(args.base).resolve())
@@ -691,11 +702,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=args.out, data=args.data, base=base, condition=args.condition, judge=args.judge,
         budget=budget, num_scenes=args.num_scenes,
     )  # fmt: skip
-    directions, left = args.directions.split(","), 0
+    directions = args.directions.split(",")
     if unknown := [name for name in directions if name not in DIRECTIONS]:
         parser.error(f"--directions: {unknown[0]!r} is none of {', '.join(DIRECTIONS)}")
-    if not args.tables:
-        todo = [job for job in jobs() if job.direction in directions]
+    todo = [job for job in jobs() if job.direction in directions]
+    if args.tables:
+        left = sum(not place.is_done(job) for job in todo)
+    else:
         left = run(place, todo, args.stop_after * 60)
     if args.tables or place.done("score"):  # stopped early, there is nothing to tell yet
         print(*write_tables(place), sep="\n")

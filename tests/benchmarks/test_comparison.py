@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison import (
+    BUDGET,
     OURS,
     RATES,
     SCENES,
@@ -69,6 +70,10 @@ def test_the_systems_are_those_that_are_stated():
     assert len(set(todo)) == len(todo) == 3 + 4 + 4 + 1 + 4  # replaced ones last, by two systems
     assert todo[-1] == Job(system=SYSTEMS[-1], direction="estimate")
     assert {job.direction for job in todo if job.system == OURS} == set(DIRECTIONS)
+
+
+def test_every_part_of_the_budget_is_an_option():
+    assert [option[2:].replace("-", "_") for option in BUDGET] == list(asdict(Budget()))
 
 
 def test_everybody_computes_as_much_as_our_adapter(base, family, tmp_path):

@@ -9,6 +9,10 @@ import torch
 from tests.tiny_base import SIDE_PX, tiny_pipeline
 from unicon import UniConOutput, UniConPipeline
 
+ROUNDING = 1e-5
+"""To which two pipelines of the same weights agree: on some processors products are rounded by where their
+tensors lie in memory."""
+
 
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> UniConPipeline:

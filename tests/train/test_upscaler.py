@@ -67,7 +67,7 @@ def settings(data: Path, base: Path, **changes) -> PairsConfig:
 
 def test_maps_are_made_of_the_crops_that_are_seen(data, base, tmp_path):
     config = settings(data, base, flip=False)
-    reader = config._reader(config._pipeline(), _state(), tmp_path)
+    reader = config._reader(*config._parts(), _state(), tmp_path)
     entry, encoder = reader.pairs[2], reader.encoder
     (whole, part), (small, smaller) = encoder._seen(entry, "lowres", encoder.views)
     assert np.array_equal(small, degraded_anyhow(whole))
@@ -106,7 +106,7 @@ def test_own_small_pictures_are_taken_where_they_are(data, base, tmp_path):
     own = picture(50, SIZES[3])
     own.save(data / "lowres" / "3.png")
     config = settings(data, base, flip=False)
-    encoder = config._reader(config._pipeline(), _state(), tmp_path).encoder
+    encoder = config._reader(*config._parts(), _state(), tmp_path).encoder
     entry = config._pairs()[3]
     _, maps = encoder._seen(entry, "lowres", encoder.views[:1])
     assert np.array_equal(maps[0], framed(own, Bucket(SIDE_PX, SIDE_PX), View()))

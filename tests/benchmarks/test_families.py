@@ -182,7 +182,7 @@ def test_tables_say_how_often_it_was_drawn():
 
 
 def test_what_cannot_be_compared(tmp_path, capsys):
-    with pytest.raises(ValueError, match="holds 12 scenes; expected 3600 to learn from and 200 that are not"):
+    with pytest.raises(ValueError, match="holds 12 scenes; expected 3600 to learn from and 120 that are not"):
         Sets(tmp_path, shards(tmp_path / "scenes"), Budget(), None, 1)
     with pytest.raises(SystemExit, match="holds no results of this budget"):
         main(["--tables", "--out", str(tmp_path)])

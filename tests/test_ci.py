@@ -56,7 +56,8 @@ def ci(stand_ins: Path, **settings: object) -> tuple[int, str, Path]:
     environment |= {"TMPDIR": str(place)} | {k: str(v) for k, v in {**usual, **settings}.items()}
     done = subprocess.run(
         [str(ROOT / ".ci" / "run")],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        timeout=600,
     )  # fmt: skip
     return done.returncode, done.stdout, place
 

@@ -35,6 +35,8 @@ from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 
 SUITES = {"nyu": nyu_depth.SUITE, "bsds": bsds.SUITE, "lsp": lsp.SUITE}
+NUMBER = {"nyu": "abs_rel", "bsds": "ods", "lsp": "pck_bbox"}
+"""What each set is told in; the others are in the records."""
 GREY = ("depth", "edge")
 """Conditions whose map holds one number per pixel."""
 BATCH = 24
@@ -162,7 +164,7 @@ def tables(found: Sequence[Record]) -> Iterator[str]:
     for name in dict.fromkeys(record.name for record in found):
         rows = [record for record in found if record.name == name]
         sizes = sorted({int(size) for r in rows for size in str(r.settings["sizes"]).split(",")})
-        first = next(key for key in rows[0].numbers).split("/")[0]
+        first = NUMBER[str(rows[0].settings["set"])]
         by_steps: dict[int, list[Record]] = {}
         for record in rows:
             by_steps.setdefault(int(record.settings["steps"]), []).append(record)

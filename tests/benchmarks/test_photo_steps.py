@@ -43,6 +43,9 @@ def test_every_set_is_measured_once_and_shown(base, tmp_path):
     shown = list(photos.tables(found))
     assert len(shown) == 3
     assert "median of 3" in shown[0]
+    assert [table.split(" of ")[0] for table in shown] == [
+        "photo_steps/nyu: abs_rel", "photo_steps/bsds: ods", "photo_steps/lsp: pck_bbox"
+    ]  # fmt: skip
 
 
 def test_one_estimate_is_what_the_suite_measures(base, tmp_path):

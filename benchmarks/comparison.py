@@ -57,7 +57,7 @@ from eval.protocols.readers import BASE, PipelineReader, Reader, Readings, load_
 from eval.protocols.results import Outcome
 from eval.protocols.scene_set import SceneSet, scene_set
 from eval.records import Record, append, read
-from train.assemble import MINI, base_pipeline
+from train.assemble import base_pipeline
 from train.command import main as train
 from train.config import RunConfig, override
 from train.flops import flops_per_item, steps_within
@@ -67,6 +67,7 @@ from unicon.bases import base_size
 from unicon.devices import pick_device, pick_dtype
 from unicon.pipeline import UniConPipeline
 from unicon.sheets import contact_sheet, picture
+from unicon.sources import MINI
 
 RESULTS = "results.jsonl"
 SCENES = "the scenes' own pictures"

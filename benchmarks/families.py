@@ -47,7 +47,7 @@ from eval.metrics.summary import markdown_table, over_seeds
 from eval.originality.copies import judge as judge_copies
 from eval.originality.look import describe, nearest_look
 from eval.protocols.distributions import distances
-from eval.protocols.drawing import Painter
+from eval.protocols.drawing import Painter, as_bytes
 from eval.protocols.readers import judge_folder
 from eval.protocols.scene_set import scene_set
 from eval.protocols.setup import load_pipeline
@@ -338,7 +338,7 @@ class Sets:
                 scenes.captions[span], num_inference_steps=self.budget.steps, generator=generators,
                 output_type="np",
             ).images  # fmt: skip
-            return (255 * np.asarray(made)).round().astype(np.uint8)
+            return as_bytes(made)
 
         return self._kept(f"{'joint' if is_joint else 'base'}-{self.budget.steps}", make)
 
@@ -376,7 +376,7 @@ class Sets:
 
     @torch.no_grad()
     def _decoded(self, latents: Tensor) -> np.ndarray:
-        return (255 * as_array(decode(self.pipe.vae, latents))).round().astype(np.uint8)
+        return as_bytes(as_array(decode(self.pipe.vae, latents)))
 
 
 @cache

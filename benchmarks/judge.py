@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 from eval.metrics.summary import markdown_table
+from eval.protocols.drawing import as_bytes
 from eval.protocols.map_scores import score
 from eval.protocols.readers import Reader, load_judge
 from eval.protocols.scene_set import CONDITIONS, scene_set
@@ -65,7 +66,7 @@ def compressed(pictures: np.ndarray, pipe: UniConPipeline) -> np.ndarray:
     """By the base's autoencoder, and back."""
     parts = [decode(pipe.vae, encode(pipe.vae, as_pictures(pictures[n : n + 16], "pictures")))
              for n in range(0, len(pictures), 16)]  # fmt: skip
-    return np.concatenate([(255 * as_array(part)).round().astype(np.uint8) for part in parts])
+    return np.concatenate([as_bytes(as_array(part)) for part in parts])
 
 
 def changes(pipe: UniConPipeline) -> dict[str, Change]:

@@ -20,9 +20,8 @@ from unicon.bases import base_size
 from unicon.conditions.lowres import LOWRES
 from unicon.data.scenes import SceneConfig, render
 from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
+from unicon.sources import MINI
 
-MINI = "mini"
-"""The base that ships with the package."""
 FAMILIAR_SEED = 600_000
 """First seed of the scenes that say what is familiar: neither training nor evaluation renders them."""
 
@@ -91,8 +90,7 @@ def base_pipeline(family: Path, base: str) -> UniConPipeline:
     if base != MINI and not (family / base / "model_index.json").is_file():
         return family_pipeline(family, family / base)
     pipe = UniConPipeline.from_pretrained(base if base == MINI else family / base)
-    if pipe.adapters:
-        pipe.unload_adapter()
+    pipe.unload_adapter()
     if pipe.decoder is not None:
         pipe.unload_decoder()
     return pipe

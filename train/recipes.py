@@ -204,7 +204,7 @@ def _adapter(name: str, maps: str, size: FamilySize) -> RunConfig:
     return RunConfig(
         name=name,
         objective=SceneJointConfig(condition=name, maps=maps, num_scenes=size.scenes),
-        loop=_adapter_loop(size),
+        loop=_adapter_loop(size.adapter_steps),
     )
 
 
@@ -212,15 +212,16 @@ def _upsampler(size: FamilySize) -> RunConfig:
     return RunConfig(
         name=LOWRES,
         objective=SceneUpsamplerConfig(num_scenes=size.scenes),
-        loop=_adapter_loop(size),
+        loop=_adapter_loop(size.adapter_steps),
     )
 
 
-def _adapter_loop(size: FamilySize) -> LoopConfig:
+def _adapter_loop(steps: int, learning_rate: float = 4e-3) -> LoopConfig:
+    """At 1e-2 every adapter diverged after 60 to 140 steps; what it is compared with has rates of its own."""
     return LoopConfig(
-        steps=size.adapter_steps,
+        steps=steps,
         batch_size=24,
-        learning_rate=4e-3,  # at 1e-2 every adapter diverged after 60 to 140 steps
+        learning_rate=learning_rate,
         warmup_steps=30,
         decay_share=0.6,
         weight_decay=0.0,
@@ -307,27 +308,14 @@ def _peers() -> dict[str, Stage]:
     tied = replace(ours, tied_levels=True, clean_image=0.0, clean_condition=0.0)
     cubic = "cubic"  # as its authors draw them
     stages = [
-        RunConfig(name="joint", objective=ours, loop=_peer_loop(4e-3)),
-        RunConfig(name="tied", objective=tied, loop=_peer_loop(4e-3)),
-        RunConfig(name="controlnet", objective=PeerConfig(peer="controlnet"), loop=_peer_loop(1e-3)),
-        RunConfig(name="t2i", objective=PeerConfig(peer="t2i", levels=cubic), loop=_peer_loop(1e-3)),
-        RunConfig(name="marigold", objective=PeerConfig(peer="marigold"), loop=_peer_loop(3e-4)),
-        RunConfig(name="jointnet", objective=PeerConfig(peer="jointnet"), loop=_peer_loop(3e-4)),
+        RunConfig(name="joint", objective=ours, loop=_adapter_loop(360)),
+        RunConfig(name="tied", objective=tied, loop=_adapter_loop(360)),
+        RunConfig(name="controlnet", objective=PeerConfig(peer="controlnet"), loop=_adapter_loop(360, 1e-3)),
+        RunConfig(name="t2i", objective=PeerConfig(peer="t2i", levels=cubic), loop=_adapter_loop(360, 1e-3)),
+        RunConfig(name="marigold", objective=PeerConfig(peer="marigold"), loop=_adapter_loop(360, 3e-4)),
+        RunConfig(name="jointnet", objective=PeerConfig(peer="jointnet"), loop=_adapter_loop(360, 3e-4)),
     ]
     return {stage.name: stage for stage in stages}
-
-
-def _peer_loop(learning_rate: float) -> LoopConfig:
-    """An adapter's of the mini family, at a rate of its own."""
-    return LoopConfig(
-        steps=360,
-        batch_size=24,
-        learning_rate=learning_rate,
-        warmup_steps=30,
-        decay_share=0.6,
-        weight_decay=0.0,
-        ema_decay=0.995,
-    )
 
 
 def _photos() -> list[Stage]:

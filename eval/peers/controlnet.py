@@ -12,7 +12,8 @@ from typing import Any
 from diffusers import ControlNetModel
 from torch import Tensor, nn
 
-from eval.peers.peer import IMAGE, Asked, Specialist, said_of, use_plain_attention
+from eval.peers.peer import IMAGE, Asked, Specialist, said_of
+from unicon.devices import use_quick_attention
 
 EMBEDDING = (16, 32, 96, 256)
 """Channels of the map's embedding, diffusers' own: each after the first halves the side."""
@@ -29,7 +30,7 @@ class ControlNet(Specialist):
         super().__init__()
         self.unet: Any = unet.requires_grad_(False)
         self.network = network
-        use_plain_attention(network)
+        use_quick_attention(network)
 
     @classmethod
     def on(cls, unet: Any, factor: int) -> ControlNet:

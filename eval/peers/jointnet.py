@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapters.files import write_tensors
-from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist, use_plain_attention
+from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist
+from unicon.devices import use_quick_attention
 
 TALK = "talk.safetensors"
 
@@ -37,7 +38,7 @@ class JointNet(Specialist):
         self.unet: Any = unet.requires_grad_(False)
         self.network = network
         self.heard_by_image, self.heard_by_map = Talk(network), Talk(network)
-        use_plain_attention(network)
+        use_quick_attention(network)
 
     @classmethod
     def on(cls, unet: Any, factor: int) -> JointNet:

@@ -15,7 +15,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist, said_of, use_plain_attention
+from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist, said_of
+from unicon.devices import use_quick_attention
 
 
 class Marigold(Specialist):
@@ -27,7 +28,7 @@ class Marigold(Specialist):
     def __init__(self, network: UNet2DConditionModel):
         super().__init__()
         self.network = network
-        use_plain_attention(network)
+        use_quick_attention(network)
 
     @classmethod
     def on(cls, unet: Any, factor: int) -> Marigold:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from unicon.sampling.levels import Levels
@@ -92,9 +91,3 @@ def said_of(branch: int, output: Tensor) -> Tensor:
     """One branch's output (sample, ...) as that of both, with nothing said about the other."""
     nothing = torch.zeros_like(output)
     return torch.stack([output, nothing] if branch == IMAGE else [nothing, output])
-
-
-def use_plain_attention(network: nn.Module) -> None:
-    """Attention in plain products where there is no GPU, as all trainings of this project (`base_unet`)."""
-    if not torch.cuda.is_available():
-        network.set_attn_processor(AttnProcessor())  # pyright: ignore[reportCallIssue]

@@ -68,6 +68,15 @@ def generators(keys: Sequence[int], seed: int, purpose: str, members: int = 1) -
     return [torch.Generator().manual_seed(value) for value in hashes]
 
 
+def in_batches(
+    read: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, size: int, title: str
+) -> np.ndarray:
+    """What `read` makes of pictures (n, ...), `size` at a time, with a bar for several batches."""
+    starts = range(0, len(pictures), size)
+    bar = tqdm(starts, desc=title, unit="batch", leave=False, disable=len(starts) < 2)
+    return np.concatenate([read(pictures[start : start + size]) for start in bar])
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineReader:
     """The pipeline's own estimation: the picture held clean, the map from noise, no prompt."""
@@ -143,11 +152,8 @@ class RegressorReader:
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         if condition not in self.triggers:
             raise ValueError(f"the regressor knows no {condition!r}; it knows {', '.join(self.triggers)}")
-        starts = range(0, len(pictures), self.batch_size)
-        title = f"regressing {condition}"
-        bar = tqdm(starts, desc=title, unit="batch", leave=False, disable=len(starts) < 2)
-        parts = [self._part(pictures[s : s + self.batch_size], condition) for s in bar]
-        return Readings(maps=np.concatenate(parts))
+        read = partial(self._part, condition=condition)
+        return Readings(maps=in_batches(read, pictures, self.batch_size, f"regressing {condition}"))
 
     @torch.no_grad()
     def _part(self, pictures: np.ndarray, condition: str) -> np.ndarray:
@@ -184,11 +190,8 @@ class JudgeReader:
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         if condition not in _MAPS:
             raise ValueError(f"the judge knows no {condition!r}; it knows {', '.join(_MAPS)}")
-        starts = range(0, len(pictures), self.batch_size)
-        title = f"judging {condition}"
-        bar = tqdm(starts, desc=title, unit="batch", leave=False, disable=len(starts) < 2)
-        parts = [self._part(pictures[s : s + self.batch_size], condition) for s in bar]
-        return Readings(maps=np.concatenate(parts))
+        read = partial(self._part, condition=condition)
+        return Readings(maps=in_batches(read, pictures, self.batch_size, f"judging {condition}"))
 
     @torch.inference_mode()
     def _part(self, pictures: np.ndarray, condition: str) -> np.ndarray:

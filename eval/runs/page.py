@@ -60,7 +60,7 @@ def _summary(report: Mapping[str, Any]) -> str:
             "seeds": len(report["seeds"]),
             "steps": settings["steps"],
             **({} if settings["temperature"] == 1 else {"temperature": settings["temperature"]}),
-            **({} if settings.get("work_px") is None else {"worked on at": f"{settings['work_px']} px"}),
+            **({} if settings["work_px"] is None else {"worked on at": f"{settings['work_px']} px"}),
             **({"read back by": reader_in_words(settings["judge"])} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }

@@ -21,13 +21,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective, mean_among
 from train.randomness import which
 from train.shards import open_shards
+from unicon.devices import use_quick_attention
 from unicon.sampling.levels import Schedule, add_noise, network_target
 from unicon.sources import MINI, find_base
 
@@ -263,9 +263,3 @@ def new_unet(geometry: UnetGeometry, latent_shape: tuple[int, ...], context: int
     unet = UNet2DConditionModel(**config)
     use_quick_attention(unet)
     return unet
-
-
-def use_quick_attention(unet: UNet2DConditionModel) -> None:
-    """Attention in plain products on a CPU: the fused one's gradient takes half as long again per step."""
-    if not torch.cuda.is_available():
-        unet.set_attn_processor(AttnProcessor())

@@ -26,7 +26,6 @@ from train.embeddings import EmbeddingSet
 from train.examples import Examples, SceneExamples
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective
-from train.objectives.base_unet import use_quick_attention
 from train.objectives.joint import VALIDATION_SEED
 from train.objectives.prior import clip_of, embeddings_of_data
 from train.pairs.cache import PairCache
@@ -37,6 +36,7 @@ from train.validation import HeldOut, encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.data.pairs import open_pairs
 from unicon.data.scenes import SceneConfig, render
+from unicon.devices import use_quick_attention
 from unicon.embeddings import NOISE
 from unicon.pictures import as_array, as_pictures
 from unicon.pipeline import UniConPipeline

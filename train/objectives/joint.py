@@ -23,11 +23,11 @@ from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, mean_among, named
-from train.objectives.base_unet import use_quick_attention
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
 from unicon.cards import Origin, write_card
 from unicon.data.scenes import SceneConfig, exact_map, render
+from unicon.devices import use_quick_attention
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target

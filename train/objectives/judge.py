@@ -164,16 +164,12 @@ def depth_error(seen: Seen, metres: Tensor) -> Tensor:
     near, far = metres[:, ::2, ::2].flatten(1).quantile(ends, dim=1)[..., None, None]
     drawn = [1 - ((m - near) / (far - near).clamp(min=1e-3)).clamp(-0.5, 1.5)
              for m in ((seen.log_depth - factor).clamp(max=4).exp(), metres)]  # fmt: skip
-    steps = sum(_mean_all((drawn[0].diff(dim=d) - drawn[1].diff(dim=d)).abs()) for d in (-1, -2))
-    return log + 0.3 * sky + 2 * _mean_all((drawn[0] - drawn[1]).abs()) + steps
+    steps = sum((drawn[0].diff(dim=d) - drawn[1].diff(dim=d)).abs().mean(dim=(1, 2)) for d in (-1, -2))
+    return log + 0.3 * sky + 2 * (drawn[0] - drawn[1]).abs().mean(dim=(1, 2)) + steps
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1)
-
-
-def _mean_all(values: Tensor) -> Tensor:
-    return values.mean(dim=(1, 2))
 
 
 def _crossed(logits: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from accelerate import PartialState
 
 from adapters import AdapterConfig, JointAdapter
-from train.objectives.base_unet import use_quick_attention
 from train.objectives.joint import JointConfig, JointObjective
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
@@ -26,6 +25,7 @@ from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.data.pairs.streams import open_stream
+from unicon.devices import use_quick_attention
 from unicon.pipeline import UniConPipeline
 
 AUTO = "auto"

@@ -20,9 +20,9 @@ from train.assemble import base_pipeline
 from train.examples import Encoded, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
-from train.objectives.base import Draws, Objective, mean_among
-from train.objectives.base_unet import use_quick_attention
+from train.objectives.base import Draws, Objective
 from train.shards import Shards, open_shards
+from unicon.devices import use_quick_attention
 from unicon.latents import downscale
 from unicon.pictures import as_pictures
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
@@ -117,9 +117,7 @@ class PeerObjective(Objective):
         target = network_target(clean, noise, levels, self.schedule.prediction)
         error = (self.peer(asked).float() - target)[self.asked_for].square().mean(dim=(2, 3, 4))
         names = {IMAGE: "image", CONDITION: "condition"}
-        everywhere = torch.ones(error.shape[1], device=device)
-        parts = {names[b]: mean_among(e, everywhere) for b, e in zip(self.asked_for, error, strict=True)}
-        return error.mean(0), parts
+        return error.mean(0), {names[b]: e for b, e in zip(self.asked_for, error, strict=True)}
 
     def _levels(self, progress: Tensor) -> Levels:
         """One level for what is asked for, CLEAN for what is given, (branch, pair)."""

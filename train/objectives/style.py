@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from adapters import ImageLora, graft_lora, joint_forward, save_lora, set_lora_weight
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, named
-from train.objectives.base_unet import use_quick_attention
 from train.pairs.framing import View, buckets, framed, nearest
 from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
 from unicon.data.photos import list_photos, load_photo
+from unicon.devices import use_quick_attention
 from unicon.latents import encode
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline

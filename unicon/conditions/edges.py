@@ -22,7 +22,7 @@ def edges_to_map(edges: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"edges are {array.dtype} of shape {array.shape}; expected bool (height, width): compare first"
         )
-    return np.repeat(array[..., None], 3, axis=-1).astype(np.float32)
+    return strength_to_map(array)
 
 
 def map_to_edges(picture: np.ndarray, threshold: float = 0.35) -> np.ndarray:

@@ -9,6 +9,8 @@ classes but people.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -65,6 +67,7 @@ def decoded(answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([centres, sides], axis=1), answer[:, 4] * answer[:, 5 + _PERSON]
 
 
+@cache
 def _cells() -> tuple[np.ndarray, np.ndarray]:
     """Of every cell, in the network's order: corner (cells, 2) [x, y] in cells, and side (cells, 1) px."""
     corners, strides = [], []

@@ -1,16 +1,17 @@
 """Is one joint adapter as good as models that are made for one direction alone, at equal compute?
 
-    python benchmarks/comparison.py --data runs/mini [--condition depth] [--out runs/comparison]
+    python benchmarks/comparison.py --data runs/peers [--condition depth] [--out runs/comparison]
         [--stop-after MINUTES]
     python benchmarks/comparison.py --condition depth --tables     # of what is there so far
 
-All systems learn from the latents and scenes below `--data` (a mini family's folder) on the same frozen
-base, and each may compute as many operations, forward and backward (`train.flops`), as our adapter does in
-`--steps` steps of 24 pairs: diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style
-estimator (a map from its picture), a JointNet and an adapter on tied levels (both at once). The specialists
-are trained once more with a third each: one per direction together cost what our one adapter costs. Rates of
-AdamW are those of the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse
-in a trial of a tenth of the steps, by the training loss of its second half, on pairs that were not seen yet.
+All systems learn from the latents and scenes below `--data` (`unicon train peers/scenes`, then
+`peers/latents`, or a mini family's folder) on the same frozen base, and each may compute as many
+operations, forward and backward (`train.flops`), as our adapter does in `--steps` steps of 24 pairs:
+diffusers' ControlNet and T2I-Adapter (a picture from its map), a Marigold-style estimator (a map from its
+picture), a JointNet and an adapter on tied levels (both at once). The specialists are trained once more
+with a third each: one per direction together cost what our one adapter costs. Rates of AdamW are those of
+the recipe (`unicon train peers --help`), or of three the highest that is not clearly worse in a trial of
+a tenth of the steps, by the training loss of its second half, on pairs that were not seen yet.
 
 Measured on scenes that nothing was trained on, with the base's own solver and no guidance, by
 `eval.protocols.scenes`: `generate`, the map that a judge reads from the picture against the exact map given;
@@ -685,7 +686,7 @@ def write_tables(place: Place) -> Iterator[Path]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"))
-    parser.add_argument("--data", type=Path, default=Path("runs/mini"), help="with scenes/ and latents/")
+    parser.add_argument("--data", type=Path, default=Path("runs/peers"), help="with scenes/ and latents/")
     parser.add_argument("--base", default="mini", help="mini, or a base's folder")
     parser.add_argument("--condition", choices=list(NUMBER), default="depth")
     parser.add_argument("--judge", default="mini", help="who reads maps: mini, base, or a folder")

@@ -7,8 +7,8 @@ two CPU cores; `mini` is the same with photographs and a longer training, about 
 `adapter` is one adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a
 style from a few pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
 follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
-for the prior of a batch of 4096). `peers` are specialised models to compare one adapter with; they are part
-of no base.
+for the prior of a batch of 4096). `peers` are specialised models to compare one adapter of mini with, and the
+scenes that they learn from; they are part of no base.
 """
 
 from __future__ import annotations
@@ -299,21 +299,27 @@ def _regressor(size: FamilySize) -> RunConfig:
 
 
 def _peers() -> dict[str, Stage]:
-    """What one joint adapter is compared with, and that adapter, all in the folder of a mini family.
+    """What one joint adapter of mini is compared with, and that adapter, on scenes of their own.
 
-    Each has as many steps as cost what the adapter's do (`train.flops`, `benchmarks/comparison.py`); the
-    numbers here are those of depth.
+    Each has as many steps as cost what the adapter's do (`train.flops`), and the rate that was found best
+    (`benchmarks/comparison.py`); the numbers here are those of depth.
     """
-    ours = SceneJointConfig(condition="depth", maps="depth")
+    ours = SceneJointConfig(condition="depth", maps="depth", base=MINI)
     tied = replace(ours, tied_levels=True, clean_image=0.0, clean_condition=0.0)
-    cubic = "cubic"  # as its authors draw them
-    stages = [
+
+    def specialist(name: str, steps: int, rate: float, levels: str = "uniform") -> RunConfig:
+        objective = PeerConfig(peer=name, levels=levels, base=MINI)
+        return RunConfig(name=name, objective=objective, loop=_adapter_loop(steps, rate))
+
+    stages: list[Stage] = [
+        RenderStage(num=ours.num_scenes),
+        EncodeStage(name="latents", source="scenes", base=MINI),
         RunConfig(name="joint", objective=ours, loop=_adapter_loop(360)),
         RunConfig(name="tied", objective=tied, loop=_adapter_loop(360)),
-        RunConfig(name="controlnet", objective=PeerConfig(peer="controlnet"), loop=_adapter_loop(360, 1e-3)),
-        RunConfig(name="t2i", objective=PeerConfig(peer="t2i", levels=cubic), loop=_adapter_loop(360, 1e-3)),
-        RunConfig(name="marigold", objective=PeerConfig(peer="marigold"), loop=_adapter_loop(360, 3e-4)),
-        RunConfig(name="jointnet", objective=PeerConfig(peer="jointnet"), loop=_adapter_loop(360, 3e-4)),
+        specialist("controlnet", 418, 1e-3),
+        specialist("t2i", 700, 3e-3, levels="cubic"),  # as its authors draw them
+        specialist("marigold", 544, 1e-3),
+        specialist("jointnet", 320, 3e-4),
     ]
     return {stage.name: stage for stage in stages}
 

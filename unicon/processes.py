@@ -5,6 +5,7 @@ One process that nobody launched does all of it and loads nothing for it.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,17 @@ def processes() -> PartialState:
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_STAGE)
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_STAGE)
+    # Threads of a group that still stands at the very end now and then abort a process whose work is done.
+    atexit.unregister(_part)
+    atexit.register(_part)
+    return state
+
+
+def _part() -> None:
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ def family_pipeline(family: Path, base: Path) -> UniConPipeline:
     )
 
 
-def base_pipeline(family: Path, base: str) -> UniConPipeline:
-    """The base that a stage of a family names, without anything grafted on it.
+def base_pipeline(family: Path, base: str, *, bare: bool = True) -> UniConPipeline:
+    """The base that a stage of a family names, without anything grafted on it where `bare`.
 
     A folder below the family's with a UNet and a scheduler (`unet/export`), around which its other parts are
     put; or a whole base: "mini", or its folder.
@@ -90,8 +90,9 @@ def base_pipeline(family: Path, base: str) -> UniConPipeline:
     if base != MINI and not (family / base / "model_index.json").is_file():
         return family_pipeline(family, family / base)
     pipe = UniConPipeline.from_pretrained(base if base == MINI else family / base)
-    pipe.unload_adapter()
-    if pipe.decoder is not None:
+    if bare:
+        pipe.unload_adapter()
+    if bare and pipe.decoder is not None:
         pipe.unload_decoder()
     return pipe
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.peers_data import write_family
 from tests.tiny_base import save_tiny_base
 from tests.train.test_pairs import SIZES, picture, run, settings
+from train.objectives.joint import SceneJointConfig
 from train.pairs.framing import Bucket, nearest, whole_buckets
 from unicon import UniConPipeline
 
@@ -46,6 +49,22 @@ def test_it_starts_as_the_adapter_is(by_name, data, base, tmp_path):
     config = objective.adapter.config
     assert (config.locality, config.clean_timestep, config.trigger) == (4.0, 150, "depth map, ")
     assert list(objective.pipe.adapters) == ["depth"]
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_one_of_scenes_starts_as_the_adapter_is(by_name, base, tmp_path):
+    config = SceneJointConfig(
+        condition="depth", maps="depth", base=str(base), locality=4.0, rank=2,
+        start_from="depth" if by_name else str(own(base)),
+    )  # fmt: skip
+    objective = config.build(write_family(tmp_path))
+    stored = load_file(own(base) / "adapter.safetensors")
+    tensors = dict(objective.adapter.tensors())
+    assert tensors.keys() == stored.keys()
+    assert all(torch.equal(tensors[name], stored[name].float()) for name in stored)
+    assert list(objective.pipe.adapters) == ["depth"]
+    with pytest.raises(ValueError, match="--rank 5, but the adapter of --start_from has 2"):
+        replace(config, rank=5).build(tmp_path)
 
 
 def test_its_first_loss_is_the_adapters_own_and_not_a_fresh_ones(data, base, tmp_path):

@@ -23,6 +23,7 @@ from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, mean_among, named
+from train.objectives.starting import started
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
 from unicon.cards import Origin, write_card
@@ -43,6 +44,9 @@ class JointConfig:
 
     condition: str
     """What the adapter is for: depth, edge, pose, appearance, or your own."""
+    start_from: str = ""
+    """An adapter to train on: its folder, OWNER/NAME/FOLDER on the hub, or the name of one of the base's own.
+    Rank, locality, clean_timestep and trigger are then its own; empty: a fresh one."""
     rank: int = 64
     """Of its low-rank updates: how much it can learn, and how large it is."""
     locality: float = 0.0
@@ -114,10 +118,12 @@ class SceneJointConfig(JointConfig):
 
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
+        start = started(self, base_pipeline(folder, self.base, bare=False)) if self.start_from else None
         pipe = base_pipeline(folder, self.base)
         use_quick_attention(pipe.unet)
         examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
-        return JointObjective(self, self.adapter(TRIGGERS[self.maps]), pipe, examples, self._held_out)
+        adapter = start or self.adapter(TRIGGERS[self.maps])
+        return JointObjective(self, adapter, pipe, examples, self._held_out)
 
     def _held_out(self) -> HeldOut | None:
         """Scenes that neither training nor evaluation renders."""

@@ -13,11 +13,11 @@ from accelerate import PartialState
 
 from adapters import AdapterConfig, JointAdapter
 from train.objectives.joint import JointConfig, JointObjective
+from train.objectives.starting import started
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View
-from train.pairs.starting import check_start, read_start
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from unicon.cards import Origin
@@ -46,9 +46,6 @@ class PairsConfig(JointConfig):
     """The frozen base: mini, a folder, or a hub id."""
     trigger: str = AUTO
     """Words before the caption of a map; auto: the condition's name and "map, "."""
-    start_from: str = ""
-    """An adapter to train on: its folder, OWNER/NAME/FOLDER on the hub, or the name of one of the base's own.
-    Rank, locality, clean_timestep and trigger are then its own; empty: a fresh one."""
     resolution: int = 0
     """Side of a square of as many pixels as pairs are trained at; 0: the base's own."""
     longest: int = 0
@@ -161,9 +158,7 @@ class PairsConfig(JointConfig):
         fit."""
         # Encoders stored in half precision, too: autocast to another half is what a processor refuses.
         pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
-        start = read_start(self.start_from, pipe) if self.start_from else None
-        if start is not None:
-            check_start(self, start.config)
+        start = started(self, pipe)
         pipe.unload_adapter()
         return pipe, start
 

@@ -7,44 +7,55 @@ config of a run says of an adapter's form must then be what the adapter is, or b
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import torch
 
 from adapters import AdapterConfig, JointAdapter, load_adapter
-from train.objectives.joint import JointConfig
 from unicon.pipeline import UniConPipeline
 from unicon.sources import find_adapter
 
-FORM = ("rank", "locality", "clean_timestep", "trigger")
+if TYPE_CHECKING:
+    from train.objectives.joint import JointConfig
+
+FORM = {"rank", "locality", "clean_timestep", "trigger"}
 """Fields of a run that say what a fresh adapter is."""
 
 
-def read_start(source: str, pipe: UniConPipeline) -> JointAdapter:
-    """One of the base's own adapters by name, or that of a folder or of the hub; float32, ungrafted.
+def started(config: JointConfig, pipe: UniConPipeline) -> JointAdapter | None:
+    """That of `config.start_from`, float32 and ungrafted; None where it names none.
 
-    Raises ValueError for what is neither, and for an adapter of another base.
+    Raises ValueError for what is neither one of the base's own adapters, a folder nor on the hub, for an
+    adapter of another base, and where the run asks for another condition or form than the adapter's.
     """
+    if not config.start_from:
+        return None
+    adapter = _read(config.start_from, pipe)
+    _check(config, adapter.config)
+    return adapter.requires_grad_(True)
+
+
+def _read(source: str, pipe: UniConPipeline) -> JointAdapter:
     if source in pipe.adapters:
         own = pipe.adapters[source]
         pipe.unload_adapter(source)
-        return own.float().requires_grad_(True)
+        return own.float()
     try:
         folder = find_adapter(source)
     except ValueError as error:
         own = ", ".join(pipe.adapters) or "none"
         raise ValueError(f"--start_from: {error}, or the name of one of the base's own ({own})") from error
-    return load_adapter(folder, pipe.unet, dtype=torch.float32).requires_grad_(True)
+    return load_adapter(folder, pipe.unet, dtype=torch.float32)
 
 
-def check_start(config: JointConfig, start: AdapterConfig) -> None:
-    """ValueError where the run asks for another condition or another form than the adapter's."""
+def _check(config: JointConfig, start: AdapterConfig) -> None:
     if start.condition != config.condition:
         raise ValueError(
             f"--start_from holds an adapter for {start.condition!r}, this run is for {config.condition!r}: "
             f"give --condition {start.condition}, or leave --start_from out"
         )
     defaults = {field.name: field.default for field in fields(config)}
-    for name in FORM:
+    for name in defaults.keys() & FORM:
         asked, is_so = getattr(config, name), getattr(start, name)
         if asked not in (is_so, defaults[name]):
             raise ValueError(

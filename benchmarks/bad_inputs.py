@@ -663,17 +663,23 @@ CASES = (
     Case(
         name="checkpoint of another rank",
         make=continued("--rank", "3", damage=unfinished),
-        told=("the checkpoint holds", "of shape", "this recipe trains one of"),
+        told=("holds a run with --rank 2, this one has --rank 3: choose another --out",),
         runs=True,
     ),
     Case(
-        name="checkpoint of another condition",
-        make=lambda p: (
-            continued(damage=unfinished)(p),
-            (p.data / "depth").rename(p.data / "edge"),
-            p.train("--condition", "edge", "--optimizer", "muon", steps=4),
-        )[2],
+        name="checkpoint of another optimizer",
+        make=continued("--optimizer", "muon", damage=unfinished),
         told=("was trained with --optimizer adamw, this run has muon",),
+        runs=True,
+    ),
+    Case(
+        name="finished run of another condition",
+        make=lambda p: (
+            continued()(p),
+            (p.data / "depth").rename(p.data / "edge"),
+            p.train("--condition", "edge", steps=2),
+        )[2],
+        told=("holds a run with --condition depth, this one has --condition edge: choose another --out",),
         runs=True,
     ),
     Case(
@@ -764,6 +770,7 @@ def starter(base: str, folder: Path) -> Callable[[Path], None]:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 assert unicon(arguments) == 0, "a run of two steps on good pairs fails"
             shutil.copytree(place.out, folder)
+            shutil.rmtree(place.data)  # so that every case has it moved, not two of it
         shutil.copytree(folder, target)
 
     return put_run

@@ -22,10 +22,41 @@ from tqdm import tqdm
 
 from adapters.files import write_whole
 from eval.records import commit, versions
+from train.checkpoint import whole_checkpoints
 from train.config import RunConfig, as_json
 from train.schedules import rate_share
 
-METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
+CONFIG, METRICS, VALIDATION = "config.json", "metrics.jsonl", "validation.jsonl"
+WHAT_IT_IS = ("condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase", "rank",
+              "locality", "clean_timestep")  # fmt: skip
+"""Fields of objectives that say what is trained, on what and from what. A run goes on only with the same;
+rates, shares and levels may change on the way."""
+
+
+def check_same_run(folder: Path, config: RunConfig) -> None:
+    """ValueError where what was trained in `folder` is something else than `config` says."""
+    path = folder / CONFIG
+    if not path.is_file() or not ((folder / "export").exists() or whole_checkpoints(folder / "checkpoints")):
+        return
+    before, now = json.loads(path.read_text())["objective"], dataclasses.asdict(config)["objective"]
+    for name in WHAT_IT_IS:
+        if name in before and name in now and not _same(before[name], now[name]):
+            was, is_now = (
+                f"--{name} {one}" if one != "" else f"no --{name}" for one in (before[name], now[name])
+            )
+            raise ValueError(
+                f"{folder} holds a run with {was}, this one has {is_now}: choose another --out (there, "
+                f"--start_from {folder / 'export'} trains on), or give the same"
+            )
+
+
+def _same(before: object, now: object) -> bool:
+    """Whether two values are equal, or one place: written in two ways, or moved since."""
+    if not (isinstance(before, str) and isinstance(now, str) and before and now):
+        return before == now
+    old, new = Path(before), Path(now)
+    moved = new.exists() and not old.exists() and old.name == new.name
+    return before == now or old.resolve() == new.resolve() or moved
 
 
 class RunLog:
@@ -44,7 +75,7 @@ class RunLog:
         )
         if is_main:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(as_json(config))
+            write_whole(folder / CONFIG, lambda path: path.write_text(as_json(config)))
             (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
             for name in (METRICS, VALIDATION):
                 _keep_until(folder / name, start)

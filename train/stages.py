@@ -85,8 +85,10 @@ def _carry_out(
 
 def _train(config: RunConfig, folder: Path, seconds: float) -> bool:
     from train.loop import fit
+    from train.run_log import check_same_run
 
     run = folder / config.name
+    check_same_run(run, config)
     if _done(run, config.loop.steps):
         print(f"{config.name}: done before ({run / 'export'})")
         return True

@@ -157,6 +157,11 @@ def test_every_kind_of_problem_is_found_and_named(tmp_path):
         ("small", "tiny"),
         ("unreadable", "cut"),
     }
+    loose = check_pairs(open_pairs(root), aligned=False)
+    assert {kind for kind in report.counts if kind not in loose.counts} == {
+        "other shape", "other size", "map is the picture",
+    }  # fmt: skip
+    assert loose.num_usable == report.num_usable + 2
     assert report.num_pairs == 12
     assert [entry.key for entry in usable(open_pairs(root), report)] == [
         "a", "b", "black", "c", "larger", "tiny", "twin",

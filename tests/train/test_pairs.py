@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,8 @@ def test_batches_have_one_size(data, base, tmp_path):
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_views_of_both_sides_are_the_same_where_they_are_aligned(data, base, tmp_path, aligned):
+def test_views_of_both_sides_are_the_same_where_they_are_aligned(data, base, tmp_path, aligned, monkeypatch):
+    monkeypatch.setattr("train.pairs.encoding.disagreement", lambda image, drawn: None)
     for i, size in enumerate(SIZES):  # maps that are their pictures show which view they are seen in
         picture(i, size).save(data / "depth" / f"{i}.png")
     config = settings(data, base, aligned=aligned, crops=2, condition="depth", trigger="")
@@ -155,6 +157,66 @@ def test_mirrored_poses_have_left_and_right_exchanged(base, tmp_path):
     assert off[0] < 0.25 * min(off[1:])
     alone = dataclasses.replace(config, flip=False).build(tmp_path).examples
     assert len(alone.read_one(alone.found[0]).condition) == 1
+
+
+@pytest.mark.parametrize(("condition", "turns"), [("normal", True), ("normals", True), ("depth", False)])
+def test_mirrored_normals_point_the_other_way(condition, turns, data, base, tmp_path):
+    (data / "depth").rename(data / condition)
+    objective = settings(data, base, condition=condition, resolution=64).build(tmp_path)
+    entry = objective.examples.found[0]
+    drawn = np.asarray(picture(100, SIZES[0])).copy()[:, ::-1]
+    if turns:
+        drawn = np.stack([255 - drawn[..., 0], drawn[..., 1], drawn[..., 2]], -1)
+    wanted = torch.from_numpy(np.ascontiguousarray(drawn)).permute(2, 0, 1)[None].float() / 255
+    expected = encode(objective.pipe.vae, wanted)[0].half()
+    torch.testing.assert_close(objective.examples.read_one(entry).condition[1], expected, atol=2e-3, rtol=0)
+
+
+def test_maps_that_do_not_lie_on_their_pictures_are_left_out(data, base, tmp_path, capsys):
+    picture(7, (64, 128)).save(data / "depth" / "0.png")
+    picture(1, SIZES[1]).save(data / "depth" / "1.png")  # the picture itself
+    assert run(data, base, tmp_path / "a", "--bad_share", "0.5") == 0
+    told = capsys.readouterr().err
+    assert f"{data / 'depth' / '0.png'}: has 64 x 128 pixels, its picture 64 x 64 (--aligned false" in told
+    assert f"{data / 'depth' / '1.png'}: has the pixels of its picture" in told
+    assert "skipped 2 of 6 pairs" in told
+    # Also by a run that finds them encoded by one that takes them.
+    assert settings(data, base, aligned=False).build(tmp_path / "a").num_items == len(SIZES)
+    assert settings(data, base, bad_share=0.5).build(tmp_path / "a").num_items == len(SIZES) - 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--condition", "edge"], "--condition depth, this one has --condition edge"),
+        (["--rank", "3"], "--rank 2, this one has --rank 3"),
+        (["--start_from", "depth"], "no --start_from, this one has --start_from depth"),
+        (["--trigger", "far, "], "--trigger auto, this one has --trigger far, "),
+    ],
+)
+def test_a_run_folder_is_of_one_run(more, message, data, base, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert run(data, base, out) == 0
+    (data / "depth").rename(data / "edge")
+    whole = {path: path.read_bytes() for path in (out / "adapter").rglob("*") if path.is_file()}
+    for steps in ("2", "3"):  # done, and to go on
+        assert run(data, base, out, *more, "--steps", steps) == 2
+        told = capsys.readouterr().err
+        assert f"holds a run with {message}: choose another --out" in told
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+def test_the_same_data_by_another_path_is_the_same_run(data, base, tmp_path, monkeypatch, capsys):
+    assert run(data, base, tmp_path / "runs") == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(Path("data"), base, tmp_path / "runs", "--learning_rate", "1e-5") == 0
+    assert "done before" in capsys.readouterr().out
+    (tmp_path / "elsewhere").mkdir()
+    data.rename(tmp_path / "elsewhere" / "data")
+    assert run(tmp_path / "elsewhere" / "data", base, tmp_path / "runs") == 0
+    shutil.copytree(tmp_path / "elsewhere" / "data", data)
+    assert run(tmp_path / "elsewhere" / "data", base, tmp_path / "runs") == 2
+    assert "holds a run with --data " in capsys.readouterr().err
 
 
 def test_poses_in_other_colours_are_not_mirrored_by_guess(data, base, tmp_path):

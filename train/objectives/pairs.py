@@ -21,6 +21,7 @@ from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from unicon.cards import Origin
+from unicon.conditions import normals
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
@@ -29,8 +30,11 @@ from unicon.devices import use_quick_attention
 from unicon.pipeline import UniConPipeline
 
 AUTO = "auto"
-POSES = ("pose", "openpose", "dwpose")
-"""Conditions that are drawings of people in OpenPose's colours."""
+IN_THE_MIRROR = {
+    **dict.fromkeys(("pose", "openpose", "dwpose"), swap_sides),
+    **dict.fromkeys(normals.NAMES, normals.mirrored),
+}
+"""Conditions whose colours say left and right, and what becomes of them before they are seen mirrored."""
 SKIPPED = "skipped.jsonl"
 MOST_ZOOM = 16.0
 
@@ -52,7 +56,7 @@ class PairsConfig(JointConfig):
     """In the place of `resolution`: the longer side in pixels of pairs that are trained at nearly whole, as
     maps are estimated; 0: by `resolution`."""
     flip: bool = True
-    """Whether pairs are seen mirrored, too. In poses left and right then change their colours."""
+    """Whether pairs are seen mirrored, too. Poses and normals then change their colours."""
     crops: int = 1
     """Crops of each pair, spread evenly over what stands over and over `zoom`."""
     zoom: float = 0.0
@@ -170,7 +174,8 @@ class PairsConfig(JointConfig):
             resolution=self.resolution,
             longest=self.longest,
             trigger=trigger if start is None else start.config.trigger,
-            redrawn=swap_sides if self.condition in POSES else None,
+            redrawn=IN_THE_MIRROR.get(self.condition),
+            aligned=self.aligned,
             unpaired=self.unpaired,
             views=[replace(crop, flip=flip) for crop in self._crops() for flip in self._flips()],
             made=degraded_anyhow if self.condition == LOWRES else None,

@@ -17,6 +17,7 @@ from torch import Tensor
 from train.pairs.framing import Bucket, View, buckets, framed, nearest, whole_buckets
 from unicon.bases import base_size
 from unicon.data.pairs import Entry
+from unicon.data.pairs.check import UNUSABLE, disagreement
 from unicon.latents import Autoencoder, downscale, encode
 from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
@@ -49,6 +50,8 @@ class PairEncoder:
     views: Sequence[View]
     redrawn: Callable[[np.ndarray], np.ndarray] | None = None
     """What becomes of a map, uint8 (H, W, 3), before it is seen mirrored; None: nothing."""
+    aligned: bool = True
+    """Whether a map lies on its picture: one of another shape, or with the same pixels, is then refused."""
     unpaired: bool = False
     """Whether pictures without a map, and maps without a picture, are taken too."""
     made: Callable[[np.ndarray], np.ndarray] | None = None
@@ -65,6 +68,7 @@ class PairEncoder:
         longest: int = 0,
         trigger: str = "",
         redrawn: Callable[[np.ndarray], np.ndarray] | None = None,
+        aligned: bool = True,
         unpaired: bool = False,
         made: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> PairEncoder:
@@ -82,6 +86,7 @@ class PairEncoder:
             else buckets(resolution or size.own_px, size.multiple_px),
             views=views,
             redrawn=redrawn,
+            aligned=aligned,
             unpaired=unpaired,
             made=made,
         )
@@ -113,10 +118,16 @@ class PairEncoder:
         return (self.vae.config["latent_channels"], bucket.height // factor, bucket.width // factor)
 
     def _load(self, entry: Entry, condition: str) -> list[PIL.Image.Image | None]:
-        """Picture and map."""
+        """Picture and map. Raises ValueError for a map that does not lie on its picture."""
         self.check(entry, condition)
         sides = (entry.image, entry.maps.get(condition))
-        return [None if side is None else side.load() for side in sides]
+        loaded = [None if side is None else side.load() for side in sides]
+        image, drawn = loaded
+        if self.aligned and image is not None and drawn is not None:
+            found = disagreement(np.asarray(image), np.asarray(drawn))
+            if found and found[0] in UNUSABLE:
+                raise ValueError(f"{entry.maps[condition].place}: {found[1]} (--aligned false takes it)")
+        return loaded
 
     def check(self, entry: Entry, condition: str) -> None:
         """Raises ValueError naming the side that is missing; nothing is read."""
@@ -186,7 +197,7 @@ class PairEncoder:
 
     def fingerprint(self) -> str:
         """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
-        framing = (self.trigger, list(self.sizes), list(self.views))
+        framing = (self.trigger, list(self.sizes), list(self.views), self.aligned)
         changes = [change.__name__ for change in (self.redrawn, self.made) if change is not None]
         digest = hashlib.blake2b(repr((*framing, *changes)).encode())
         for module in (self.vae, *self.reader.encoders):

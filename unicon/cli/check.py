@@ -33,6 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
     parser.add_argument(
+        "--unaligned", action="store_true",
+        help="maps need not lie on their pictures (another view), as --aligned false trains",
+    )  # fmt: skip
+    parser.add_argument(
         "--outliers", action="store_true", help="also order the pictures by distance to their neighbours"
     )
     parser.add_argument(
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     report = check_pairs(
         pairs,
         workers=args.workers,
+        aligned=not args.unaligned,
         progress=lambda it: tqdm(it, total=len(pairs), unit="pair", desc="checking"),
     )
     write_json(out / "check.json", report.as_json())

@@ -21,6 +21,13 @@ def map_to_normal(picture: np.ndarray) -> np.ndarray:
     return np.where(length > 0.01, vectors / np.maximum(length, 1e-6), 0).astype(np.float32)
 
 
+def mirrored(picture: np.ndarray) -> np.ndarray:
+    """What a map uint8 (H, W, 3) says once it is seen mirrored: the component along x, red, turns round."""
+    turned = picture.copy()
+    turned[..., 0] = 255 - turned[..., 0]
+    return turned
+
+
 def normal_to_map(normal: np.ndarray) -> np.ndarray:
     """Vectors (H, W, 3) of length 1, or 0 where there is no surface -> float32 picture in [0, 1]."""
     array = np.asarray(normal, dtype=np.float32)

@@ -88,10 +88,11 @@ class _Seen:
         return not any(problem.kind in UNUSABLE for problem in self.problems)
 
 
-def check_pairs(pairs: Pairs, *, workers: int = 2, progress: Any = iter) -> Report:
-    """Decode everything and report it. `progress` wraps the iteration, as tqdm does."""
+def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progress: Any = iter) -> Report:
+    """Decode everything and report it. `progress` wraps the iteration, as tqdm does. Maps that are not
+    `aligned` may be of any size and shape."""
     seen, first = [], {}
-    for found in progress(_in_parallel(pairs, workers)):
+    for found in progress(_in_parallel(pairs, workers, aligned)):
         if found.digest is not None:
             if found.digest in first:
                 earlier = first[found.digest]
@@ -111,18 +112,18 @@ def check_pairs(pairs: Pairs, *, workers: int = 2, progress: Any = iter) -> Repo
     )
 
 
-def _in_parallel(pairs: Pairs, workers: int) -> Iterator[_Seen]:
+def _in_parallel(pairs: Pairs, workers: int, aligned: bool) -> Iterator[_Seen]:
     """In order, and never many decoded ahead: decoding releases Python's lock, so threads are enough."""
     with ThreadPoolExecutor(workers) as pool:
         ahead = 4 * workers
         indices = iter(range(len(pairs)))
-        waiting = [pool.submit(_look, pairs, i) for i in islice(indices, ahead)]
+        waiting = [pool.submit(_look, pairs, i, aligned) for i in islice(indices, ahead)]
         while waiting:
             yield waiting.pop(0).result()
-            waiting += [pool.submit(_look, pairs, i) for i in islice(indices, 1)]
+            waiting += [pool.submit(_look, pairs, i, aligned) for i in islice(indices, 1)]
 
 
-def _look(pairs: Pairs, index: int) -> _Seen:
+def _look(pairs: Pairs, index: int, aligned: bool) -> _Seen:
     try:
         entry = pairs[index]
     except (ValueError, OSError) as error:
@@ -146,8 +147,10 @@ def _look(pairs: Pairs, index: int) -> _Seen:
     for name in pairs.conditions:
         picture = entry.maps.get(name)
         drawn = None if picture is None else _decoded(picture, problem)
-        if picture is not None and drawn is not None and image is not None:
-            _compare(image, drawn, picture, problem)
+        if not aligned or picture is None or drawn is None or image is None:
+            continue
+        if found := disagreement(image, drawn):
+            problem(found[0], picture.place, found[1])
     return seen
 
 
@@ -166,15 +169,15 @@ def _decoded(picture: Picture, problem: Any) -> np.ndarray | None:
     return pixels
 
 
-def _compare(image: np.ndarray, drawn: np.ndarray, picture: Picture, problem: Any) -> None:
+def disagreement(image: np.ndarray, drawn: np.ndarray) -> tuple[str, str] | None:
+    """What keeps a map (H, W, 3) from lying on its picture: a kind of problem, and both sizes in words."""
     (height, width), (rows, columns) = image.shape[:2], drawn.shape[:2]
     if (height, width) == (rows, columns):
-        if np.array_equal(image, drawn):
-            problem("map is the picture", picture.place, "has the pixels of its picture")
-        return
+        same = np.array_equal(image, drawn)
+        return ("map is the picture", "has the pixels of its picture") if same else None
     sizes = f"has {columns} x {rows} pixels, its picture {width} x {height}"
     same_shape = abs(columns / rows / (width / height) - 1) <= SHAPE_TOLERANCE
-    problem("other size" if same_shape else "other shape", picture.place, sizes)
+    return ("other size" if same_shape else "other shape"), sizes
 
 
 def _digest(pixels: np.ndarray) -> bytes:

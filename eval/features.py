@@ -7,6 +7,8 @@ Leaves out what is done with them (`eval.manifold`, `eval.metrics.distributions`
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from adapters.files import write_arrays
 from unicon.conditions.arrays import as_bytes
@@ -30,8 +34,10 @@ RESIZES = {
     "box": Image.Resampling.BOX,
 }
 """All antialiased and without rounding to 8 bits (clean-fid's "clean" is bicubic; arXiv 2104.11222)."""
-VISION_SIDE = {"CLIPModel": "CLIPVisionModelWithProjection"}
-"""What is loaded of a model of pictures and texts."""
+FITS = ("crop", "stretch")
+"""How a picture becomes square: its centre, or all of it with other proportions."""
+SMOOTH = ("bicubic", "bilinear")
+"""Those that torch has a gradient for, antialiased."""
 FILES = (".npz", ".safetensors")
 
 
@@ -74,6 +80,18 @@ class Pictures:
         return len(self.names)
 
 
+def add_resizing(top: argparse.ArgumentParser) -> None:
+    """Options of how a vision model sees pictures; `asked` reads them."""
+    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    top.add_argument("--fit", choices=FITS, default="crop", help="the centred square (default), or all of it")
+    top.add_argument("--size", type=int, metavar="PX", help="default: what the model's preprocessing says")
+
+
+def asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Of an `Extractor`."""
+    return {"resize": arguments.resize, "fit": arguments.fit, "size_px": arguments.size}
+
+
 def find_pictures(source: str | Path) -> Pictures:
     """The pictures of a folder, or the picture side of pairs (see `docs/data.md`), in a fixed order.
 
@@ -94,13 +112,11 @@ def _loaded(picture: Any) -> Image.Image:
     return picture.load()
 
 
-def open_features(
-    source: str | Path, model: str = MINI, *, resize: str = "bicubic", device: str = "cpu"
-) -> FeatureSet:
-    """Features of a file (.npz, .safetensors), or of pictures by the named model."""
+def open_features(source: str | Path, model: str = MINI, *, device: str = "cpu", **how: Any) -> FeatureSet:
+    """Features of a file (.npz, .safetensors), or of pictures by the named model; `how` as `Extractor`'s."""
     if Path(source).suffix in FILES:
         return read_features(Path(source))
-    return Extractor(model, resize=resize, device=device)(find_pictures(source))
+    return Extractor(model, device=device, **how)(find_pictures(source))
 
 
 def read_features(path: Path) -> FeatureSet:
@@ -150,19 +166,32 @@ class Extractor:
     model: Any
     """Of transformers, in evaluation."""
 
-    def __init__(self, model: str = MINI, *, resize: str = "bicubic", device: str = "cpu"):
-        """`model`: "mini", or a folder of transformers' with `config.json`. It sees the centred square.
+    def __init__(
+        self,
+        model: str = MINI,
+        *,
+        resize: str = "bicubic",
+        fit: str = "crop",
+        size_px: int | None = None,
+        device: str = "cpu",
+    ):
+        """`model`: "mini", or a folder of transformers' with `config.json`; of one of pictures and texts
+        (CLIP, SigLIP) the picture's embedding. It sees the centred square, or with `fit` "stretch" all of
+        the picture, at `size_px`: by default what its preprocessing says, so DINOv2's standard files at 224.
 
-        Raises ValueError for an unknown resize, and for a folder that holds no vision model.
+        Raises ValueError for an unknown resize or fit, and for a folder that holds no vision model.
         """
-        if resize not in RESIZES:
-            raise ValueError(f"resize is {resize!r}; known: {', '.join(RESIZES)}")
+        for name, value, known in (("resize", resize, RESIZES), ("fit", fit, FITS)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; known: {', '.join(known)}")
         folder = _folder(model)
-        self.model, self.device = _vision_model(folder).to(device).eval(), device
-        self.side_px = _side(self.model, folder)
+        self.model, self.device = _vision_model(folder).to(device).eval().requires_grad_(False), device
+        self.side_px = size_px or _side(self.model, folder)
+        self.asked = _other_size(self.model, self.side_px)
         self.mean, self.deviation = _normalisation(folder)
-        self.resize = resize
-        self.source = f"{model}, {self.side_px} px, centred square, {resize}"
+        self.resize, self.fit = resize, fit
+        shape = "centred square" if fit == "crop" else "stretched to a square"
+        self.source = f"{model}, {self.side_px} px, {shape}, {resize}"
 
     def __call__(self, pictures: Pictures, *, batch_size: int = 64, progress: Any = iter) -> FeatureSet:
         """Features of all pictures; `progress` wraps the iteration over batches, as tqdm does."""
@@ -178,26 +207,50 @@ class Extractor:
     @torch.inference_mode()
     def of_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(features (N, D), logits or None) of pictures (N, 3, side, side) in [0, 1]."""
-        given = (torch.from_numpy(pixels) - self.mean) / self.deviation
+        values, logits = self._seen(torch.from_numpy(pixels))
+        return values.cpu().numpy(), None if logits is None else logits.cpu().numpy()
+
+    def of_tensor(self, pictures: Tensor) -> Tensor:
+        """Features float32 (N, D) of pictures (N, 3, H, W) in [0, 1], with gradients to them.
+
+        The same as of files up to rounding: bicubic and bilinear resizing are antialiased here, too.
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3:
+            raise ValueError(f"pictures have shape {tuple(pictures.shape)}; expected (N, 3, height, width)")
+        if self.resize not in SMOOTH:
+            raise ValueError(f"resize is {self.resize!r}; gradients know {', '.join(SMOOTH)}")
+        if self.fit == "crop":
+            (height, width), edge = pictures.shape[2:], min(pictures.shape[2:])
+            top, left = (height - edge) // 2, (width - edge) // 2
+            pictures = pictures[..., top : top + edge, left : left + edge]
+        side = (self.side_px, self.side_px)
+        return self._seen(F.interpolate(pictures.float(), side, mode=self.resize, antialias=True))[0]
+
+    def _seen(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(features (N, D), logits or None) float32 of pictures (N, 3, side, side)."""
+        given = (pictures - self.mean.to(pictures)) / self.deviation.to(pictures)
         given = given.to(self.device, next(self.model.parameters()).dtype)
-        seen = []
+        ask = getattr(self.model, "get_image_features", None)
+        if ask is not None:  # a model of pictures and texts
+            out = ask(pixel_values=given, **self.asked)
+            return (out if isinstance(out, Tensor) else out.pooler_output).float(), None
+        answers = []
         # A classifier answers with logits alone; its features come by on the way.
         body = getattr(self.model, "base_model", self.model)
-        hook = body.register_forward_hook(lambda _, inputs, answer: seen.append(answer))
+        hook = body.register_forward_hook(lambda _, inputs, answer: answers.append(answer))
         try:
-            out = self.model(given)
+            out = self.model(given, **self.asked)
         finally:
             hook.remove()
         if (embedded := getattr(out, "image_embeds", None)) is not None:
-            return embedded.float().cpu().numpy(), None
+            return embedded.float(), None
         logits = getattr(out, "logits", None)
         if logits is not None:
-            out = seen[-1]
+            out = answers[-1]
         pooled = getattr(out, "pooler_output", None)
         if pooled is None:
             pooled = out.last_hidden_state.mean(1)
-        values = pooled.float().flatten(1).cpu().numpy()
-        return values, None if logits is None else logits.float().cpu().numpy()
+        return pooled.float().flatten(1), None if logits is None else logits.float()
 
     def of_array(self, picture: np.ndarray) -> np.ndarray:
         """Features (D,) of one picture (H, W, 3), uint8 or in [0, 1]."""
@@ -211,15 +264,17 @@ class Extractor:
                 yield np.stack(list(pool.map(lambda n: self._square(pictures.load(n)), numbers)))
 
     def _square(self, picture: Image.Image) -> np.ndarray:
-        return square(picture, self.side_px, self.resize)
+        return square(picture, self.side_px, self.resize, self.fit)
 
 
-def square(picture: Image.Image, side_px: int, resize: str = "bicubic") -> np.ndarray:
-    """The largest centred square, resized without rounding: (3, side, side) float32, about [0, 1]."""
+def square(picture: Image.Image, side_px: int, resize: str = "bicubic", fit: str = "crop") -> np.ndarray:
+    """The largest centred square, or all of it stretched, resized without rounding: (3, side, side) float32,
+    about [0, 1]."""
     width, height = picture.size
     edge = min(width, height)
     left, top = (width - edge) // 2, (height - edge) // 2
-    crop = picture.convert("RGB").crop((left, top, left + edge, top + edge))
+    box = (left, top, left + edge, top + edge) if fit == "crop" else (0, 0, width, height)
+    crop = picture.convert("RGB").crop(box)
     planes = [
         plane.convert("F").resize((side_px, side_px), RESIZES[resize])  # 'F': nothing is rounded or cut off
         for plane in crop.split()
@@ -244,7 +299,6 @@ def _vision_model(folder: Path) -> torch.nn.Module:
     import transformers
 
     named = json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"]
-    named = [VISION_SIDE.get(named[0], named[0])]
     kind = getattr(transformers, named[0], None)
     if kind is None:
         raise ValueError(f"{folder}: transformers {transformers.__version__} has no class {named[0]}")
@@ -254,19 +308,33 @@ def _vision_model(folder: Path) -> torch.nn.Module:
         raise ValueError(f"{folder}: holds no model that can be loaded ({error})") from error
 
 
+def _own_side(model: Any) -> int | None:
+    """What it was made for, in px, where it says so."""
+    vision = getattr(model.config, "vision_config", model.config)
+    return getattr(vision, "image_size", None)
+
+
+def _other_size(model: Any, side_px: int) -> dict[str, bool]:
+    """What models with a grid of places are asked about pictures of another size than their own."""
+    ask = getattr(model, "get_image_features", model.forward)
+    can = "interpolate_pos_encoding" in inspect.signature(ask).parameters
+    return {"interpolate_pos_encoding": True} if can and side_px != _own_side(model) else {}
+
+
 def _side(model: Any, folder: Path) -> int:
-    size = getattr(model.config, "image_size", None) or _processing(folder).get("size")
-    if isinstance(size, dict):
-        size = size.get("shortest_edge") or size.get("height")
-    size = size[0] if isinstance(size, (list, tuple)) else size
-    if not size:
-        raise ValueError(
-            f"{folder}: neither config.json nor preprocessor_config.json tells the picture's size"
-        )
-    return int(size)
+    """What its preprocessing crops or resizes to; where that is not said, what it was made for."""
+    told = _processing(folder)
+    crop = told.get("crop_size") if told.get("do_center_crop", True) else None
+    for size in (crop, told.get("size"), _own_side(model)):
+        if isinstance(size, dict):
+            size = size.get("height") or size.get("shortest_edge")
+        size = size[0] if isinstance(size, (list, tuple)) else size
+        if size:
+            return int(size)
+    raise ValueError(f"{folder}: neither config.json nor preprocessor_config.json tells the picture's size")
 
 
-def _normalisation(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _normalisation(folder: Path) -> tuple[Tensor, Tensor]:
     """(3, 1, 1) mean and deviation; without a file for it, [-1, 1], as the mini encoder was trained."""
     told = _processing(folder)
     mean, deviation = told.get("image_mean") or [0.5] * 3, told.get("image_std") or [0.5] * 3

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.files import existing, write_whole
-from eval.features import MINI, RESIZES, Extractor, find_pictures
+from eval.features import MINI, Extractor, add_resizing, asked, find_pictures
 from eval.originality.assessment import Assessment, assess
 from eval.originality.page import as_csv, as_html
 from eval.originality.selection import keep_rarest
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--training", required=True, metavar="DIR", help="folder of pictures, or pairs")
     top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
-    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    add_resizing(top)
     top.add_argument("--neighbour", type=int, default=3, metavar="K", help="k of the manifold (default 3)")
     top.add_argument(
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> str:
     psis = read_truncation(Path(arguments.truncation)) if arguments.truncation else {}
     device = str(pick_device(arguments.device))
     found = assess(
-        generated, training, Extractor(arguments.features, resize=arguments.resize, device=device),
+        generated, training, Extractor(arguments.features, device=device, **asked(arguments)),
         k=arguments.neighbour, level=arguments.level, truncation=psis,
     )  # fmt: skip
     out = Path(arguments.out)

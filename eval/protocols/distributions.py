@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.features import MINI, RESIZES, FeatureSet, open_features
+from eval.features import MINI, FeatureSet, add_resizing, asked, open_features
 from eval.manifold.manifold import Manifold
 from eval.metrics.distributions import (
     cmmd,
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--real", required=True, metavar="SOURCE", help=either)
     top.add_argument("--fake", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
-    top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    add_resizing(top)
     top.add_argument("--split", default="unnamed", help="which part of the real set this is, for the record")
     top.add_argument("--neighbours", type=int, nargs="+", default=[3], metavar="K", help="default 3")
     top.add_argument("--sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N")
@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if min(arguments.neighbours) < 1:
         raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
     device = str(pick_device(arguments.device))
-    take = partial(open_features, model=arguments.features, resize=arguments.resize, device=device)
+    take = partial(open_features, model=arguments.features, device=device, **asked(arguments))
     real, fake = take(arguments.real), take(arguments.fake)
     if real.source != fake.source and ", " in real.source + fake.source:
         raise ValueError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -71,6 +76,95 @@ def test_a_model_without_projection_gives_its_pooled_output(folder, tmp_path):
         expected = model((pixels - extractor.mean) / extractor.deviation).pooler_output.numpy()
     assert found.shape == (3, 8)
     np.testing.assert_allclose(found[2:], expected, rtol=1e-4, atol=1e-4)
+
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+}
+
+
+@pytest.mark.parametrize("kind", ["CLIP", "Siglip"])
+def test_a_model_of_pictures_and_texts_gives_the_pictures_embedding(kind, folder, tmp_path):
+    torch.manual_seed(0)
+    texts = {**SMALL, "vocab_size": 50, "max_position_embeddings": 8}
+    pictures = {**SMALL, "image_size": 16, "patch_size": 8}
+    more = {"projection_dim": 6} if kind == "CLIP" else {}
+    config = getattr(transformers, f"{kind}Config")(text_config=texts, vision_config=pictures, **more)
+    model = getattr(transformers, f"{kind}Model")(config).eval()
+    model.save_pretrained(tmp_path)
+    extractor = Extractor(str(tmp_path))
+    assert extractor.side_px == 16
+    found = extractor(find_pictures(folder)).values
+    assert found.shape == (3, 6 if kind == "CLIP" else 8)
+    pixels = (torch.from_numpy(square(Image.open(folder / "2.png"), 16))[None] - 0.5) / 0.5
+    with torch.no_grad():
+        expected = model.get_image_features(pixel_values=pixels)
+    expected = getattr(expected, "pooler_output", expected)
+    np.testing.assert_allclose(found[2:], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("told", "side"),
+    [
+        ('{"size": {"shortest_edge": 20}, "crop_size": {"height": 24, "width": 24}}', 24),
+        ('{"size": {"shortest_edge": 20}, "crop_size": 24, "do_center_crop": false}', 20),
+        ('{"size": {"height": 32, "width": 32}}', 32),
+        ("{}", 48),
+    ],
+)
+def test_pictures_have_the_size_of_the_preprocessing_not_of_the_pretraining(told, side, folder, tmp_path):
+    config = Dinov2Config(**SMALL, image_size=48, patch_size=4)  # DINOv2's say 518, and 224 are used
+    Dinov2Model(config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(told)
+    extractor = Extractor(str(tmp_path))
+    assert f", {side} px, centred square" in extractor(find_pictures(folder)).source
+
+
+def test_another_size_may_be_asked_for(folder):
+    with_it = Extractor(size_px=64)(find_pictures(folder))
+    assert with_it.source == "mini, 64 px, centred square, bicubic"
+    assert with_it.values.shape == (3, 128)
+    assert not np.allclose(with_it.values, open_features(folder).values, atol=1e-2)
+
+
+def test_a_stretched_picture_is_seen_to_its_edges(folder):
+    wide = Image.new("RGB", (60, 20), (0, 0, 255))
+    wide.paste((255, 0, 0), (0, 0, 20, 20))  # left of the centred square
+    assert square(wide, 8)[0].max() == pytest.approx(0, abs=0.1)
+    assert square(wide, 8, fit="stretch")[0, :, 0].min() > 0.9
+    assert Extractor(fit="stretch").source == "mini, 128 px, stretched to a square, bicubic"
+    with pytest.raises(ValueError, match="fit is 'pad'; known: crop, stretch"):
+        Extractor(fit="pad")
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("resize", ["bicubic", "bilinear"])
+def test_tensors_have_the_features_of_their_files(fit, resize, folder):
+    extractor = Extractor(resize=resize, fit=fit)
+    for place in sorted(folder.iterdir()):
+        pixels = torch.from_numpy(np.asarray(Image.open(place)).copy()).permute(2, 0, 1)[None].float() / 255
+        expected = extractor.of_array(np.asarray(Image.open(place)))
+        np.testing.assert_allclose(extractor.of_tensor(pixels)[0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_gradients_reach_the_pixels(folder):
+    extractor = Extractor()
+    pixels = torch.rand(1, 3, 40, 52, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    extractor.of_tensor(pixels).square().sum().backward()
+    assert pixels.grad is not None
+    assert (pixels.grad[..., 6:46] != 0).all()
+    assert (pixels.grad[..., :6] == 0).all()  # cut off
+    for wrong, text in (
+        (torch.ones(3, 8, 8), "expected .N, 3, height, width"),
+        (torch.ones(1, 1, 8, 8), "shape"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            extractor.of_tensor(wrong)
+    with pytest.raises(ValueError, match="resize is 'box'; gradients know bicubic, bilinear"):
+        Extractor(resize="box").of_tensor(pixels)
 
 
 def test_resizing_is_antialiased_and_not_rounded():

@@ -238,6 +238,62 @@ def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path)
     assert [path.read_bytes() for path in files] == whole
 
 
+def read_square(objective) -> tuple[list[int], torch.Tensor]:
+    """Places of the square pairs, and their latents as training reads them, with the same draws each time."""
+    pairs = objective.examples.found
+    own = np.array([n for n, pair in enumerate(pairs) if pair.shape[1] == pair.shape[2]])
+    draws = objective.examples.draw(torch.Generator().manual_seed(0), len(own))
+    return [pairs[n].index for n in own], objective.examples.read(own, draws).latents
+
+
+def test_a_cached_file_that_is_lost_on_the_way_is_made_again(data, base, tmp_path):
+    objective = settings(data, base).build(tmp_path)
+    before = read_square(objective)[1]
+    files = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    whole = [path.read_bytes() for path in files]
+    for path, content in zip(files, whole, strict=True):
+        path.write_bytes(content[:50])
+    files[0].unlink()
+    assert torch.equal(read_square(objective)[1], before)
+    square = [path.read_bytes() == content for path, content in zip(files, whole, strict=True)]
+    assert sum(square) == 4
+    assert not (tmp_path / "skipped.jsonl").exists()
+
+
+@pytest.mark.parametrize("cache", ["", "cache"])
+def test_a_pair_that_goes_bad_on_the_way_is_skipped_and_named(cache, data, base, tmp_path, capsys):
+    config = settings(data, base, cache=cache, bad_share=0.2, flip=False)
+    objective = config.build(tmp_path)
+    own, before = read_square(objective)
+    for path in tmp_path.glob("cache/**/*.safetensors"):
+        path.unlink()
+    broken = data / "image" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    for _ in range(2):
+        after, bad = read_square(objective)[1], own.index(1)
+        wanted = before.clone()
+        wanted[:, bad] = before[:, (bad + 1) % len(own)]
+        assert torch.equal(after, wanted)
+    rows = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows] == ["1"]
+    assert capsys.readouterr().err.count("skipped from now on: 1: ") == 1
+    (data / "depth" / "0.png").unlink()
+    for path in tmp_path.glob("cache/**/*.safetensors"):
+        path.unlink()
+    with pytest.raises(ValueError, match="(?s)2 of 6 pairs cannot be read.*more than bad_share 0.2"):
+        read_square(objective)
+    assert len((tmp_path / "skipped.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_pair_that_changes_on_the_way_is_not_taken_for_the_one_that_was_found(data, base, tmp_path):
+    objective = settings(data, base, bad_share=0.2).build(tmp_path)
+    for path in tmp_path.glob("cache/**/*.safetensors"):
+        path.unlink()
+    picture(99, SIZES[1]).save(data / "image" / "1.png")
+    read_square(objective)
+    assert "1: has changed since the run began" in (tmp_path / "skipped.jsonl").read_text()
+
+
 def test_what_cannot_be_read_is_named_and_too_much_of_it_stops_the_run(data, base, tmp_path, capsys):
     (data / "depth" / "0.png").unlink()
     broken = data / "image" / "1.png"

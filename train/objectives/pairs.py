@@ -16,7 +16,7 @@ from train.objectives.joint import JointConfig, JointObjective
 from train.objectives.starting import started
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
-from train.pairs.examples import PairReader, report_skipped
+from train.pairs.examples import PairReader, log_of, report_skipped
 from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
@@ -119,7 +119,12 @@ class PairsConfig(JointConfig):
             self,
             self._fresh_or(start, reader.encoder.trigger),
             pipe,
-            reader.examples(kept, aligned=self.aligned),
+            reader.examples(
+                kept,
+                aligned=self.aligned,
+                bad_share=self.bad_share,
+                log=log_of(folder / SKIPPED, state.process_index),
+            ),
             lambda: reader.show(held_out),
         )
 

@@ -39,8 +39,12 @@ class PairCache:
         except (OSError, SafetensorError):
             return None
 
-    def read(self, key: str) -> EncodedPair:
-        return EncodedPair(**load_file(self.path(key)))
+    def read(self, key: str) -> EncodedPair | None:
+        """None where it is not there, or its file is damaged."""
+        try:
+            return EncodedPair(**load_file(self.path(key)))
+        except (OSError, SafetensorError):
+            return None
 
     def write(self, key: str, pair: EncodedPair) -> None:
         path = self.path(key)

@@ -46,6 +46,10 @@ class Found:
     """Whether both sides are there."""
 
 
+def _stop(pair: Found, error: Exception) -> None:
+    raise error
+
+
 class PairExamples(Examples):
     """Encoded pairs; where `aligned`, both sides are seen in the same view."""
 
@@ -56,13 +60,16 @@ class PairExamples(Examples):
         bare: Tensor,
         *,
         aligned: bool,
+        gone: Callable[[Found, Exception], None] = _stop,
     ):
-        self.read_one, self.bare, self.aligned = read_one, bare.float(), aligned
+        """`read_one` raises ValueError or OSError for a pair that went bad; `gone` is told, and may stop the
+        run, as it does by default."""
+        self.read_one, self.bare, self.aligned, self.gone = read_one, bare.float(), aligned, gone
         self.show(found)
 
     def show(self, found: Sequence[Found]) -> None:
         """Be these pairs."""
-        self.found = found
+        self.found, self.bad = found, set[int]()
         numbers = {shape: number for number, shape in enumerate(sorted({pair.shape for pair in found}))}
         self.groups = np.array([numbers[pair.shape] for pair in found], dtype=int)
 
@@ -79,7 +86,7 @@ class PairExamples(Examples):
 
     def read(self, items: np.ndarray, draws: Draws) -> Encoded:
         views, captions = draws["view"], draws["caption"].tolist()
-        pairs = [self.read_one(self.found[item]) for item in items.tolist()]
+        pairs = [self._pair(item) for item in items.tolist()]
         sides = [0, 0 if self.aligned else 1]
         latents, texts = ([], []), ([], [])
         for number, pair in enumerate(pairs):
@@ -94,6 +101,22 @@ class PairExamples(Examples):
             bare=self.bare,
             present=torch.stack([pair.present for pair in pairs], dim=1),
         )
+
+    def _pair(self, item: int) -> EncodedPair:
+        """This one, or where it went bad the next of its size: the same one whenever a run continues."""
+        alike = np.flatnonzero(self.groups == self.groups[item])
+        start = int(np.searchsorted(alike, item))
+        for place in (*alike[start:].tolist(), *alike[:start].tolist()):
+            if place in self.bad:
+                continue
+            try:
+                return self.read_one(self.found[place])
+            except CannotWrite:
+                raise
+            except (ValueError, OSError) as error:
+                self.bad.add(place)
+                self.gone(self.found[place], error)
+        raise ValueError(f"none of the {len(alike)} pairs of one size can be read any more; check --data")
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -159,15 +182,46 @@ class PairReader:
         captions = [entry.captions[0] if entry.captions else "" for entry in entries]
         return HeldOut(pictures=pictures, maps=maps, captions=captions)
 
-    def examples(self, found: Sequence[Found], *, aligned: bool) -> PairExamples:
-        """Those that were found, for training. With a cache they do not need the encoder any more."""
+    def examples(
+        self, found: Sequence[Found], *, aligned: bool, log: Path | None = None, bad_share: float = 0.0
+    ) -> PairExamples:
+        """Those that were found, for training. What goes bad on the way is skipped and named in `log`, and
+        stops the run where it is more than `bad_share` of the pairs; without a log it stops the run."""
         bare = self.encoder.texts([None, self.encoder.trigger])
-        cache = self.cache
-        read_one = self._encode if cache is None else lambda pair: cache.read(pair.key)
-        return PairExamples(found, read_one, bare, aligned=aligned)
 
-    def _encode(self, found: Found) -> EncodedPair:
-        return self.encoder(self.pairs[found.index], self.condition)
+        if log is None:
+            return PairExamples(found, self._read, bare, aligned=aligned)
+
+        def gone(pair: Found, error: Exception) -> None:
+            self.skipped.append(Skipped(self._name(pair), str(error)))
+            append_skipped(self.skipped[-1:], log)
+            if len(self.skipped) > bad_share * len(self.pairs):
+                raise ValueError(
+                    say_skipped(self.skipped, len(self.skipped), len(self.pairs), log, bad_share)
+                ) from error
+            print(f"skipped from now on: {self.skipped[-1].key}: {error}", file=sys.stderr)
+
+        return PairExamples(found, self._read, bare, aligned=aligned, gone=gone)
+
+    def _name(self, found: Found) -> str:
+        try:
+            return self.pairs[found.index].key
+        except (ValueError, OSError):
+            return f"pair {found.index}"
+
+    def _read(self, found: Found) -> EncodedPair:
+        """From the cache; encoded anew without one, and where its file was lost."""
+        pair = None if self.cache is None else self.cache.read(found.key)
+        if pair is None:
+            entry = self.pairs[found.index]
+            if self.cache is not None and content_of(entry, self.condition) != found.key:
+                raise ValueError(f"{entry.key}: has changed since the run began, and its cached file is lost")
+            pair = self.encoder(entry, self.condition)
+            if tuple(pair.image.shape[1:]) != found.shape:
+                raise ValueError(f"{entry.key}: has another size than when the run began")
+            if self.cache is not None:
+                self.cache.write(found.key, pair)
+        return pair
 
 
 def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path: Path) -> None:
@@ -184,6 +238,22 @@ def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path:
     if len(skipped) > bad_share * num or len(skipped) == num:
         raise ValueError(say_skipped(skipped, len(skipped), num, path, bad_share))
     print(f"skipped {say_skipped(skipped, len(skipped), num, path)}", file=sys.stderr)
+
+
+def append_skipped(skipped: Sequence[Skipped], path: Path) -> None:
+    """What is told again when a run is continued stands there once."""
+    if not skipped:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+    lines = [json.dumps({"key": s.key, "reason": s.reason}) for s in skipped]
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines if line not in told)
+
+
+def log_of(path: Path, process: int) -> Path:
+    """Where a process names what it skips: those after the first have a file of their own."""
+    return path.with_name(f"{path.stem}-{process}{path.suffix}") if process else path
 
 
 def say_skipped(

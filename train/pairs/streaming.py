@@ -22,7 +22,15 @@ import numpy as np
 from torch import Tensor
 
 from train.pairs.encoding import EncodedPair, PairEncoder, content_of
-from train.pairs.examples import Found, PairExamples, PairReader, Skipped, say_skipped
+from train.pairs.examples import (
+    Found,
+    PairExamples,
+    PairReader,
+    Skipped,
+    append_skipped,
+    log_of,
+    say_skipped,
+)
 from train.randomness import DataOrder, Order, Share, seed_of
 from train.validation import HeldOut
 from unicon.data.pairs import Pairs
@@ -204,31 +212,18 @@ class StreamOrder(Order):
     def _tell(self, skipped: list[Skipped]) -> None:
         """Add to the log what is not in it, and stop the run where too much is bad, or all."""
         num_read, num_skipped = self._found
-        path = self.pairs.log
-        if self.share.process:
-            path = path.with_name(f"{path.stem}-{self.share.process}{path.suffix}")
+        path = log_of(self.pairs.log, self.share.process)
         if num_read == 0:
             raise ValueError(
                 f"process {self.share.process} of {self.share.num_processes} gets no pairs from the stream; "
                 "check --data, or start fewer processes"
             )
-        _append(skipped, path)
+        append_skipped(skipped, path)
         if skipped:
             shown = say_skipped(skipped, num_skipped, num_read, path)
             print(f"skipped so far {shown}", file=sys.stderr)
         if num_skipped > self.pairs.bad_share * num_read or num_skipped == num_read:
             raise ValueError(say_skipped(skipped, num_skipped, num_read, path, self.pairs.bad_share))
-
-
-def _append(skipped: list[Skipped], path: Path) -> None:
-    """A block is read again when a run is continued; its skipped pairs are told once."""
-    if not skipped:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    told = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
-    lines = [json.dumps({"key": s.key, "reason": s.reason}) for s in skipped]
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines if line not in told)
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ sky of a field are named in captions, exactly; a classifier (logistic regression
 what was made, and a mode counts as recovered where it is found more often than false alarms explain.
 
 Running it again goes on where it was stopped. (Not under `unicon eval`: measurements there do not train.)
+Its parts, one question each, are in `model_families/`.
 """
 
 from __future__ import annotations

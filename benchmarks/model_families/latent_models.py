@@ -25,15 +25,13 @@ class LatentModelConfig:
 
 
 class LatentModel(Objective):
-    """Latents (N, C, 16, 16), each channel of mean 0 and deviation 1 to the networks, from normal codes."""
+    """Latents (N, C, 16, 16), of deviation 1 to the networks, from normal codes."""
 
     def __init__(self, config: LatentModelConfig, latents: np.ndarray, *, seen: int):
         """`seen` numbers are what its second network makes of latents."""
         super().__init__()
         self.config, self.latents = config, latents
-        each = {"axis": (0, 2, 3), "keepdims": True, "dtype": np.float64}
-        self.register_buffer("mean", torch.from_numpy(latents.mean(**each)).float())
-        self.register_buffer("deviation", torch.from_numpy(latents.std(**each)).float())
+        self.deviation = float(latents.std(dtype=np.float64))
         torch.manual_seed(0)
         self.made = FromCode(config.code, latents.shape[1])
         self.own = ToCode(seen, latents.shape[1])
@@ -48,13 +46,13 @@ class LatentModel(Objective):
     def real(self, items: np.ndarray) -> Tensor:
         """As the networks see them."""
         chosen = torch.from_numpy(np.asarray(self.latents[items], dtype=np.float32)).to(self.device)
-        return (chosen - self.mean) / self.deviation
+        return chosen / self.deviation
 
     @torch.no_grad()
     def sample(self, num: int, seed: int) -> Tensor:
         """Latents (num, C, 16, 16), as the decoder takes them."""
         code = torch.randn(num, self.config.code, generator=torch.Generator().manual_seed(seed))
-        return self.made(code) * self.deviation + self.mean
+        return self.made(code) * self.deviation
 
     def export(self, folder: Path) -> None:
         save_file({k: v.contiguous() for k, v in self.made.state_dict().items()}, folder / "made.safetensors")

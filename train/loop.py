@@ -20,9 +20,8 @@ from adapters.files import whole_folder
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import RunConfig
 from train.objectives.base import Objective
-from train.optimizers import restore
 from train.run_log import RunLog, trackers
-from train.spread import spread_like, spread_state, whole_all, whole_model
+from train.spread import spread_like, whole_all, whole_model
 from train.stepping import Stepper
 
 
@@ -42,9 +41,9 @@ def fit(
     """
     loop = config.loop
     stepper = Stepper(objective, loop, log_with=trackers(loop.trackers), folder=folder)
-    accelerator, trained, optimizers = stepper.accelerator, stepper.trained, stepper.optimizers
+    accelerator, trained = stepper.accelerator, stepper.trained
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
-    fixed = {"optimizer": loop.optimizer, "mixed_precision": accelerator.mixed_precision}
+    fixed = {"optimizer": loop.optimizer, "mixed_precision": stepper.precision}
     start = _resume(folder, stepper, average, fixed)
     log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
@@ -60,15 +59,14 @@ def fit(
                 log.flush()
                 # All processes: weights, states and places may be spread over them.
                 tensors, means = whole_all(trained), whole_all(average)
-                states = [whole_all(o.state_dict()) for o in optimizers]
-                state = Checkpoint(done, tensors, means, states, fixed, stepper.places())
+                state = Checkpoint(done, tensors, means, stepper.states(), fixed, stepper.places())
                 if accelerator.is_main_process:
                     write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
                 if on_checkpoint is not None:
                     on_checkpoint()
             # After the checkpoint: it may fail.
             if loop.validate_every and done % loop.validate_every == 0 and not pause:
-                _validate(accelerator, objective, average, log, done, compiled=loop.compile)
+                _validate(stepper, average, log, done)
             if pause and done < loop.steps:
                 log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
                 accelerator.wait_for_everyone()
@@ -90,13 +88,13 @@ def _any(accelerator: Accelerator, mine: bool) -> bool:
     return bool(torch.as_tensor(count) > 0)
 
 
-def _validate(accelerator, objective: Objective, average, log: RunLog, step: int, *, compiled: bool) -> None:
+def _validate(stepper: Stepper, average, log: RunLog, step: int) -> None:
     """Look at the moving average, which will be exported. Every process does: weights may be spread."""
-    started = time.monotonic()
+    started, objective = time.monotonic(), stepper.objective
     # Other batch sizes, once in a while, are not worth compiling for.
-    stance = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+    stance = torch.compiler.set_stance("force_eager") if stepper.loop.compile else contextlib.nullcontext()
     averaged = _instead(objective.trained(), average)
-    with averaged, whole_model(objective), accelerator.autocast(), stance:
+    with averaged, whole_model(objective), stepper.autocast(), stance:
         seen = objective.validate()
     if seen is not None:
         log.validation(step, *seen)
@@ -137,8 +135,7 @@ def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -
     _load(stepper.trained, checkpoint.trained)
     _load(average, checkpoint.average)
     stepper.go_on(checkpoint.places)
-    for optimizer, state in zip(stepper.optimizers, checkpoint.optimizers, strict=True):
-        restore(optimizer, spread_state(state, optimizer))
+    stepper.restore(checkpoint.optimizers)
     return checkpoint.step
 
 

@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from train import zero
 from train.checkpoint import read_state, whole_checkpoints
 from train.compiling import compile_blocks
 from train.config import LoopConfig
 from train.objectives.base import Objective
-from train.optimizers import make_optimizers, set_rates
+from train.optimizers import make_optimizers, restore, set_rates
 from train.randomness import Share, step_generator
 from train.schedules import rate_share
-from train.spread import whole
+from train.spread import spread_state, whole, whole_all
 from unicon.devices import pick_dtype
 from unicon.processes import processes
 
@@ -40,20 +41,24 @@ class Stepper:
         log_with: Sequence[str] = (),
         folder: Path | None = None,
     ):
-        """Raises ValueError for a batch that does not divide over the processes, and under DeepSpeed."""
-        if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
-            raise ValueError(
-                "this run was started under DeepSpeed, whose spread optimizers our checkpoints do not hold: "
-                'start it with --launch="--config_file fsdp2", which spreads the base as well'
-            )
+        """Raises ValueError for a batch that does not divide over the processes, and for what DeepSpeed
+        cannot do where it was asked for."""
         self.objective, self.loop = objective, loop
-        chosen = precision(loop, folder)
-        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != chosen:
+        self.precision = chosen = precision(loop, folder)
+        self.under_zero = zero.asked_for()
+        if self.under_zero:
+            zero.check(loop, chosen)
+            chosen = "no"  # accelerate would hand it to the engine's own casting, see `train.zero`
+        if AcceleratorState._shared_state and (
+            self.under_zero or AcceleratorState().mixed_precision != chosen
+        ):
             AcceleratorState._reset_state()  # of an earlier run in this process; it is one per process
         self.accelerator = Accelerator(
             mixed_precision=chosen, log_with=list(log_with) or None, project_dir=folder
         )
         self.share = _share_per_process(loop, self.accelerator.num_processes)
+        if self.under_zero:
+            zero.configure(self.accelerator, loop, self.share, self.precision)
         if loop.gradient_checkpointing:
             _checkpoint(objective)
         if loop.compile:
@@ -78,6 +83,7 @@ class Stepper:
         sums: dict[str, Tensor] = {}
         for start in range(first, end, micro):
             stop = min(start + micro, end)
+            accelerator.sync_gradients = stop == end  # DeepSpeed's engine steps there
             with contextlib.nullcontext() if stop == end else accelerator.no_sync(self.model):
                 losses, parts = self.model(items[start:stop], draws.part(start, stop))
                 # DDP averages over processes, so each divides by its own share.
@@ -89,6 +95,26 @@ class Stepper:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return {**sums, "grad_norm": whole(torch.as_tensor(norm))}
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The number format of the run, for what does not enter by the model's forward."""
+        if self.under_zero and self.precision != "no":
+            return torch.autocast(self.accelerator.device.type, torch.bfloat16)
+        return self.accelerator.autocast()
+
+    def states(self) -> list[dict[str, Any]]:
+        """The optimizers' whole states. All processes must come here."""
+        if self.under_zero:
+            return [zero.whole_state(o, list(self.trained.values())) for o in self.optimizers]
+        return [whole_all(o.state_dict()) for o in self.optimizers]
+
+    def restore(self, states: Sequence[dict[str, Any]]) -> None:
+        """Continue from whole states, once the weights that belong to them are in place."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            if self.under_zero:
+                zero.restore_state(optimizer, list(self.trained.values()), state)
+            else:
+                restore(optimizer, spread_state(state, optimizer))
 
     def places(self) -> list[dict[str, Any]]:
         """Where every process is in its data, for a checkpoint; empty where the step says it all.

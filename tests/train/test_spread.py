@@ -18,11 +18,9 @@ from safetensors.torch import load_file
 
 from tests.programs import ROOT
 from tests.tiny_base import save_tiny_base
-from tests.train.test_loop import Line, LineConfig, config
 from tests.train.test_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
-from train.stepping import Stepper
 from unicon.cli import launch
 from unicon.cli import main as cli
 
@@ -116,14 +114,9 @@ def test_config_files_are_accelerates(path):
 
 def test_what_each_config_file_starts():
     kinds = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS}
-    assert set(kinds) == {"cpu", "ddp", "fsdp2", "multi_node"}
+    assert set(kinds) == {"cpu", "ddp", "deepspeed", "fsdp2", "multi_node"}
     assert kinds["fsdp2"]["fsdp_config"]["fsdp_version"] == 2
     assert kinds["multi_node"]["num_machines"] > 1
-    with pytest.raises(ValueError, match="--config_file fsdp: no such file; .*: cpu, ddp, fsdp2, multi_node"):
+    known = "cpu, ddp, deepspeed, fsdp2, multi_node"
+    with pytest.raises(ValueError, match=f"--config_file fsdp: no such file; .*: {known}"):
         launch.launch_options(cli.parse(["train", "--launch", "--config_file fsdp"]))
-
-
-def test_deepspeed_is_refused_before_anything_is_lost(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ValueError, match="started under DeepSpeed.*--config_file fsdp2"):
-        Stepper(Line(LineConfig()), config().loop)

@@ -12,10 +12,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from unicon.cli import runner
 from unicon.cli.ours import ROOT, ours
+from unicon.extras import MissingExtra, install_command
 
 CONFIGS = ROOT / "train" / "configs"
 """Config files of `accelerate launch` for the usual machines."""
@@ -42,7 +44,10 @@ def run(args: argparse.Namespace) -> int | None:
     if args.rest[:1] in (["-h"], ["--help"]):
         print(args.help_text(), "\nAll other arguments go to the program itself:\n", sep="")
     elif args.processes > 1 or args.launch is not None:
-        return subprocess.call(command(args.command, args.rest, launch_options(args)), env=environment())
+        options = launch_options(args)
+        if str(CONFIGS / "deepspeed.yaml") in options and find_spec("deepspeed") is None:
+            raise MissingExtra(f"deepspeed is not installed; install it with: {install_command('deepspeed')}")
+        return subprocess.call(command(args.command, args.rest, options), env=environment())
     return ours(f"{args.command}.__main__").main(args.rest)
 
 

@@ -607,6 +607,11 @@ CASES = (
         make=fields("--ema_decay", "1.5"),
         told=("ema_decay is 1.5; it must lie in [0, 1)",),
     ),
+    Case(
+        name="share out of range",
+        make=fields("--caption_dropout", "20"),
+        told=("caption_dropout is 20.0; it must lie in [0, 1]",),
+    ),
     Case(name="rank 0", make=fields("--rank", "0"), told=("rank=0: must be at least 1",)),
     Case(
         name="unknown law of levels",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from train.names import closest
+from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, POSITIVE, SHARE, check
 
 OPTIMIZERS = ("adamw", "muon", "adamw8bit", "prodigy")
 
@@ -45,7 +46,7 @@ class LoopConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     """AdamW's decays of the gradient's mean and of its square's."""
     clip_norm: float = 1.0
-    """Gradients of a larger norm are scaled down to it."""
+    """Gradients of a larger norm are scaled down to it; 0: none are."""
     ema_decay: float = 0.999
     """Decay of the exponential moving average that is exported; 0: export the last weights."""
     seed: int = 0
@@ -68,24 +69,18 @@ class LoopConfig:
     """tensorboard, wandb or others that accelerate knows, separated by commas; beside the run's own files."""
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("micro_batch", "warmup_steps", "validate_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        check(self, AT_LEAST_1, "steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every")
+        check(
+            self, NOT_NEGATIVE, "micro_batch", "warmup_steps", "validate_every", "weight_decay", "clip_norm"
+        )
+        check(self, POSITIVE, "learning_rate", "matrix_learning_rate")
+        check(self, LESS_THAN_1, "ema_decay", "betas")
+        check(self, SHARE, "decay_share")
         if self.optimizer == "prodigy" and self.learning_rate < 0.1:
             raise ValueError(
                 f"learning_rate is {self.learning_rate:g} with optimizer prodigy, which finds its own: "
                 "give --learning_rate 1"
             )
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share is {self.decay_share}; it must lie in [0, 1]")
-        for name in ("learning_rate", "matrix_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {self.optimizer!r}; {closest(self.optimizer, OPTIMIZERS)}")
         if self.optimizer == "muon" and self.mixed_precision == "fp16":

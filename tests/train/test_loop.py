@@ -271,6 +271,16 @@ def test_gradients_are_clipped(tmp_path):
     assert lines[-1]["grad_norm"] > 1  # measured before clipping
 
 
+def test_a_clip_norm_of_0_clips_nothing_and_the_norm_is_logged(tmp_path):
+    found = {norm: train(tmp_path / norm, config(clip_norm=float(norm))) for norm in ("0", "1e9")}
+    start = Line(LineConfig()).trained()
+    for name, tensor in found["0"].items():
+        assert torch.equal(tensor, found["1e9"][name])
+        assert not torch.equal(tensor, start[name])
+    for line in (tmp_path / "0" / "metrics.jsonl").read_text().splitlines():
+        assert json.loads(line)["grad_norm"] > 0
+
+
 def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
     tensor = {"a": torch.zeros(2)}
     (tmp_path / ".partial_00000009_1").mkdir(parents=True)
@@ -334,6 +344,10 @@ def test_overrides_reach_both_sections():
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; known: adamw, muon, adamw8bit, prodigy"),
         ({"steps": "0"}, "steps is 0; it must be at least 1"),
         ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),
+        ({"learning_rate": "NaN"}, "learning_rate is nan; it must be positive and finite"),
+        ({"clip_norm": "-1"}, "clip_norm is -1.0; it must not be negative"),
+        ({"weight_decay": "-0.1"}, "weight_decay is -0.1; it must not be negative"),
+        ({"betas": "[0.9, 1]"}, r"betas is \(0.9, 1.*\); each must lie in \[0, 1\)"),
         ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),
         ({"decay_share": "2"}, "decay_share is 2.0; it must lie in"),
         ({"mixed_precision": "fp8"}, "choose auto, no, bf16 or fp16"),

@@ -600,7 +600,12 @@ CASES = (
     Case(
         name="field of the wrong type",
         make=fields("--seed", "many"),
-        told=("--seed got 'many'; expected int",),
+        told=("--seed got 'many'; expected a whole number, such as --seed 0",),
+    ),
+    Case(
+        name="list that is none",
+        make=fields("--betas", "0.9,0.99"),
+        told=("--betas got '0.9,0.99'; expected a list, such as --betas '[0.9, 0.99]'",),
     ),
     Case(
         name="field out of range",

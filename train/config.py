@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,22 +167,59 @@ def _locate(key: str, sections: dict[str, Any]) -> tuple[str, str]:
 
 def _parse(section: Any, name: str, text: str) -> Any:
     hint = typing.get_type_hints(type(section))[name]
-    if hint is str:
-        return text
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if isinstance(value, list):
-        value = tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    plain = typing.get_origin(hint) or hint
-    if isinstance(plain, type) and (
-        not isinstance(value, plain) or (plain is int and isinstance(value, bool))
-    ):
-        raise ValueError(f"--{name} got {text!r}; expected {plain.__name__}")
-    return value
+        return _READERS[hint](text) if hint in _READERS else _list(text, typing.get_args(hint))
+    except ValueError:
+        raise ValueError(
+            f"--{name} got {text!r}; expected {_example(name, getattr(section, name))}"
+        ) from None
+
+
+def _truth(text: str) -> bool:
+    """Raises ValueError for another word."""
+    return ("false", "true").index(text.lower()) == 1
+
+
+def _whole_number(text: str) -> int:
+    """Also one that is written as 1e4 or 8.0. Raises ValueError for another."""
+    try:
+        return int(text)  # all its digits: seeds may be longer than a float's
+    except ValueError:
+        if (value := float(text)).is_integer():
+            return int(value)
+        raise
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    bool: _truth,
+    int: _whole_number,
+    float: float,
+}
+
+
+def _list(text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A JSON list of these kinds. Raises ValueError for what is none, or has another length."""
+    values = json.loads(text)
+    if not isinstance(values, list):
+        raise ValueError
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(values)
+    read = []
+    for value, kind in zip(values, kinds, strict=True):
+        if (kind is str) != isinstance(value, str):
+            raise ValueError
+        read.append(_READERS[kind](value if kind is str else json.dumps(value)))
+    return tuple(read)
+
+
+def _example(name: str, value: Any) -> str:
+    """What is expected instead, as it is written on the command line: the recipe's own value."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, tuple):
+        return f"a list, such as --{name} '{json.dumps(value)}'"
+    return f"a {'whole ' if isinstance(value, int) else ''}number, such as --{name} {value}"
 
 
 def as_json(config: RunConfig) -> str:

@@ -689,13 +689,21 @@ CASES = (
     Case(
         name="loss that is not finite",
         make=fields("--learning_rate", "1e38", "--steps", "6"),
-        told=("the loss is", "continue from it with a lower --learning_rate"),
+        told=(
+            "the loss is",
+            "continue from it with a lower --learning_rate",
+            "the last whole checkpoint is of step 1; the same command continues from it",
+        ),
         runs=True,
     ),
     Case(
         name="disk full, writing a checkpoint",
         make=disk_full_at_checkpoint,
-        told=("step_00000003: cannot be written", "No space left on device"),
+        told=(
+            "step_00000003: cannot be written",
+            "No space left on device",
+            "the last whole checkpoint is of step 2; the same command continues from it",
+        ),
         runs=True,
     ),
     Case(

@@ -600,12 +600,22 @@ CASES = (
     Case(
         name="field of the wrong type",
         make=fields("--seed", "many"),
-        told=("--seed got 'many'; expected int",),
+        told=("--seed got 'many'; expected a whole number, such as --seed 0",),
+    ),
+    Case(
+        name="list that is none",
+        make=fields("--betas", "0.9,0.99"),
+        told=("--betas got '0.9,0.99'; expected a list, such as --betas '[0.9, 0.99]'",),
     ),
     Case(
         name="field out of range",
         make=fields("--ema_decay", "1.5"),
         told=("ema_decay is 1.5; it must lie in [0, 1)",),
+    ),
+    Case(
+        name="share out of range",
+        make=fields("--caption_dropout", "20"),
+        told=("caption_dropout is 20.0; it must lie in [0, 1]",),
     ),
     Case(name="rank 0", make=fields("--rank", "0"), told=("rank=0: must be at least 1",)),
     Case(
@@ -685,13 +695,21 @@ CASES = (
     Case(
         name="loss that is not finite",
         make=fields("--learning_rate", "1e38", "--steps", "6"),
-        told=("the loss is", "continue from it with a lower --learning_rate"),
+        told=(
+            "the loss is",
+            "continue from it with a lower --learning_rate",
+            "the last whole checkpoint is of step 1; the same command continues from it",
+        ),
         runs=True,
     ),
     Case(
         name="disk full, writing a checkpoint",
         make=disk_full_at_checkpoint,
-        told=("step_00000003: cannot be written", "No space left on device"),
+        told=(
+            "step_00000003: cannot be written",
+            "No space left on device",
+            "the last whole checkpoint is of step 2; the same command continues from it",
+        ),
         runs=True,
     ),
     Case(

@@ -40,8 +40,22 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError("name a recipe; unicon train --help lists them")
         return _run(args, _assignments(rest))
     except (ValueError, OSError) as error:
-        print(f"unicon train: {error}", file=sys.stderr)
+        print(f"unicon train: {error}", *_notes(error), sep="\n", file=sys.stderr)
         return 2
+    except Exception as error:
+        from train.going_on import OUT_OF_MEMORY, is_out_of_memory
+
+        if is_out_of_memory(error):
+            print(f"unicon train: {error}", OUT_OF_MEMORY, *_notes(error), sep="\n", file=sys.stderr)
+            return 2
+        if sys.version_info < (3, 11):  # later ones show notes behind the traceback
+            print(*_notes(error), sep="\n", file=sys.stderr)
+        raise
+
+
+def _notes(error: Exception) -> list[str]:
+    """How a training that was stopped goes on (`train.going_on`)."""
+    return list(getattr(error, "__notes__", ()))
 
 
 def _parser() -> argparse.ArgumentParser:

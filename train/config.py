@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from train.names import closest
+from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, POSITIVE, SHARE, check
 
 OPTIMIZERS = ("adamw", "muon", "adamw8bit", "prodigy")
 
@@ -45,7 +47,7 @@ class LoopConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     """AdamW's decays of the gradient's mean and of its square's."""
     clip_norm: float = 1.0
-    """Gradients of a larger norm are scaled down to it."""
+    """Gradients of a larger norm are scaled down to it; 0: none are."""
     ema_decay: float = 0.999
     """Decay of the exponential moving average that is exported; 0: export the last weights."""
     seed: int = 0
@@ -68,24 +70,18 @@ class LoopConfig:
     """tensorboard, wandb or others that accelerate knows, separated by commas; beside the run's own files."""
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("micro_batch", "warmup_steps", "validate_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        check(self, AT_LEAST_1, "steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every")
+        check(
+            self, NOT_NEGATIVE, "micro_batch", "warmup_steps", "validate_every", "weight_decay", "clip_norm"
+        )
+        check(self, POSITIVE, "learning_rate", "matrix_learning_rate")
+        check(self, LESS_THAN_1, "ema_decay", "betas")
+        check(self, SHARE, "decay_share")
         if self.optimizer == "prodigy" and self.learning_rate < 0.1:
             raise ValueError(
                 f"learning_rate is {self.learning_rate:g} with optimizer prodigy, which finds its own: "
                 "give --learning_rate 1"
             )
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share is {self.decay_share}; it must lie in [0, 1]")
-        for name in ("learning_rate", "matrix_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {self.optimizer!r}; {closest(self.optimizer, OPTIMIZERS)}")
         if self.optimizer == "muon" and self.mixed_precision == "fp16":
@@ -171,22 +167,59 @@ def _locate(key: str, sections: dict[str, Any]) -> tuple[str, str]:
 
 def _parse(section: Any, name: str, text: str) -> Any:
     hint = typing.get_type_hints(type(section))[name]
-    if hint is str:
-        return text
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if isinstance(value, list):
-        value = tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    plain = typing.get_origin(hint) or hint
-    if isinstance(plain, type) and (
-        not isinstance(value, plain) or (plain is int and isinstance(value, bool))
-    ):
-        raise ValueError(f"--{name} got {text!r}; expected {plain.__name__}")
-    return value
+        return _READERS[hint](text) if hint in _READERS else _list(text, typing.get_args(hint))
+    except ValueError:
+        raise ValueError(
+            f"--{name} got {text!r}; expected {_example(name, getattr(section, name))}"
+        ) from None
+
+
+def _truth(text: str) -> bool:
+    """Raises ValueError for another word."""
+    return ("false", "true").index(text.lower()) == 1
+
+
+def _whole_number(text: str) -> int:
+    """Also one that is written as 1e4 or 8.0. Raises ValueError for another."""
+    try:
+        return int(text)  # all its digits: seeds may be longer than a float's
+    except ValueError:
+        if (value := float(text)).is_integer():
+            return int(value)
+        raise
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    bool: _truth,
+    int: _whole_number,
+    float: float,
+}
+
+
+def _list(text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A JSON list of these kinds. Raises ValueError for what is none, or has another length."""
+    values = json.loads(text)
+    if not isinstance(values, list):
+        raise ValueError
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(values)
+    read = []
+    for value, kind in zip(values, kinds, strict=True):
+        if (kind is str) != isinstance(value, str):
+            raise ValueError
+        read.append(_READERS[kind](value if kind is str else json.dumps(value)))
+    return tuple(read)
+
+
+def _example(name: str, value: Any) -> str:
+    """What is expected instead, as it is written on the command line: the recipe's own value."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, tuple):
+        return f"a list, such as --{name} '{json.dumps(value)}'"
+    return f"a {'whole ' if isinstance(value, int) else ''}number, such as --{name} {value}"
 
 
 def as_json(config: RunConfig) -> str:

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from adapters.files import whole_folder
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
 from train.config import RunConfig
+from train.going_on import says_how_to_go_on
 from train.objectives.base import Objective
 from train.run_log import RunLog, trackers
 from train.spread import spread_like, whole_all, whole_model
@@ -36,8 +37,8 @@ def fit(
     """Train until `config.loop.steps` or for `stop_after` seconds; True when the run is complete.
 
     `on_checkpoint` is called when one was written. Continues from the newest whole checkpoint under `folder`.
-    SIGTERM and SIGINT save and stop. Raises ValueError on a batch that does not divide over the processes and
-    on a loss that is not finite.
+    SIGTERM and SIGINT save and stop; an error gets a note of the newest whole checkpoint. Raises ValueError
+    on a batch that does not divide over the processes and on a loss that is not finite.
     """
     loop = config.loop
     stepper = Stepper(objective, loop, log_with=trackers(loop.trackers), folder=folder)
@@ -48,7 +49,8 @@ def fit(
     log = RunLog(folder, config, accelerator, start)
     stop = _StopSignal()
     started = time.monotonic()
-    with log.bar:  # closed by an error, too, whose message then has a line of its own
+    # The bar is closed by an error, too, whose message then has a line of its own.
+    with says_how_to_go_on(folder), log.bar:
         for step in range(start, loop.steps):
             losses = stepper(step)
             _update_average(average, trained, loop.ema_decay, step)
@@ -72,7 +74,7 @@ def fit(
                 accelerator.wait_for_everyone()
                 return False
     _load(trained, average)
-    with whole_model(stepper.model):
+    with says_how_to_go_on(folder), whole_model(stepper.model):
         if accelerator.is_main_process:
             _export(objective, folder / "export")
     accelerator.wait_for_everyone()  # what follows reads the export

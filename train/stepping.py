@@ -7,6 +7,7 @@ Distribution and mixed precision are accelerate's.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ class Stepper:
                 accelerator.backward(losses.sum() / self.share)
             for name, value in {"loss": losses, **parts}.items():
                 sums[name] = sums.get(name, 0) + value.detach().float().sum() / self.share
-        norm = accelerator.clip_grad_norm_(self.trained.values(), loop.clip_norm)
+        # Below an infinite norm nothing is clipped, and the norm is known all the same.
+        norm = accelerator.clip_grad_norm_(self.trained.values(), loop.clip_norm or math.inf)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -271,6 +272,16 @@ def test_gradients_are_clipped(tmp_path):
     assert lines[-1]["grad_norm"] > 1  # measured before clipping
 
 
+def test_a_clip_norm_of_0_clips_nothing_and_the_norm_is_logged(tmp_path):
+    found = {norm: train(tmp_path / norm, config(clip_norm=float(norm))) for norm in ("0", "1e9")}
+    start = Line(LineConfig()).trained()
+    for name, tensor in found["0"].items():
+        assert torch.equal(tensor, found["1e9"][name])
+        assert not torch.equal(tensor, start[name])
+    for line in (tmp_path / "0" / "metrics.jsonl").read_text().splitlines():
+        assert json.loads(line)["grad_norm"] > 0
+
+
 def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
     tensor = {"a": torch.zeros(2)}
     (tmp_path / ".partial_00000009_1").mkdir(parents=True)
@@ -323,17 +334,82 @@ def test_overrides_reach_both_sections():
     assert (run.loop.steps, run.objective.slope, run.loop.betas) == (7, 3.0, (0.5, 0.9))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindsConfig:
+    mirrored: bool = False
+    num: int = 3
+    rate: float = 0.5
+    sizes: tuple[int, ...] = (4, 8)
+    shares: tuple[float, float] = (0.9, 0.99)
+    words: tuple[str, ...] = ("a dog", "a cat")
+    text: str = ""
+
+
+KINDS = RunConfig(name="kinds", objective=KindsConfig(), loop=LoopConfig(steps=1, batch_size=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("mirrored", "True", True),
+        ("mirrored", "FALSE", False),
+        ("num", "1e4", 10_000),
+        ("num", "8.0", 8),
+        ("num", "9007199254740993", 2**53 + 1),
+        ("rate", "2", 2.0),
+        ("rate", ".5", 0.5),
+        ("sizes", "[16, 3.2e1]", (16, 32)),
+        ("shares", "[0, 1]", (0.0, 1.0)),
+        ("words", '["a house"]', ("a house",)),
+        ("text", "3", "3"),
+    ],
+)
+def test_values_as_they_are_written(name, text, value):
+    found = getattr(override(KINDS, {name: text}).objective, name)
+    assert found == value
+    kinds = [type(each) for each in (found if isinstance(found, tuple) else (found,))]
+    assert kinds == [type(each) for each in (value if isinstance(value, tuple) else (value,))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("mirrored", "yes", "true or false"),
+        ("mirrored", "1", "true or false"),
+        ("num", "1.5", "a whole number, such as --num 3"),
+        ("num", "true", "a whole number, such as --num 3"),
+        ("num", "inf", "a whole number, such as --num 3"),
+        ("rate", "fast", "a number, such as --rate 0.5"),
+        ("rate", "true", "a number, such as --rate 0.5"),
+        ("sizes", "[4, true]", "a list, such as --sizes '[4, 8]'"),
+        ("shares", "0.9,0.99", "a list, such as --shares '[0.9, 0.99]'"),
+        ("shares", "0.9", "a list, such as --shares '[0.9, 0.99]'"),
+        ("shares", "[0.9]", "a list, such as --shares '[0.9, 0.99]'"),
+        ("shares", '["0.9", 1]', "a list, such as --shares '[0.9, 0.99]'"),
+        ("words", "a dog", 'a list, such as --words \'["a dog", "a cat"]\''),
+        ("words", "[1]", 'a list, such as --words \'["a dog", "a cat"]\''),
+    ],
+)
+def test_values_of_another_kind_are_answered_with_one_that_fits(name, text, expected):
+    with pytest.raises(ValueError, match=re.escape(f"--{name} got {text!r}; expected {expected}")):
+        override(KINDS, {name: text})
+
+
 @pytest.mark.parametrize(
     "assignments, message",
     [
         ({"stepz": "3"}, "did you mean --steps"),
         ({"validate_every": "-1"}, "validate_every is -1; it must not be negative"),
         ({"optimizer": "prodigy"}, "which finds its own: give --learning_rate 1"),
-        ({"steps": "many"}, "--steps got 'many'; expected int"),
+        ({"steps": "many"}, "--steps got 'many'; expected a whole number, such as --steps 12"),
         ({"optimizer": "muon", "mixed_precision": "fp16"}, "unscaled twice; choose bf16 or no"),
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; known: adamw, muon, adamw8bit, prodigy"),
         ({"steps": "0"}, "steps is 0; it must be at least 1"),
         ({"learning_rate": "-1"}, "learning_rate is -1.0; it must be positive"),
+        ({"learning_rate": "NaN"}, "learning_rate is nan; it must be positive and finite"),
+        ({"clip_norm": "-1"}, "clip_norm is -1.0; it must not be negative"),
+        ({"weight_decay": "-0.1"}, "weight_decay is -0.1; it must not be negative"),
+        ({"betas": "[0.9, 1]"}, r"betas is \(0.9, 1.*\); each must lie in \[0, 1\)"),
         ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),
         ({"decay_share": "2"}, "decay_share is 2.0; it must lie in"),
         ({"mixed_precision": "fp8"}, "choose auto, no, bf16 or fp16"),

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from train.objectives.base import Draws, Objective
+from train.ranges import SHARE, check
 from train.shards import open_shards
 
 
@@ -42,6 +43,9 @@ class ClipConfig:
     """Folder of photographs; empty: scenes alone."""
     photo_share: float = 0.1
     num_scenes: int = 8192
+
+    def __post_init__(self):
+        check(self, SHARE, "photo_share")
 
     def build(self, folder: Path) -> ClipObjective:
         """The objective, with its data below the family's folder."""

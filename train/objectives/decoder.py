@@ -32,6 +32,7 @@ from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View
+from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import HeldOut, encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.data.pairs import open_pairs
@@ -70,9 +71,9 @@ class DecoderTraining:
     def __post_init__(self):
         parse_law(self.levels)  # raises where it is none
         parse_weight(self.loss_weight)
-        for name in ("caption_dropout", "like_dropout", "noised"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1]")
+        check(self, SHARE, "caption_dropout", "like_dropout", "noised")
+        check(self, NOT_NEGATIVE, "validation_items")
+        check(self, AT_LEAST_1, "num_tokens", "token_width", "validation_steps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +121,11 @@ class DataDecoderTraining(DecoderTraining):
     """Folder of encoded pictures, below --out; empty: every step encodes its own."""
     bad_share: float = 0.02
     """The run stops where more than this share of the pictures cannot be read."""
+
+    def __post_init__(self):
+        DecoderTraining.__post_init__(self)
+        check(self, SHARE, "bad_share")
+        check(self, NOT_NEGATIVE, "resolution")
 
     def build(self, folder: Path) -> DecoderObjective:
         """The objective. Raises ValueError for pictures that cannot be read, or a base without a CLIP."""

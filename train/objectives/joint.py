@@ -24,6 +24,7 @@ from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, mean_among, named
 from train.objectives.starting import started
+from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
 from unicon.cards import Origin, write_card
@@ -76,7 +77,10 @@ class JointConfig:
     """Steps of every picture drawn of them."""
 
     def __post_init__(self):
-        if not 0 <= self.clean_image + self.clean_condition <= 1:
+        check(self, SHARE, "clean_image", "clean_condition", "caption_dropout", "bare_photos")
+        check(self, NOT_NEGATIVE, "validation_pairs")
+        check(self, AT_LEAST_1, "validation_steps")
+        if self.clean_image + self.clean_condition > 1:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
             )

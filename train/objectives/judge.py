@@ -21,6 +21,7 @@ from torch import Tensor
 
 from eval.judge import HEAT_CELL_PX, Judge, Seen
 from train.objectives.base import Draws, Objective
+from train.ranges import SHARE, check
 from train.shards import open_shards
 from unicon.conditions.palettes import FAR_QUANTILE, NEAR_QUANTILE
 from unicon.conditions.pose_heat import heat_of
@@ -52,6 +53,9 @@ class JudgeConfig:
     """Most cells hold no joint."""
     scenes: str = "scenes"
     num_scenes: int = 8192
+
+    def __post_init__(self):
+        check(self, SHARE, "posed_share", "blurred", "noisy")
 
     def build(self, folder: Path) -> JudgeObjective:
         """The objective, with its data below the family's folder."""

@@ -20,6 +20,7 @@ from train.pairs.examples import PairReader, log_of, report_skipped
 from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
+from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from unicon.cards import Origin
 from unicon.conditions import normals
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
@@ -77,10 +78,9 @@ class PairsConfig(JointConfig):
 
     def __post_init__(self):
         JointConfig.__post_init__(self)
-        if self.crops < 1:
-            raise ValueError(f"crops is {self.crops}; it must be at least 1")
-        if self.stream_block < 1:
-            raise ValueError(f"stream_block is {self.stream_block}; it must be at least 1")
+        check(self, AT_LEAST_1, "crops", "stream_block")
+        check(self, NOT_NEGATIVE, "resolution", "longest")
+        check(self, SHARE, "bad_share")
         if self.zoom and not 1 <= self.zoom <= MOST_ZOOM:
             raise ValueError(f"zoom is {self.zoom:g}; it must be 0 (none), or from 1 to {MOST_ZOOM:g}")
         if self.zoom > 1 and self.crops == 1:

@@ -21,6 +21,7 @@ from train.examples import Encoded, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective
+from train.ranges import SHARE, check
 from train.shards import Shards, open_shards
 from unicon.devices import use_quick_attention
 from unicon.latents import downscale
@@ -52,8 +53,7 @@ class PeerConfig:
         parse_law(self.levels)
         if self.maps not in ("depth", "edge", "pose"):
             raise ValueError(f"maps is {self.maps!r}; expected depth, edge or pose")
-        if not 0 <= self.caption_dropout <= 1:
-            raise ValueError(f"caption_dropout is {self.caption_dropout}; it must lie in [0, 1]")
+        check(self, SHARE, "caption_dropout")
 
     def build(self, folder: Path) -> PeerObjective:
         """The objective, with base and data below the family's folder."""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from eval.metrics.embeddings import embedding_scores
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.objectives.base import Draws, Objective
+from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, check
 from unicon.data.pairs import open_pairs
 from unicon.embeddings import NOISE, TextEmbeddings
 from unicon.pipeline import UniConPipeline
@@ -66,10 +67,11 @@ class PriorConfig:
     """Pictures that are held out to look at: at most a tenth of all."""
 
     def __post_init__(self):
+        check(self, AT_LEAST_1, "channels", "layers", "heads")
         if self.channels % self.heads:
             raise ValueError(f"channels is {self.channels}; it must be a multiple of heads {self.heads}")
-        if not 0 <= self.text_dropout < 1:
-            raise ValueError(f"text_dropout is {self.text_dropout}; it must lie in [0, 1)")
+        check(self, LESS_THAN_1, "text_dropout")
+        check(self, NOT_NEGATIVE, "validation_items")
         if self.lora_rank and not self.start_from:
             raise ValueError("lora_rank adapts a prior that is there: give --start_from FOLDER")
 

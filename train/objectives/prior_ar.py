@@ -18,6 +18,7 @@ from torch import Tensor
 from train.embeddings import EmbeddingSet
 from train.objectives.base import Draws, Objective
 from train.objectives.prior import captioned, look_at
+from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, check
 from unicon.prior import save_clip
 from unicon.prior_ar import (
     ArPriorSettings,
@@ -54,10 +55,11 @@ class ArPriorConfig:
     """Pictures that are held out to look at: at most a tenth of all."""
 
     def __post_init__(self):
+        check(self, AT_LEAST_1, "channels", "layers", "heads")
         if self.channels % self.heads:
             raise ValueError(f"channels is {self.channels}; it must be a multiple of heads {self.heads}")
-        if not 0 <= self.text_dropout < 1:
-            raise ValueError(f"text_dropout is {self.text_dropout}; it must lie in [0, 1)")
+        check(self, LESS_THAN_1, "text_dropout", "lost")
+        check(self, NOT_NEGATIVE, "validation_items")
         if self.components < 0 or self.buckets < 2:
             raise ValueError(
                 f"components is {self.components}, buckets is {self.buckets}; expected at least 1 component "

@@ -23,6 +23,7 @@ from adapters import ImageLora, graft_lora, joint_forward, save_lora, set_lora_w
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, named
 from train.pairs.framing import View, buckets, framed, nearest
+from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
@@ -73,8 +74,9 @@ class StyleConfig(StyleCard):
         parse_weight(self.loss_weight)
         if not self.prompts:
             raise ValueError("prompts is empty; name at least one, or leave looking out: --validate_every 0")
-        if self.rank < 1:
-            raise ValueError(f"rank is {self.rank}; it must be at least 1")
+        check(self, AT_LEAST_1, "rank")
+        check(self, SHARE, "caption_dropout")
+        check(self, NOT_NEGATIVE, "resolution")
 
     @property
     def card(self) -> StyleCard:

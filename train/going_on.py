@@ -1,0 +1,40 @@
+"""What is said of a training that an error stops?
+
+How it goes on: notes at the error (PEP 678), which tracebacks show from Python 3.11 on, and `train.command`
+prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from train.checkpoint import whole_checkpoints
+
+OUT_OF_MEMORY = (
+    "give a smaller --micro_batch, down to 1, or --gradient_checkpointing true: "
+    "both need less memory for the same result"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of the accelerator, or of this machine, where torch raises a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+@contextlib.contextmanager
+def says_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Add the newest whole checkpoint of the run in `folder` to an error that stops it, if there is one."""
+    try:
+        yield
+    except Exception as error:
+        if found := whole_checkpoints(folder / "checkpoints"):
+            note = f"the last whole checkpoint is of step {found[-1][0]}; the same command continues from it"
+            # Exception.add_note, which Python 3.10 does not have.
+            error.__notes__ = [*getattr(error, "__notes__", ()), note]  # pyright: ignore[reportAttributeAccessIssue]
+        raise

@@ -65,13 +65,16 @@ def _run(arguments: argparse.Namespace) -> str:
     texts = {"originality.csv": as_csv(found)}
     texts["originality.html"] = as_html(found, generated, training, title)
     texts["report.json"] = as_report(found, arguments)
+    told = ""
     if arguments.keep is not None:
-        texts["rarest.txt"] = "".join(f"{name}\n" for name in rarest_names(found, arguments.keep))
+        names = rarest_names(found, arguments.keep)
+        texts["rarest.txt"] = "".join(f"{name}\n" for name in names)
+        told = f"{how_many_kept(found, len(names), arguments.keep)}\n"
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return (
         f"{found.rarity.summary}\n{found.num_copies} of {len(found.rows)} are near-copies by look at a false "
-        f"alarm rate of {found.look.level:g}; {', '.join(texts)} in {out}"
+        f"alarm rate of {found.look.level:g}\n{told}{', '.join(texts)} in {out}"
     )
 
 
@@ -94,12 +97,25 @@ def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
 
 
 def rarest_names(found: Assessment, num: int) -> list[str]:
-    """The rarest in the manifold that are realistic (1 or more) and no near-copies."""
-    kept = keep_rarest(
-        found.rarity, num, fidelity=np.array([row.realism for row in found.rows]),
-        exclude=np.array([row.is_copy for row in found.rows]),
-    )  # fmt: skip
+    """The rarest in the manifold that are no near-copies; fewer than `num` where fewer are.
+
+    Realism has no say: it reads the denser half of the balls, so that it reaches 1 only where rarity is at
+    most the median radius.
+    """
+    kept = keep_rarest(found.rarity, num, exclude=np.array([row.is_copy for row in found.rows]))
     return [found.rows[place].name for place in kept]
+
+
+def how_many_kept(found: Assessment, kept: int, num: int) -> str:
+    """Of the `num` asked for, and where fewer were found, why."""
+    if kept == num:
+        return f"kept {kept} of {num}"
+    outside = int((~found.rarity.in_manifold).sum())
+    copies = sum(row.is_copy for row in found.rows if row.rarity is not None)
+    return (
+        f"kept {kept} of {num}: of {len(found.rows)} generated pictures {outside} lie outside the manifold, "
+        f"and {copies} within are near-copies"
+    )
 
 
 def read_truncation(path: Path) -> dict[str, float]:

@@ -13,11 +13,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from eval import __main__ as front
-from eval.features import Extractor, Pictures, find_pictures
+from eval.features import Extractor, FeatureSet, Pictures, find_pictures
 from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
-from eval.originality.assessment import assess, nearest_meaning
-from eval.originality.command import rarest_names
+from eval.originality.assessment import Assessment, assess, nearest_meaning
+from eval.originality.command import how_many_kept, rarest_names
 from eval.originality.copies import judge
 from eval.originality.look import Looks, describe, nearest_look
 from eval.originality.selection import keep_rarest
@@ -127,13 +127,59 @@ def test_a_copy_is_named_with_its_original(folders):
     assert "000.png" not in kept
 
 
+@pytest.fixture(scope="module")
+def cloud(training) -> Assessment:
+    """30 fakes of one normal law with 40 reals; the first two look like the first two reals."""
+    rng = np.random.default_rng(0)
+    rows = {"real": rng.normal(size=(40, 3)), "fake": rng.normal(size=(30, 3))}
+    pictures = {"real": training, "fake": [*training[:2], *(drawing(seed) for seed in range(2000, 2028))]}
+
+    def extractor(given: Pictures) -> FeatureSet:
+        kind = given.names[0].split("_")[0]
+        return FeatureSet(values=rows[kind].astype(np.float32), names=given.names, source="normal")
+
+    fake, real = (
+        Pictures(tuple(f"{kind}_{n}" for n in range(len(rows[kind]))), pictures[kind].__getitem__)
+        for kind in ("fake", "real")
+    )
+    return assess(fake, real, extractor, level=0.05)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_kept_are_rarer_than_the_others_in_the_manifold(cloud):
+    by_name = {row.name: row for row in cloud.rows}
+    kept = [by_name[name] for name in rarest_names(cloud, 5)]
+    rarities = [row.rarity for row in kept]
+    others = [r.rarity for r in cloud.rows if r not in kept and r.rarity is not None and not r.is_copy]
+    assert len(kept) == 5
+    assert not any(row.is_copy for row in kept)
+    assert rarities == sorted(rarities, reverse=True)
+    assert min(rarities) >= max(others)
+    assert min(rarities) > np.median(cloud.rarity.radii)
+    assert how_many_kept(cloud, 5, 5) == "kept 5 of 5"
+
+
+def test_fewer_than_asked_for_are_told_with_the_reason(cloud):
+    kept = rarest_names(cloud, 1000)
+    outside = sum(row.rarity is None for row in cloud.rows)
+    copies = sum(row.is_copy and row.rarity is not None for row in cloud.rows)
+    assert outside > 0
+    assert copies > 0
+    assert len(kept) == 30 - outside - copies
+    assert how_many_kept(cloud, len(kept), 1000) == (
+        f"kept {len(kept)} of 1000: of 30 generated pictures {outside} lie outside the manifold, and "
+        f"{copies} within are near-copies"
+    )
+
+
 def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     (tmp_path / "psi.csv").write_text("name,truncation\n000.png,0.7\n001.png,1\n")
     sources = ["--generated", str(folders / "generated"), "--training", str(folders / "training")]
     out, psi = ["--out", str(tmp_path / "out")], ["--truncation", str(tmp_path / "psi.csv")]
     level = ["--level", "0.05", "--device", "cpu"]
     assert front.main(["originality", *sources, *out, *psi, *level, "--keep", "2"]) == 0
-    assert "near-copies by look at a false alarm rate of 0.05" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "near-copies by look at a false alarm rate of 0.05" in printed
+    assert re.search(r"^kept \d of 2", printed, re.MULTILINE)
     rows = list(csv.DictReader((tmp_path / "out" / "originality.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [f"{n:03d}.png" for n in range(12)]
     assert rows[0]["is_copy_by_look"] == "True"

@@ -72,6 +72,8 @@ def test_generate_takes_a_picture_to_be_like(tmp_path):
         (["vary", "nowhere.png"], "nowhere.png"),
         (["vary", "a.png", "--map-of", "a.png", "--condition", "lines"], "condition 'lines'"),
         (["generate", "a dog", "--prior"], "like needs a decoder adapter"),
+        (["generate", " ", "--prior"], "--prior chooses the content from the prompt, which is empty"),
+        (["generate", "a dog", "--upscale", "2"], "for mini, from scenes: unicon train mini/crops, then"),
         (["generate", "a dog", "--like-scale", "0.5"], "without like"),
     ],
 )

@@ -163,8 +163,8 @@ def read_texts(texts: str | Sequence[str]) -> list[str]:
             raise ValueError(f"a prior reads texts, text {place} of {len(found)} is a {type(text).__name__}")
         if not text.strip():
             raise ValueError(
-                f"a prior reads what the picture shows, but text {place} of {len(found)} is empty ({text!r}): "
-                "describe it, or do without the prior"
+                f"a prior reads what the picture shows, but text {place} of {len(found)} is empty "
+                f"({text!r}): describe it, or do without the prior"
             )
     return found
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
@@ -24,6 +25,9 @@ from unicon.embeddings import principal, slerp
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
 
+LEAST_DIFFERENCE = 1e-3
+"""Of the unit vectors of two texts; below it lies rounding."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Drawing:
@@ -33,9 +37,19 @@ class Drawing:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Maps by adapter name, held clean."""
     num_inference_steps: int = 50
+    guidance_scale: float = 1.0
+    """By the prompt, 1 is off. Inversion is guided as drawing is."""
     like_scale: float = 1.0
+    like_guidance_scale: float = 1.0
+    """By what a picture is to look like, 1 is off."""
     output_type: str = "pil"
     seed: int = 0
+    batch: int | None = None
+    """Pictures that are drawn at a time; None: all that are compared."""
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch is {self.batch}; it must be at least 1, or None for all at a time")
 
     def __call__(self, pipe: UniConPipeline, **arguments: Any) -> Any:
         """The pipeline's pictures."""
@@ -44,10 +58,21 @@ class Drawing:
             self.prompt,
             conditions=self.conditions,
             num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
             like_scale=self.like_scale,
+            like_guidance_scale=self.like_guidance_scale,
             **settings,
         )
         return out.images
+
+    def each(self, pipe: UniConPipeline, z: Tensor, latents: Tensor, **arguments: Any) -> Any:
+        """A picture for each embedding (n, width), from its noise (n, C, h, w) or the one (1, C, h, w)."""
+        latents, generators = latents.expand(len(z), -1, -1, -1), self.generators(len(z))
+        at_once = self.batch or len(z)
+        rows = [slice(start, start + at_once) for start in range(0, len(z), at_once)]
+        return _joined(
+            [self(pipe, like=z[r], latents=latents[r], generator=generators[r], **arguments) for r in rows]
+        )
 
     def noise_of(self, pipe: UniConPipeline, picture: Any, z: Tensor) -> Tensor:
         """The noise (1, C, h, w) a picture comes from, told z."""
@@ -63,13 +88,12 @@ def variations(
     """`num` pictures of the same meaning. eta 0 gives the picture itself, up to the error of its inversion;
     the more fresh noise, the more of what the embedding does not say is drawn anew (section 3.1)."""
     drawing = drawing or Drawing()
-    z = pipe.embed(picture)
+    if num < 1:
+        raise ValueError(f"num is {num}; give at least 1")
+    shown, z = _seen(pipe, picture, "picture")
     with ddim(pipe):
-        noise = drawing.noise_of(pipe, picture, z)
-        return drawing(
-            pipe, like=z, latents=noise.expand(num, -1, -1, -1), num_images_per_prompt=num, eta=eta,
-            generator=drawing.generators(num), **_size(picture),
-        )  # fmt: skip
+        noise = drawing.noise_of(pipe, shown, z)
+        return drawing.each(pipe, z.expand(num, -1), noise, eta=eta, **_size(shown))
 
 
 def interpolate(
@@ -84,22 +108,26 @@ def interpolate(
     """One picture for each share of the way from `first` (0) to `second` (1), along great circles.
 
     With their own noise, interpolated too, the ends are the pictures themselves; with fixed noise, one drawn
-    from the seed, all are variations of one composition.
+    from the seed, all are variations of one composition, in the size of `first`. ValueError for pictures of
+    two sizes, whose noises cannot be mixed.
     """
     drawing = drawing or Drawing()
-    ends = [pipe.embed(each) for each in (first, second)]
-    where = torch.tensor(shares, dtype=torch.float32)
-    z = slerp(ends[0], ends[1], where.to(ends[0].device))
+    where = _numbers(shares, "shares")
+    (a, z_a), (b, z_b) = _seen(pipe, first, "first"), _seen(pipe, second, "second")
+    size = _size(a)
+    z = slerp(z_a, z_b, where.to(z_a.device))
+    if fixed_noise:
+        with ddim(pipe):
+            return drawing.each(pipe, z, _drawn_noise(pipe, drawing, size), **size)
+    if _size(b) != size:
+        raise ValueError(
+            f"first has {size['width']} x {size['height']} px, second {b.shape[-1]} x {b.shape[-2]}, and "
+            "their noises are to be mixed: resize one to the other, or fixed_noise=True"
+        )
     with ddim(pipe):
-        if fixed_noise:
-            latents = _drawn_noise(pipe, drawing, _size(first)).expand(len(shares), -1, -1, -1)
-        else:
-            noises = [
-                drawing.noise_of(pipe, each, end) for each, end in zip((first, second), ends, strict=True)
-            ]
-            flat = slerp(noises[0].flatten(1), noises[1].flatten(1), where.to(noises[0].device))
-            latents = flat.unflatten(1, noises[0].shape[1:])
-        return _along(pipe, z, latents, drawing, first)
+        noises = [drawing.noise_of(pipe, shown, end) for shown, end in ((a, z_a), (b, z_b))]
+        flat = slerp(noises[0].flatten(1), noises[1].flatten(1), where.to(noises[0].device))
+        return drawing.each(pipe, z, flat.unflatten(1, noises[0].shape[1:]), **size)
 
 
 def change_by_text(
@@ -112,14 +140,16 @@ def change_by_text(
     drawing: Drawing | None = None,
 ) -> Any:
     """One picture for each amount of change towards `text` and away from `instead_of`, from 0, the picture
-    itself, to 0.25 or 0.5 (section 3.3): z is rotated towards the difference of the texts' embeddings."""
+    itself, to 0.25 or 0.5 (section 3.3): z is rotated towards the difference of the texts' embeddings.
+
+    ValueError for two texts between which the CLIP sees no difference, such as an empty one and none.
+    """
     drawing = drawing or Drawing()
-    z, said = pipe.embed(picture), pipe.embed_texts([text, instead_of]).z
-    direction = F.normalize(said[:1] - said[1:], dim=-1)
-    turned = slerp(z, direction.to(z), torch.tensor(amounts, dtype=torch.float32, device=z.device))
+    shown, z = _seen(pipe, picture, "picture")
+    direction = _direction(pipe, text, instead_of)
+    turned = slerp(z, direction.to(z), _numbers(amounts, "amounts").to(z.device))
     with ddim(pipe):
-        noise = drawing.noise_of(pipe, picture, z)
-        return _along(pipe, turned, noise.expand(len(amounts), -1, -1, -1), drawing, picture)
+        return drawing.each(pipe, turned, drawing.noise_of(pipe, shown, z), **_size(shown))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -140,7 +170,13 @@ class PrincipalComponents:
         return cls(mean=mean, directions=directions)
 
     def keep(self, z: Tensor, num: int) -> Tensor:
-        """Embeddings of which only the first `num` components are as they were, unit vectors."""
+        """Embeddings of which only the first `num` components are as they were, unit vectors. ValueError for
+        more than there are, or fewer than 0."""
+        if not 0 <= num <= len(self.directions):
+            raise ValueError(
+                f"{num} principal components are to be kept; expected from 0 (the mean alone) to "
+                f"{len(self.directions)}, as many as these pictures have"
+            )
         rows = self.directions[:num]
         return F.normalize(self.mean + (z - self.mean) @ rows.T @ rows, dim=-1)
 
@@ -156,10 +192,10 @@ def reconstruct(
     """One picture for each number of principal components kept of its embedding (section 3.4), from the noise
     of the seed."""
     drawing = drawing or Drawing()
-    z = pipe.embed(picture)
+    _numbers(nums, "nums")
+    shown, z = _seen(pipe, picture, "picture")
     kept = torch.cat([components.keep(z, num) for num in nums])
-    noise = _drawn_noise(pipe, drawing, _size(picture))
-    return _along(pipe, kept, noise.expand(len(nums), -1, -1, -1), drawing, picture)
+    return drawing.each(pipe, kept, _drawn_noise(pipe, drawing, _size(shown)), **_size(shown))
 
 
 def swap(
@@ -167,19 +203,13 @@ def swap(
 ) -> Any:
     """One picture that shows what `meaning` shows in the map of `structure`, which is estimated from it."""
     drawing = drawing or Drawing()
-    estimated: Any = pipe(image=structure, outputs=[condition], output_type="np")
+    shown = _one(structure, "structure")
+    z = pipe.embed(meaning)
+    if len(z) > 1:
+        raise ValueError(f"meaning: got {len(z)} pictures; give one")
+    estimated: Any = pipe(image=shown, outputs=[condition], output_type="np")
     branches = {**drawing.conditions, condition: estimated.maps[condition]}
-    drawn: Any = pipe(
-        drawing.prompt,
-        conditions=branches,
-        outputs=["image"],
-        like=meaning,
-        like_scale=drawing.like_scale,
-        num_inference_steps=drawing.num_inference_steps,
-        generator=drawing.generators(1),
-        output_type=drawing.output_type,
-    )
-    return drawn.images
+    return replace(drawing, conditions=branches)(pipe, like=z, generator=drawing.generators(1))
 
 
 @contextmanager
@@ -195,9 +225,47 @@ def ddim(pipe: UniConPipeline) -> Iterator[None]:
         pipe.scheduler = kept
 
 
-def _along(pipe: UniConPipeline, z: Tensor, latents: Tensor, drawing: Drawing, like_size: Any) -> Any:
-    """One picture for each embedding."""
-    return drawing(pipe, like=z, latents=latents, generator=drawing.generators(len(z)), **_size(like_size))
+def _direction(pipe: UniConPipeline, text: str, instead_of: str) -> Tensor:
+    """From one text to another, a unit vector (1, width). ValueError where that is nowhere."""
+    said = pipe.embed_texts([text, instead_of]).z
+    difference = said[:1] - said[1:]
+    if float(difference.norm()) < LEAST_DIFFERENCE:
+        raise ValueError(
+            f"text is {text!r} and instead_of {instead_of!r}, between which this CLIP sees no difference: "
+            "say with text what it is to become, and with instead_of what it is now"
+        )
+    return F.normalize(difference, dim=-1)
+
+
+def _one(picture: Any, name: str) -> Tensor:
+    """One picture, (1, 3, H, W) in [0, 1]. ValueError for several."""
+    found = as_pictures(picture, name)
+    if len(found) > 1:
+        raise ValueError(f"{name}: got {len(found)} pictures; give one, and call again for the others")
+    return found
+
+
+def _seen(pipe: UniConPipeline, picture: Any, name: str) -> tuple[Tensor, Tensor]:
+    """One picture (1, 3, H, W), and its embedding (1, width)."""
+    found = _one(picture, name)
+    return found, pipe.embed(found)
+
+
+def _numbers(values: Sequence[float], name: str) -> Tensor:
+    """Values (n,) of a sweep. ValueError for none, and for any that is not finite."""
+    found = torch.tensor(list(values), dtype=torch.float32)
+    if not len(found) or not bool(found.isfinite().all()):
+        raise ValueError(f"{name} is {list(values)}; give at least one finite number")
+    return found
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Pictures of several calls, in the form of each: a list, an array or a tensor."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [picture for part in parts for picture in part]
 
 
 def _drawn_noise(pipe: UniConPipeline, drawing: Drawing, size: Mapping[str, int]) -> Tensor:
@@ -208,6 +276,5 @@ def _drawn_noise(pipe: UniConPipeline, drawing: Drawing, size: Mapping[str, int]
     return torch.randn(1, channels, *cells, generator=torch.Generator().manual_seed(drawing.seed))
 
 
-def _size(picture: Any) -> dict[str, int]:
-    height, width = as_pictures(picture, "picture").shape[-2:]
-    return {"height": height, "width": width}
+def _size(picture: Tensor) -> dict[str, int]:
+    return {"height": picture.shape[-2], "width": picture.shape[-1]}

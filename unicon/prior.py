@@ -12,6 +12,7 @@ Two traps of the class: without an attention mask it is not causal, and a fresh 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,8 +52,18 @@ class PriorSettings:
     """Share of fresh noise, 0 (DDIM) to 1 (as published)."""
 
     def __post_init__(self) -> None:
-        if self.n_best < 1:
-            raise ValueError(f"n_best is {self.n_best}; it must be at least 1")
+        check_counts(num_inference_steps=self.num_inference_steps, n_best=self.n_best)
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale is {self.guidance_scale}; it must be a finite number (1: off)")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta is {self.eta}; it must lie in [0, 1]")
+
+
+def check_counts(**counts: int) -> None:
+    """ValueError for one that is no whole number of at least 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1")
 
 
 @torch.no_grad()

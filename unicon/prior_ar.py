@@ -19,7 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from unicon.embeddings import TextEmbeddings, principal
-from unicon.prior import best_of
+from unicon.prior import best_of, check_counts
 from unicon.sampling.loop import Noise
 
 PRIOR_AR = "prior_ar"
@@ -47,8 +47,7 @@ class ArPriorSettings:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0 (1: as learnt)")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1: everything)")
-        if self.n_best < 1:
-            raise ValueError(f"n_best is {self.n_best}; it must be at least 1")
+        check_counts(n_best=self.n_best)
 
 
 class AutoregressivePrior(ModelMixin, ConfigMixin):

@@ -79,13 +79,15 @@ class WithPriors(DiffusionPipeline):
         self.prior_clips.clear()
 
     def imagine(
-        self, texts: Sequence[str], settings: AnySettings | None = None, noise: Noise | None = None
+        self, texts: str | Sequence[str], settings: AnySettings | None = None, noise: Noise | None = None
     ) -> Tensor:
         """Embeddings (n, width) of pictures that texts could describe, from a prior; unit vectors.
 
         Without `noise`, such as `NoiseSource.from_seed(0, n)`, they differ from call to call. Raises
-        ValueError without a prior of the kind of `settings`, and for one that does not fit.
+        ValueError for no text, an empty one, without a prior of the kind of `settings`, and for one that does
+        not fit.
         """
+        texts = read_texts(texts)
         settings = self.prior_settings(True if settings is None else settings)
         prior = self._asked(settings)
         self.check_prior(prior, self.prior_clips.get(_slot(prior)))
@@ -148,6 +150,23 @@ class WithPriors(DiffusionPipeline):
         for slot, clip in self.prior_clips.items():
             if clip is not None and getattr(self, slot) is not None:
                 save_clip(clip, folder / slot)
+
+
+def read_texts(texts: str | Sequence[str]) -> list[str]:
+    """What a prior is asked for; one text is a list of it. ValueError for none, and for empty ones: what a
+    picture shows that nobody described, no prior can say."""
+    found = [texts] if isinstance(texts, str) else list(texts)
+    if not found:
+        raise ValueError("a prior reads texts, and the list of them is empty; give at least one")
+    for place, text in enumerate(found, start=1):
+        if not isinstance(text, str):
+            raise ValueError(f"a prior reads texts, text {place} of {len(found)} is a {type(text).__name__}")
+        if not text.strip():
+            raise ValueError(
+                f"a prior reads what the picture shows, but text {place} of {len(found)} is empty "
+                f"({text!r}): describe it, or do without the prior"
+            )
+    return found
 
 
 def _slot(prior: AnyPrior) -> str:

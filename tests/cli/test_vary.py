@@ -49,11 +49,52 @@ def test_every_way_writes_one_grid(how, tmp_path, monkeypatch, capsys):
     save_noise(Path("b.png"), seed=1, width=48)
     for i in range(4):
         save_noise(Path("more") / f"{i}.png", seed=i)
-    assert command("vary", "a.png", *HOWS[how], "--num", 3, "--out", "out") == 0
+    num = [] if how == "swap" else ["--num", 3]
+    assert command("vary", "a.png", *HOWS[how], *num, "--out", "out") == 0
     assert names(Path("out")) == [f"a_{how}_seed0.png"]
     assert capsys.readouterr().out.strip().endswith(f"a_{how}_seed0.png")
     sheet = opened(Path("out") / f"a_{how}_seed0.png")
     assert sheet.height > (4 if how == "variations" else 2) * 160
+
+
+def grid(tmp_path: Path, name: str, *arguments: object) -> bytes:
+    assert command("vary", "a.png", *arguments, "--num", 2, "--out", tmp_path / name) == 0
+    (written,) = names(tmp_path / name)
+    return opened(tmp_path / name / written).tobytes()
+
+
+@pytest.mark.slow
+def test_a_map_and_both_guidances_change_what_is_drawn_and_the_batch_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate("abm"):
+        save_noise(Path(f"{name}.png"), seed=seed)
+    ways = {
+        "plain": [],
+        "in_a_map": ["--depth", "m.png"],
+        "named": ["--condition", "depth=m.png"],
+        "half": ["--condition", "depth=m.png,weight=0.5"],
+        "like": ["--like-guidance-scale", 3],
+        "prompt": ["--prompt", "a dog"],
+        "text": ["--prompt", "a dog", "--guidance-scale", 3],
+    }
+    shared = ["--to", "b.png", "--fixed-noise"]
+    made = {name: grid(tmp_path, name, *shared, *way) for name, way in ways.items()}
+    assert made["in_a_map"] == made["named"]
+    assert len(set(made.values())) == len(ways) - 1
+    assert grid(tmp_path, "again", *shared, "--batch", 2) == made["plain"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["variations", "text", "swap"])
+def test_every_way_takes_maps(how, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate("abm"):
+        save_noise(Path(f"{name}.png"), seed=seed)
+    num = [] if how == "swap" else ["--num", 2]
+    for name, way in (("without", []), ("within", ["--edge", "m.png"])):
+        assert command("vary", "a.png", *HOWS[how], *way, *num, "--out", name) == 0
+    without, within = (opened(Path(n) / f"a_{how}_seed0.png") for n in ("without", "within"))
+    assert without.tobytes() != within.tobytes()
 
 
 def test_generate_takes_a_picture_to_be_like(tmp_path):
@@ -71,12 +112,29 @@ def test_generate_takes_a_picture_to_be_like(tmp_path):
         (["vary", "a.png"], "like needs a decoder adapter, and none is loaded"),
         (["vary", "nowhere.png"], "nowhere.png"),
         (["vary", "a.png", "--map-of", "a.png", "--condition", "lines"], "condition 'lines'"),
+        (["vary", "a.png", "--condition", "lines=a.png"], "condition 'lines'"),
+        (["vary", "a.png", "--condition", "edge"], "--condition edge has no effect without --map-of"),
+        (["vary", "a.png", "--map-of", "a.png", "--depth", "a.png"], "condition 'depth' is given twice"),
+        (["vary", "a.png", "--depth", "a.png,noise=0.5"], "depth: maps are held clean here"),
+        (["vary", "a.png", "--depth", "wide.png"], "depth: the map has 32 x 16 px where the picture has"),
+        (
+            ["vary", "a.png", "--to", "a.png", "--instead-of", "x"],
+            "--instead-of has no effect without --text",
+        ),
+        (["vary", "a.png", "--fixed-noise"], "--fixed-noise has no effect without --to"),
+        (["vary", "a.png", "--guidance-scale", "3"], "--guidance-scale has no effect without --prompt"),
+        (["vary", "a.png", "--num", "3", "--map-of", "a.png"], "--num has no effect with --map-of"),
+        (["vary", "a.png", "--text", " "], "--text is empty: say what the picture is to become"),
+        (["vary", "a.png", "--text", "x", "--instead-of", "x"], "this CLIP sees no difference"),
         (["generate", "a dog", "--prior"], "like needs a decoder adapter"),
+        (["generate", " ", "--prior"], "--prior chooses the content from the prompt, which is empty"),
+        (["generate", "a dog", "--upscale", "2"], "for mini, from scenes: unicon train mini/crops, then"),
         (["generate", "a dog", "--like-scale", "0.5"], "without like"),
     ],
 )
 def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_noise(Path("a.png"))
+    save_noise(Path("wide.png"), width=64)
     assert command(*arguments, decoder=False) == 2
     assert message in capsys.readouterr().err

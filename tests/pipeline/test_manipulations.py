@@ -161,6 +161,70 @@ def test_a_swap_has_ones_meaning_and_the_others_map(pipe, drawn, photo):
     assert difference(found, swap(pipe, drawn, 1 - photo, "depth", drawing=DRAWING)) > 1e-5
 
 
+def test_guidance_and_batch(pipe, drawn, depth):
+    """Both are those of the call; pictures drawn one at a time are those drawn at once."""
+    drawing = replace(
+        DRAWING,
+        conditions={"depth": depth},
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        like_guidance_scale=2.0,
+    )
+    z = pipe.embed(drawn)
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = reconstruct(pipe, drawn, PrincipalComponents.of(torch.eye(8)), [7, 7], drawing=drawing)
+    direct = call(
+        pipe, "a dog", like=PrincipalComponents.of(torch.eye(8)).keep(z, 7), depth=depth, latents=noise,
+        outputs=["image"], like_scale=0.5, guidance_scale=3.0, like_guidance_scale=2.0, num_inference_steps=2,
+    ).images  # fmt: skip
+    np.testing.assert_allclose(found[1:], direct, atol=1e-4)
+    one_by_one = [replace(drawing, batch=1, output_type=kind) for kind in ("np", "pt", "pil")]
+    arrays, tensors, images = (variations(pipe, drawn, 3, drawing=each) for each in one_by_one)
+    np.testing.assert_allclose(arrays, variations(pipe, drawn, 3, drawing=drawing), atol=1e-4)
+    assert (tensors.shape, len(images)) == ((3, 3, 32, 32), 3)
+    with pytest.raises(ValueError, match="batch is 0; it must be at least 1"):
+        replace(drawing, batch=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, a: variations(p, [a, a], 2), "picture: got 2 pictures; give one"),
+        (lambda p, a: variations(p, a, 0), "num is 0; give at least 1"),
+        (lambda p, a: interpolate(p, a, [a, a], [0.5]), "second: got 2 pictures; give one"),
+        (
+            lambda p, a: interpolate(p, a, a[:, :16], [0.5]),
+            "first has 32 x 32 px, second 16 x 32, and their noises are to be mixed: resize one",
+        ),
+        (lambda p, a: interpolate(p, a, a, []), r"shares is \[\]; give at least one finite number"),
+        (lambda p, a: change_by_text(p, a, "a cat", [float("nan")]), r"amounts is \[nan\]"),
+        (
+            lambda p, a: change_by_text(p, a, "a cat", [0.2], instead_of="a cat"),
+            "text is 'a cat' and instead_of 'a cat', between which this CLIP sees no difference: say",
+        ),
+        (lambda p, a: change_by_text(p, a, "", [0.2]), "text is '' and instead_of ''"),
+        (lambda p, a: swap(p, [a, a], a, "depth"), "meaning: got 2 pictures; give one"),
+        (lambda p, a: swap(p, a, [a, a], "depth"), "structure: got 2 pictures; give one"),
+        (
+            lambda p, a: reconstruct(p, a, PrincipalComponents.of(torch.eye(8)), [3, -1]),
+            "-1 principal components are to be kept; expected from 0 .* to 7",
+        ),
+        (lambda p, a: reconstruct(p, a, PrincipalComponents.of(torch.eye(8)), [8]), "8 principal components"),
+        (lambda p, a: reconstruct(p, a, PrincipalComponents.of(torch.eye(8)), []), r"nums is \[\]"),
+    ],
+)
+def test_bad_input_is_named(pipe, drawn, change, message):
+    with pytest.raises(ValueError, match=message):
+        change(pipe, drawn)
+
+
+def test_pictures_of_two_sizes_have_one_composition(pipe, drawn):
+    drawing = replace(DRAWING, num_inference_steps=1)
+    assert interpolate(pipe, drawn, drawn[:, :16], [0.5], fixed_noise=True, drawing=drawing).shape == (
+        1, 32, 32, 3,
+    )  # fmt: skip
+
+
 def test_refusals(pipe, drawn, depth):
     for arguments, message in (
         ({}, "invert asks which noise a picture comes from: give image"),

@@ -228,8 +228,6 @@ def test_refusals(pipe, photo):
         call(pipe, "a dog", prior=True, like=photo)
     with pytest.raises(ValueError, match="prior reads prompts, and prompt_embeds"):
         call(pipe, prior=True, prompt_embeds=torch.zeros(1, TOKENS, 12))
-    with pytest.raises(ValueError, match="n_best is 0"):
-        PriorSettings(n_best=0)
     prior = new_prior(12, TOKENS, channels=16, layers=1, heads=2)
     fit_statistics(prior, torch.randn(9, 12))
     with pytest.raises(ValueError, match="12 wide, this pipeline works with those of ViT-16x1/8"):
@@ -241,6 +239,45 @@ def test_refusals(pipe, photo):
     other = identity(pipe.image_encoder)
     with pytest.raises(ValueError, match="the prior was trained with ViT-H/14"):
         pipe.add_prior(tiny_prior(), type(other)(name="ViT-H/14", width=WIDTH, weights=other.weights))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([], "the list of them is empty; give at least one"),
+        ([""], r"text 1 of 1 is empty \(''\): describe it, or do without the prior"),
+        ("  ", r"text 1 of 1 is empty \('  '\)"),
+        (["a dog", "\n"], "text 2 of 2 is empty"),
+        (["a dog", None], "text 2 of 2 is a NoneType"),
+    ],
+)
+def test_a_prior_is_asked_for_words(pipe, texts, message):
+    with pytest.raises(ValueError, match=message):
+        pipe.imagine(texts)
+
+
+def test_one_text_is_a_list_of_it_and_a_call_without_words_is_refused(pipe):
+    one, listed = (pipe.imagine(texts, None, NoiseSource.from_seed(0, 1)) for texts in ("a dog", ["a dog"]))
+    assert torch.equal(one, listed)
+    for prompt in (None, "", ["a dog", " "]):
+        with pytest.raises(ValueError, match="is empty .* describe it, or do without the prior"):
+            call(pipe, prompt, prior=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_best": 0}, "n_best is 0; it must be a whole number of at least 1"),
+        ({"n_best": 2.5}, "n_best is 2.5; it must be a whole number"),
+        ({"num_inference_steps": 0}, "num_inference_steps is 0; it must be a whole number"),
+        ({"guidance_scale": float("nan")}, "guidance_scale is nan; it must be a finite number"),
+        ({"eta": 1.5}, r"eta is 1.5; it must lie in \[0, 1\]"),
+        ({"eta": float("nan")}, "eta is nan"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PriorSettings(**settings)
 
 
 def test_a_text_encoder_without_a_projection_is_refused(tmp_path):

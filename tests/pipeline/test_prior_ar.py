@@ -225,7 +225,7 @@ def test_refusals(pipe):
     [
         ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
         ({"top_p": 0.0}, "top_p is 0.0; it must be above 0 and at most 1"),
-        ({"n_best": 0}, "n_best is 0; it must be at least 1"),
+        ({"n_best": 0}, "n_best is 0; it must be a whole number of at least 1"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, message):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import PriorTransformer
 
 from tests.tiny_base import tiny_pipeline
-from tests.tiny_clip import WIDTH, with_clip
+from tests.tiny_clip import WIDTH, tiny_image_encoder, with_clip
 from tests.train.test_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
@@ -25,6 +25,7 @@ from train.recipes import FAMILIES
 from unicon import UniConPipeline
 from unicon.embeddings import embed_pictures, embed_texts, identity
 from unicon.pictures import as_pictures
+from unicon.prior import fit_statistics, new_prior, save_clip
 from unicon.sampling.levels import add_noise, network_target
 
 SIZES = [(64, 64), (96, 64), (64, 64), (64, 80)]
@@ -185,10 +186,6 @@ def test_a_released_prior_is_adapted_by_low_rank_and_merged(tmp_path, encoders):
     objective = prior_objective(tmp_path, encoders, start_from=str(start), lora_rank=2)
     assert objective.trained()
     assert all("lora_" in name for name in objective.trained())
-    z = objective.found.embeddings(objective.items)  # as its encoder gives them, by its own statistics
-    torch.testing.assert_close(
-        objective._clean(objective.items), (z - objective.prior.clip_mean) / objective.prior.clip_std
-    )
     with torch.no_grad():
         for tensor in objective.trained().values():
             tensor.add_(0.1)
@@ -207,6 +204,54 @@ def test_a_released_prior_is_adapted_by_low_rank_and_merged(tmp_path, encoders):
         outputs = [each(*given).predicted_image_embedding for each in (objective.prior, again, first)]
     torch.testing.assert_close(outputs[1], outputs[0], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(outputs[2], outputs[0], atol=1e-3)
+
+
+def released(folder: Path, found: EmbeddingSet) -> Path:
+    """A prior of embeddings of the lengths that the encoder gives, which does not say whose they are."""
+    prior = new_prior(WIDTH, found.num_tokens, channels=16, layers=1, heads=2)
+    fit_statistics(prior, found.embeddings(found.readable()))
+    prior.save_pretrained(folder)
+    return folder
+
+
+def test_a_continued_prior_is_given_embeddings_of_its_own_lengths(tmp_path, encoders):
+    first = prior_objective(tmp_path, encoders)
+    z = first.found.embeddings(first.items)
+    assert float(z.norm(dim=1).mean()) > 1.5, "else the two kinds are one"
+    first.export(tmp_path / "ours")
+    ours = prior_objective(tmp_path, encoders, start_from=str(tmp_path / "ours"))
+    torch.testing.assert_close(ours._clean(ours.items), first._clean(first.items))
+    draws = ours.draw(torch.Generator().manual_seed(0), torch.arange(36))
+    with torch.no_grad():
+        errors = [each(np.arange(36), draws)[0] for each in (first, ours)]
+    torch.testing.assert_close(errors[1], errors[0], msg="it goes on where it was")
+
+    start = released(tmp_path / "released", first.found)
+    for _ in range(2):  # its continuation, which has a file of ours beside it, is of the same lengths
+        theirs = prior_objective(tmp_path, encoders, start_from=str(start))
+        expected = (z - theirs.prior.clip_mean) / theirs.prior.clip_std
+        torch.testing.assert_close(theirs._clean(theirs.items), expected)
+        start = tmp_path / "again"
+        theirs.export(start)
+
+
+def test_a_prior_of_another_clip_is_not_continued(tmp_path, encoders):
+    first = prior_objective(tmp_path, encoders)
+    first.export(tmp_path / "ours")
+    other = identity(tiny_image_encoder(seed=12))
+    assert other.width == WIDTH
+    save_clip(other, tmp_path / "ours")
+    with pytest.raises(ValueError, match=r"the prior of --start_from .*ours was trained with another ViT"):
+        prior_objective(tmp_path, encoders, start_from=str(tmp_path / "ours"))
+    (tmp_path / "ours" / "embedding.json").unlink()  # one that does not say
+    assert prior_objective(tmp_path, encoders, start_from=str(tmp_path / "ours")).num_items == 36
+    wide = new_prior(12, 16, channels=16, layers=1, heads=2)
+    fit_statistics(wide, torch.randn(9, 12))
+    wide.save_pretrained(tmp_path / "wide")
+    with pytest.raises(ValueError, match="wide makes embeddings 12 wide of 16 tokens, this CLIP's are 8"):
+        prior_objective(tmp_path, encoders, start_from=str(tmp_path / "wide"))
+    with pytest.raises(ValueError, match="--start_from: .*nowhere"):
+        prior_objective(tmp_path, encoders, start_from=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 unCLIP's diffusion prior (Ramesh et al. 2022, section 2.2): it predicts the clean embedding itself, with a
 squared error, from a noised one and the caption; a share of the captions is dropped, as the empty caption.
 Embeddings are computed once. A fresh prior learns unit vectors; one that is continued (by a low-rank
-adaptation, if wanted) stays in the space it was trained in, with its own statistics.
+adaptation, if wanted) keeps its statistics, and is given embeddings of the lengths these are of: ours are of
+unit vectors, released ones of what the encoder gives.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.objectives.base import Draws, Objective
 from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, check
 from unicon.data.pairs import open_pairs
-from unicon.embeddings import NOISE, TextEmbeddings
+from unicon.embeddings import NOISE, TextEmbeddings, check_same_clip
 from unicon.pipeline import UniConPipeline
 from unicon.prior import (
     PriorSettings,
     check_statistics,
     embeddings_of,
     fit_statistics,
+    load_clip,
     new_prior,
     predict,
     sample_prior,
@@ -43,6 +45,7 @@ from unicon.prior import (
 from unicon.sampling.levels import add_noise
 from unicon.sampling.noise import NoiseSource
 from unicon.sheets import picture
+from unicon.sources import find_adapter
 
 _TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
@@ -60,7 +63,8 @@ class PriorConfig:
     text_dropout: float = 0.1
     """Share of captions that are dropped, which is what guidance needs."""
     start_from: str = ""
-    """Folder of a PriorTransformer to continue from, such as a released one's; empty: random weights."""
+    """A PriorTransformer to continue from, such as a released one: its folder, or OWNER/NAME/FOLDER on the
+    hub; empty: random weights."""
     lora_rank: int = 0
     """Rank of a low-rank adaptation of `start_from` (needs peft); 0: all of it is trained."""
     validation_items: int = 64
@@ -163,23 +167,19 @@ class PriorObjective(Objective):
         self.items, self.held_out = items[: len(items) - held_out], items[len(items) - held_out :]
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         self.prior = self._prior()
+        self.on_unit_vectors = is_of_unit_vectors(self.prior, found.embeddings(self.items))
 
     def _prior(self) -> PriorTransformer:
-        config, width = self.config, self.found.clip.width
+        config = self.config
         if config.start_from:
-            prior: Any = PriorTransformer.from_pretrained(config.start_from)
-            check_statistics(prior)
-            found = (width_of(prior), prior.config["num_embeddings"])
-            if found != (width, self.found.num_tokens):
-                raise ValueError(
-                    f"{config.start_from} makes embeddings {found[0]} wide of {found[1]} tokens, this CLIP's "
-                    f"are {width} wide of {self.found.num_tokens}: choose the prior of this CLIP"
-                )
-            prior.clip_mean.requires_grad_(False)
-            prior.clip_std.requires_grad_(False)
+            prior = _started(config.start_from, self.found)
             return _with_lora(prior, config.lora_rank) if config.lora_rank else prior
         prior = new_prior(
-            width, self.found.num_tokens, channels=config.channels, layers=config.layers, heads=config.heads
+            self.found.clip.width,
+            self.found.num_tokens,
+            channels=config.channels,
+            layers=config.layers,
+            heads=config.heads,
         )
         fit_statistics(prior, F.normalize(self.found.embeddings(self.items), dim=-1))
         return prior
@@ -211,9 +211,9 @@ class PriorObjective(Objective):
         return error, {"cosine": near}
 
     def _clean(self, rows: np.ndarray) -> Tensor:
-        """Normalised embeddings (n, width) as this prior has them: of unit length, unless it is continued."""
+        """Normalised embeddings (n, width), of the lengths that this prior's statistics are of."""
         z = self.found.embeddings(rows).to(self.device)
-        z = z if self.config.start_from else F.normalize(z, dim=-1)
+        z = F.normalize(z, dim=-1) if self.on_unit_vectors else z
         return (z - self.prior.clip_mean.float()) / self.prior.clip_std.float()
 
     @torch.no_grad()
@@ -231,6 +231,40 @@ class PriorObjective(Objective):
         """Write the prior in diffusers' layout, a low-rank adaptation merged, and its CLIP beside it."""
         _without_lora(self.prior).save_pretrained(folder)
         save_clip(self.found.clip, folder)
+
+
+def is_of_unit_vectors(prior: PriorTransformer, z: Tensor) -> bool:
+    """Whether a prior's statistics are of unit vectors, rather than of what the encoder gives, such as `z`
+    (n, width): mean^2 + deviation^2 add up to the mean square of the lengths, and the nearer one is meant.
+
+    The file beside it cannot tell: a released prior that was continued here has one, and its own statistics.
+    """
+    mean, std = (t.detach().cpu().double() for t in (prior.clip_mean, prior.clip_std))
+    square = (mean.square() + std.square()).sum().log()
+    raw = z.double().square().sum(1).mean().log()
+    return bool(square.abs() <= (square - raw).abs())
+
+
+def _started(source: str, found: EmbeddingSet) -> PriorTransformer:
+    """The prior to continue. ValueError for one without statistics, or of another CLIP than the data's."""
+    try:
+        folder = find_adapter(source)
+    except ValueError as error:
+        raise ValueError(f"--start_from: {error}") from error
+    prior: Any = PriorTransformer.from_pretrained(folder)
+    check_statistics(prior)
+    clip = load_clip(folder)
+    if clip is not None:
+        check_same_clip(clip, found.clip, f"the prior of --start_from {source}")
+    is_so, expected = (width_of(prior), prior.config["num_embeddings"]), (found.clip.width, found.num_tokens)
+    if is_so != expected:
+        raise ValueError(
+            f"{source} makes embeddings {is_so[0]} wide of {is_so[1]} tokens, this CLIP's are {expected[0]} "
+            f"wide of {expected[1]}: choose the prior of this CLIP"
+        )
+    prior.clip_mean.requires_grad_(False)
+    prior.clip_std.requires_grad_(False)
+    return prior
 
 
 def look_at(

@@ -230,6 +230,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(
             f"--noise {args.noise} has nothing to start from; give --image, or a map such as --depth FILE"
         )
+    if args.prior is not None and not args.prompt.strip():
+        raise ValueError("--prior chooses the content from the prompt, which is empty: say what is shown")
     check_size(args, given=bool(args.maps or args.image))
 
 

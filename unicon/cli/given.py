@@ -44,6 +44,11 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         "--condition", dest="maps", action="append", default=[], type=given_map, metavar="NAME=FILE",
         help=f"the map of a loaded adapter; settings follow behind commas: {SETTINGS}; may be repeated",
     )  # fmt: skip
+    add_map_shortcuts(parser)
+
+
+def add_map_shortcuts(parser: argparse.ArgumentParser) -> None:
+    """`--depth FILE[,SETTINGS]` and the like, beside a `--condition` that is there."""
     for name in SHORTCUTS:
         parser.add_argument(
             f"--{name}", dest="maps", action="append", type=partial(_named, name), metavar="FILE",

@@ -42,7 +42,7 @@ from eval.protocols.setup import DTYPES, add_machine_arguments, check_positive, 
 from eval.protocols.unclip_report import RESULTS, write_report
 from eval.protocols.unclip_swap import swapped
 from eval.records import Record, append, read
-from eval.runs.settings import digest_of
+from eval.runs.settings import digest_of, digest_of_base, digests_of_adapters
 from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 from unicon.prior import PriorSettings
@@ -241,11 +241,13 @@ def done(out: Path, budget: Budget, weights: str | None = None) -> list[Record]:
 
 
 def fingerprint(pipe: UniConPipeline) -> str:
-    """Changes with every weight that draws, so that results of other ones are not taken for these."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (pipe.unet, pipe.prior, pipe.prior_ar, pipe.decoder):
-        digest.update(b"-" if part is None else digest_of(part).encode())
-    return digest.hexdigest()
+    """Changes with everything that draws or measures, and with its number format, so that results of other
+    weights are not taken for these."""
+    parts = {"base": digest_of_base(pipe), **digests_of_adapters(pipe)}
+    if pipe.decoder is not None:
+        parts["decoder adapter"] = f"{pipe.decoder.config} {digest_of(pipe.decoder)}"
+    text = f"{pipe.unet.dtype} {sorted(parts.items())}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.inf) -> int:

@@ -139,6 +139,49 @@ def test_results_of_other_weights_are_not_taken_for_these(pipe, tmp_path):
     assert done(tmp_path, Budget(num=5, draws=2, reals=8, steps=1)) == []
 
 
+def _parts(pipe: UniConPipeline) -> dict[str, torch.nn.Module | None]:
+    return {
+        "unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder,
+        "text_encoder": pipe.text_encoder, "prior": pipe.prior, "prior_ar": pipe.prior_ar,
+        "decoder adapter": pipe.decoder, **pipe.adapters,
+    }  # fmt: skip
+
+
+PARTS = (
+    "unet",
+    "vae",
+    "image_encoder",
+    "text_encoder",
+    "prior",
+    "prior_ar",
+    "decoder adapter",
+    "depth",
+    "edge",
+)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_in_the_key_of_results(name, pipe):
+    part = _parts(pipe)[name]
+    assert part is not None
+    before, tensor = fingerprint(pipe), list(part.parameters())[-1].data
+    kept = tensor.clone()
+    tensor.add_(1e-3)
+    assert fingerprint(pipe) != before
+    tensor.copy_(kept)
+    assert fingerprint(pipe) == before
+
+
+def test_schedule_and_number_format_are_in_the_key_of_results(tmp_path):
+    made = tiny_pipeline(tmp_path / "words")
+    found = [fingerprint(made)]
+    made.scheduler.register_to_config(timestep_spacing="linspace")
+    found.append(fingerprint(made))
+    made.to(torch.bfloat16)
+    found.append(fingerprint(made))
+    assert len(set(found)) == 3
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from adapters.files import write_array, write_arrays
 from eval.features import Extractor, FeatureSet, read_features, square
-from eval.judge import load_judge_network
+from eval.judge import load_judge_network, pooled
 from eval.manifold.manifold import Manifold
 from eval.metrics.ranking import auc
 from eval.metrics.summary import markdown_table, over_seeds
@@ -415,7 +415,7 @@ def _extractor() -> Extractor:
 @torch.inference_mode()
 def of_judge(pictures: np.ndarray) -> np.ndarray:
     """Means and deviations over the picture of what the judge that ships sees, at two resolutions."""
-    return _pooled(*_judge_network().features(as_pictures(pictures, "pictures")))
+    return pooled(*_judge_network().features(as_pictures(pictures, "pictures")))
 
 
 @cache
@@ -438,13 +438,7 @@ def of_unet(pictures: np.ndarray) -> np.ndarray:
     finally:
         for hook in hooks:
             hook.remove()
-    return _pooled(*seen)
-
-
-def _pooled(*maps: Tensor) -> np.ndarray:
-    """(n, C, h, w) each -> (n, twice all channels)."""
-    flat = [each.float().flatten(2) for each in maps]
-    return torch.cat([part for each in flat for part in (each.mean(2), each.std(2))], dim=1).numpy()
+    return pooled(*seen)
 
 
 OF_SCENES = ("reference", "fresh", "all training", "all fresh", *(f"rare {name}" for name in RARE))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -116,6 +117,12 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.silu(self.first(self.norm(x))))
+
+
+def pooled(*maps: Tensor) -> np.ndarray:
+    """(n, C, h, w) each -> (n, twice all channels): means and deviations over the picture, float32."""
+    flat = [each.float().flatten(2) for each in maps]
+    return torch.cat([part for each in flat for part in (each.mean(2), each.std(2))], dim=1).cpu().numpy()
 
 
 def load_judge_network(folder: str | Path) -> Judge:

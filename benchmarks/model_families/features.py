@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from eval.features import Extractor, FeatureSet, read_features, square
-from eval.judge import load_judge_network
+from eval.judge import load_judge_network, pooled
 from eval.protocols.readers import judge_folder
 from eval.runs.settings import digest_of_reader
 from unicon.latents import encode
@@ -40,7 +39,7 @@ def _extractor() -> Extractor:
 @torch.inference_mode()
 def of_judge(pictures: np.ndarray) -> np.ndarray:
     """Means and deviations over the picture of what the judge that ships sees, at two resolutions."""
-    return _pooled(*_judge_network().features(as_pictures(pictures, "pictures")))
+    return pooled(*_judge_network().features(as_pictures(pictures, "pictures")))
 
 
 @cache
@@ -63,13 +62,7 @@ def of_unet(pictures: np.ndarray) -> np.ndarray:
     finally:
         for hook in hooks:
             hook.remove()
-    return _pooled(*seen)
-
-
-def _pooled(*maps: Tensor) -> np.ndarray:
-    """(n, C, h, w) each -> (n, twice all channels)."""
-    flat = [each.float().flatten(2) for each in maps]
-    return torch.cat([part for each in flat for part in (each.mean(2), each.std(2))], dim=1).numpy()
+    return pooled(*seen)
 
 
 EXTRACTORS = {"mini": of_mini, "judge": of_judge, "unet": of_unet}

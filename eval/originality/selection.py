@@ -19,7 +19,8 @@ def keep_rarest(
 
     `fidelity` (M,), a score of single pictures, must be at least `least_fidelity`: a huge lonely ball holds
     bad pictures too. Realism of the denser half of the balls is none: it is at least 1 only where rarity is
-    at most the median radius, so that common pictures alone would be left. `exclude` (M,) bool takes samples out, such as near-copies. Raises ValueError for other shapes.
+    at most the median radius, so that common pictures alone would be left. `exclude` (M,) bool takes samples
+    out, such as near-copies. Raises ValueError for other shapes.
     """
     if num < 1:
         raise ValueError(f"number to keep is {num}; expected at least 1")

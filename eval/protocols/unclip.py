@@ -5,13 +5,16 @@ Pictures of scenes' captions are drawn in five ways: by the plain base; by the d
 `prior_ar`), and that of the true picture (`oracle`); each at several guidance scales, with and without the
 true depth map. Of every way: distance from the true pictures, precision, recall and rarity; diversity of
 several draws of one caption, whose embedding stays the same; how near they are to caption and true picture;
-and, under a map, how far the map read back is from it. Swaps are measured besides (`unclip_swap`).
+and how far the map that a judge reads from them is from the true one, given or not. The embeddings come from
+the base's CLIP, so distance, precision, recall and diversity are also measured on features of another network
+(`unclip_look`). Swaps are measured besides (`unclip_swap`), and so are embeddings of a prior that is guided.
 
     unicon eval unclip --out runs/unclip --stop-after 60     # again to go on
     unicon eval unclip --out runs/unclip --tables            # of what is there so far
 
 Every result is one line of `results.jsonl`; the same command goes on where it was stopped. Guidance in the
-ways told an embedding is by caption and embedding alike, as the paper drops both; prior guidance stays off.
+ways told an embedding is by caption and embedding alike, as the paper drops both; a prior whose pictures are
+drawn is not guided.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,23 +40,27 @@ from eval.features import FeatureSet
 from eval.metrics import likeness
 from eval.metrics.embeddings import embedding_scores
 from eval.protocols.distributions import distances
-from eval.protocols.readers import generators
+from eval.protocols.readers import generators, load_judge
 from eval.protocols.scene_set import SceneSet, scene_set
 from eval.protocols.setup import DTYPES, add_machine_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.unclip_look import JudgeFeatures, LightReader, lights_of
 from eval.protocols.unclip_report import RESULTS, write_report
-from eval.protocols.unclip_swap import swapped
+from eval.protocols.unclip_swap import Truth, scored, swaps
 from eval.records import Record, append, read
-from eval.runs.settings import digest_of
+from eval.runs.settings import digest_of, digest_of_base, digest_of_reader, digests_of_adapters
 from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 from unicon.prior import PriorSettings
 from unicon.prior_ar import ArPriorSettings
 from unicon.sampling.noise import NoiseSource
+from unicon.sources import MINI
 
 WAYS = ("base", "caption", "text", "prior", "prior_ar", "oracle")
 PRIORS: dict[str, PriorSettings | ArPriorSettings] = {"prior": PriorSettings(), "prior_ar": ArPriorSettings()}
 TOLD = ("text", "prior", "prior_ar", "oracle")
 """Ways whose pictures are told an embedding."""
+PRIOR_GUIDANCE = (1.0, 2.0, 4.0)
+"""At which the diffusion prior's embeddings are looked at; pictures are drawn of those at 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +77,11 @@ class Budget:
     condition: str = "depth"
 
     def __post_init__(self) -> None:
-        if self.draws < 2 or self.num < 4 or self.reals < self.num:
+        if self.draws < 2 or self.num < 4 or self.reals <= self.num:
             raise ValueError(
                 f"num is {self.num}, draws is {self.draws}, reals is {self.reals}; expected at least 4 "
-                "captions, 2 pictures of each, and no fewer true pictures than captions"
+                "captions, 2 pictures of each, and more true pictures than captions (the others teach the "
+                "reader of light)"
             )
 
 
@@ -105,21 +114,33 @@ def cells(ways: Sequence[str], scales: Sequence[float], seeds: int) -> list[Cell
 class Bench:
     """The scenes, their embeddings, and what is measured of pictures of them."""
 
-    def __init__(self, pipe: UniConPipeline, scenes: SceneSet, budget: Budget, batch_size: int):
-        """Raises ValueError for a base without an image encoder."""
+    def __init__(
+        self, pipe: UniConPipeline, scenes: SceneSet, budget: Budget, batch_size: int, judge: str = MINI
+    ):
+        """`judge` reads maps, as `eval.protocols.readers.load_judge` takes it. Raises ValueError for a base
+        without an image encoder."""
         self.encoder = image_features(pipe)
         if self.encoder is None:
             raise ValueError(
                 "this base has no image encoder to measure with; use mini, or a base saved with one"
             )
-        self.pipe, self.budget, self.batch_size = pipe, budget, batch_size
-        self.weights = fingerprint(pipe)
+        self.pipe, self.budget, self.batch_size, self.judge = pipe, budget, batch_size, judge
+        self.weights = fingerprint(pipe, judge)
+        self.reader = load_judge(judge, pipe, budget.steps, batch_size)
         self.own = scenes.take(range(budget.num))
         self.captions = self.own.captions
         self.maps = self.own.maps(budget.condition)
-        self.real = self._features(torch.from_numpy(scenes.images).movedim(-1, 1).float() / 255)
+        pictures, lights = _pictures(scenes.images), lights_of(scenes.seeds.tolist())
+        self.lights = LightReader.fitted(pictures[budget.num :], lights[budget.num :])
+        self.judge_features = JudgeFeatures.of(pictures, pipe.device)
+        self.real = self._features(pictures)
+        self.judge_real = self.judge_features(pictures)
         self.true = self.real[: budget.num]
         self.text = pipe.embed_texts(self.captions).z.cpu()
+        self.truth = Truth(
+            seeds=self.own.seeds.tolist(), pictures=pictures[: budget.num], z=self.true,
+            maps=torch.from_numpy(self.maps).movedim(-1, 1).float(), lights=lights[: budget.num],
+        )  # fmt: skip
 
     @torch.no_grad()
     def _features(self, pictures: Tensor) -> Tensor:
@@ -129,20 +150,23 @@ class Bench:
 
     # --- priors -------------------------------------------------------------------------------------------
 
-    def imagined(self, way: str, seed: int) -> Tensor:
-        """A prior's embeddings of the captions."""
+    def imagined(self, way: str, seed: int, guidance: float = 1.0) -> Tensor:
+        """A prior's embeddings of the captions; guidance is the diffusion prior's."""
         noise = NoiseSource.from_generator(generators(self.own.seeds.tolist(), seed, way), len(self.captions))
-        return self.pipe.imagine(self.captions, PRIORS[way], noise).cpu()
+        settings = PRIORS[way]
+        if isinstance(settings, PriorSettings):
+            settings = replace(settings, guidance_scale=guidance)
+        return self.pipe.imagine(self.captions, settings, noise).cpu()
 
-    def told(self, way: str, seed: int) -> Tensor | None:
+    def told(self, way: str, seed: int, guidance: float = 1.0) -> Tensor | None:
         """What a way's pictures are told."""
         if way in PRIORS:
-            return self.imagined(way, seed)
+            return self.imagined(way, seed, guidance)
         return {"text": self.text, "oracle": self.true}.get(way)
 
-    def monitored(self, way: str, seed: int) -> dict[str, float]:
+    def monitored(self, way: str, seed: int, guidance: float = 1.0) -> dict[str, float]:
         """How near a way's embeddings are to what they are meant to be."""
-        z = self.told(way, seed)
+        z = self.told(way, seed, guidance)
         assert z is not None, "only ways that are told something are monitored"
         return embedding_scores(*(each.float().numpy() for each in (z, self.true, self.text)))
 
@@ -153,18 +177,25 @@ class Bench:
         drawn = self.drawn(cell)
         found = self._features(drawn)
         own = found.unflatten(0, (self.budget.num, self.budget.draws))
-        sets = [
-            FeatureSet(values=rows.numpy(), names=tuple(map(str, range(len(rows)))), source="the base's CLIP")
-            for rows in (self.real, own[:, 0])  # one of each caption: draws of one are no independent samples
-        ]
-        numbers = distances(*sets, ks=[3], seed=cell.seed)
-        kept = ("frechet", "kid", "precision", "recall", "density", "coverage", "rarity")
+        seen = self.judge_features(drawn).reshape(self.budget.num, self.budget.draws, -1)
+        by_judge = _apart(self.judge_real, seen[:, 0], "the judge", cell.seed)
         return {
-            **{name: float(numbers[name]) for name in kept if name in numbers},
+            **_apart(self.real.numpy(), own[:, 0].numpy(), "the base's CLIP", cell.seed),
             "diversity": diversity(own),
+            **{f"judge_{name}": value for name, value in by_judge.items()},
+            "judge_diversity": likeness.diversity(_by_caption(seen), "euclidean").mean,
             "clip_score": float((own * self.text[:, None]).sum(-1).mean()),
             "to_picture": float((own * self.true[:, None]).sum(-1).mean()),
-            **({"control": self._control(drawn)} if cell.mapped else {}),
+            "control": self._control(drawn),
+        }
+
+    def of_true_pictures(self) -> dict[str, float]:
+        """What the readers say about the captions' own pictures: no drawing can be expected to do better."""
+        read, truth = self.lights(self.truth.pictures), self.truth.lights
+        return {
+            "control": self._control(self.truth.pictures),
+            "clip_score": float((self.true * self.text).sum(-1).mean()),
+            "light": float(np.mean([a == b for a, b in zip(read, truth, strict=True)])),
         }
 
     def drawn(self, cell: Cell) -> Tensor:
@@ -193,26 +224,46 @@ class Bench:
 
     def swapped(self, seed: int) -> dict[str, float]:
         """What each scene shows in the map of the next."""
-        return swapped(
-            self.pipe, self.own.seeds.tolist(), self.true, self.maps, condition=self.budget.condition,
-            steps=self.budget.steps, seed=seed, batch_size=self.batch_size,
+        drawn = swaps(
+            self.pipe, self.truth, condition=self.budget.condition, steps=self.budget.steps, seed=seed,
+            batch_size=self.batch_size,
         )  # fmt: skip
+        return scored(drawn, self._features(drawn), self._read(drawn), self.truth, self.lights)
+
+    def _read(self, drawn: Tensor) -> Tensor:
+        """Maps (n, 3, H, W) of pictures (n, 3, H, W), of one caption in a row."""
+        pixels = (drawn.clamp(0, 1) * 255).round().byte().movedim(1, -1).numpy()
+        keys = np.repeat(self.own.seeds, len(drawn) // self.budget.num).tolist()
+        read = self.reader.read(pixels, self.budget.condition, keys, 0).maps
+        return torch.from_numpy(read).movedim(-1, 1).float()
 
     def _control(self, drawn: Tensor) -> float:
-        """Mean absolute difference of the given maps and those read back, in shares of their range."""
-        given = torch.from_numpy(self.maps).movedim(-1, 1).repeat_interleave(self.budget.draws, 0)
-        errors = []
-        for pictures, maps in zip(drawn.split(self.batch_size), given.split(self.batch_size), strict=True):
-            out: Any = self.pipe(
-                image=pictures,
-                outputs=[self.budget.condition],
-                num_inference_steps=self.budget.steps,
-                generator=torch.Generator().manual_seed(0),
-                output_type="pt",
-            )
-            read_back = out.conditions[self.budget.condition].float().cpu()
-            errors.append((read_back - maps).abs().mean((1, 2, 3)))
-        return float(torch.cat(errors).mean())
+        """Mean absolute difference of the true maps and those read back, in shares of their range."""
+        true = self.truth.maps.repeat_interleave(len(drawn) // self.budget.num, 0)
+        return float((self._read(drawn) - true).abs().mean())
+
+
+def _pictures(pixels: np.ndarray) -> Tensor:
+    """(n, H, W, 3) uint8 -> (n, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pixels).movedim(-1, 1).float() / 255
+
+
+def _apart(real: np.ndarray, drawn: np.ndarray, source: str, seed: int) -> dict[str, float]:
+    """How far features of drawn pictures are from those of true ones.
+
+    One drawing of each caption: several of one are no independent samples.
+    """
+    sets = [
+        FeatureSet(values=rows, names=tuple(map(str, range(len(rows)))), source=source)
+        for rows in (real, drawn)
+    ]
+    numbers = distances(*sets, ks=[3], seed=seed)
+    kept = ("frechet", "kid", "precision", "recall", "density", "coverage", "rarity")
+    return {name: float(numbers[name]) for name in kept if name in numbers}
+
+
+def _by_caption(own: Any) -> dict[str, np.ndarray]:
+    return {str(number): np.asarray(draws) for number, draws in enumerate(own)}
 
 
 def _like(way: str, z: Tensor | None, rows: slice) -> Any:
@@ -224,7 +275,7 @@ def _like(way: str, z: Tensor | None, rows: slice) -> Any:
 
 def diversity(own: Tensor) -> float:
     """Mean of 1 - cosine over pairs of draws of one caption; own (captions, draws, width)."""
-    return likeness.diversity({str(n): draws.numpy() for n, draws in enumerate(own)}).mean
+    return likeness.diversity(_by_caption(own)).mean
 
 
 # --- running ----------------------------------------------------------------------------------------------
@@ -240,21 +291,27 @@ def done(out: Path, budget: Budget, weights: str | None = None) -> list[Record]:
     return [r for r in found if r.settings["weights"] == weights]
 
 
-def fingerprint(pipe: UniConPipeline) -> str:
-    """Changes with every weight that draws, so that results of other ones are not taken for these."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (pipe.unet, pipe.prior, pipe.prior_ar, pipe.decoder):
-        digest.update(b"-" if part is None else digest_of(part).encode())
-    return digest.hexdigest()
+def fingerprint(pipe: UniConPipeline, judge: str = MINI) -> str:
+    """Changes with everything that draws or measures, and with its number format, so that results of other
+    weights are not taken for these."""
+    parts = {"base": digest_of_base(pipe), **digests_of_adapters(pipe)}
+    if pipe.decoder is not None:
+        parts["decoder adapter"] = f"{pipe.decoder.config} {digest_of(pipe.decoder)}"
+    parts |= {f"reader {name}": str(digest_of_reader(name)) for name in (MINI, judge)}
+    text = f"{pipe.unet.dtype} {sorted(parts.items())}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.inf) -> int:
     """Measure what is not there yet; how many sets are left when the time is over."""
     started, spent = time.monotonic(), []
     records = done(out, bench.budget, bench.weights)
-    for way, seed in _monitoring(todo):
-        if not any((r.settings.get("monitored"), r.settings.get("seed")) == (way, seed) for r in records):
-            _note(out, bench, bench.monitored(way, seed), {"monitored": way, "seed": seed})
+    for settings in _monitoring(todo):
+        if not any(settings.items() <= r.settings.items() for r in records):
+            way, seed, guidance = settings["monitored"], settings["seed"], settings["prior_guidance"]
+            _note(out, bench, bench.monitored(way, seed, guidance), settings)
+    if not any(r.settings.get("true") for r in records):
+        _note(out, bench, bench.of_true_pictures(), {"true": True})
     for seed in dict.fromkeys(cell.seed for cell in todo):
         if not any(r.settings.get("swap") and r.settings["seed"] == seed for r in records):
             _note(out, bench, bench.swapped(seed), {"swap": True, "seed": seed})
@@ -274,11 +331,13 @@ def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.
     return 0
 
 
-def _monitoring(todo: Sequence[Cell]) -> Iterator[tuple[str, int]]:
-    """Ways whose embeddings are looked at, with their seeds; those that are not drawn have one."""
+def _monitoring(todo: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+    """Whose embeddings are looked at, with which seed and guidance of the prior; those that are not drawn
+    have one."""
     for way, seed in dict.fromkeys((cell.way, cell.seed) for cell in todo):
         if way in PRIORS or (way in TOLD and seed == 0):
-            yield way, seed
+            for guidance in PRIOR_GUIDANCE if way == "prior" else (1.0,):
+                yield {"monitored": way, "seed": seed, "prior_guidance": guidance}
 
 
 def _said(cell: Cell) -> str:
@@ -286,7 +345,7 @@ def _said(cell: Cell) -> str:
 
 
 def _note(out: Path, bench: Bench, numbers: Mapping[str, float], settings: Mapping[str, Any]) -> None:
-    told = {**settings, **asdict(bench.budget), "weights": bench.weights}
+    told = {**settings, **asdict(bench.budget), "weights": bench.weights, "judge": bench.judge}
     append(out / RESULTS, Record(name="unclip", numbers=dict(numbers), settings=told))
 
 
@@ -313,6 +372,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0], metavar="S", help="default 1 2 4"
     )
+    top.add_argument(
+        "--judge", default=MINI, metavar="READER",
+        help="reads maps from pictures: mini (the small network that ships, default), base (the base "
+        "itself), or a folder of a judge, a regressor or another base",
+    )  # fmt: skip
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     for name, value in asdict(Budget()).items():
         text = f"{BUDGET_HELP[name]} (default {value})"
@@ -359,7 +423,7 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
         scenes = scene_set(
             "standard", budget.reals, size_px=size, cache_folder=arguments.cache, workers=arguments.workers
         )
-        bench = Bench(pipe, scenes, budget, arguments.batch_size)
+        bench = Bench(pipe, scenes, budget, arguments.batch_size, arguments.judge)
         weights = bench.weights
         todo = cells(ways, list(dict.fromkeys(arguments.guidance)), arguments.seeds)
         left.append(run(bench, out, todo, arguments.stop_after * 60))

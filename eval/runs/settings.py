@@ -65,7 +65,7 @@ class Weights:
     """Digests, 16 hex digits each, of what is loaded."""
 
     base: str
-    """UNet, VAE, text encoders, schedule and styles."""
+    """UNet, VAE, encoders, priors, schedule and styles."""
     adapters: dict[str, str]
     judge: str | None
     regressor: str | None
@@ -73,20 +73,9 @@ class Weights:
     @classmethod
     def of(cls, pipe: UniConPipeline, settings: RunSettings) -> Weights:
         """Of everything as it is in memory: wherever it came from, the same weights are the same."""
-        parts: dict[str, torch.nn.Module] = {
-            name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)
-        }
-        config = {k: v for k, v in dict(pipe.scheduler.config).items() if not k.startswith("_")}
-        base = hashlib.blake2b(f"{type(pipe.scheduler).__name__} {sorted(config.items())}".encode())
-        for name in sorted(parts):
-            base.update(f"{name} {digest_of(parts[name])}".encode())
-        weights = lora_weights(pipe.unet)
-        for name, style in sorted(grafted_loras(pipe.unet).items()):
-            told = f"{name} {weights[name]} {sorted(style.metadata.items())}"
-            base.update(f"{told} {_digest_of_tensors(dict(style.named_parameters()))}".encode())
         return cls(
-            base=base.hexdigest()[:16],
-            adapters={name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()},
+            base=digest_of_base(pipe),
+            adapters=digests_of_adapters(pipe),
             judge=digest_of_reader(settings.judge),
             regressor=digest_of_reader(settings.regressor),
         )
@@ -128,6 +117,27 @@ class Keys:
             direction=task.direction, steps=self.settings.steps, guidance=self.settings.guidance,
             dtype=self.settings.dtype,
         )  # fmt: skip
+
+
+def digest_of_base(pipe: UniConPipeline) -> str:
+    """16 hex digits of a pipeline's components, its priors among them, its schedule and its styles."""
+    parts: dict[str, torch.nn.Module] = {
+        name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)
+    }
+    config = {k: v for k, v in dict(pipe.scheduler.config).items() if not k.startswith("_")}
+    base = hashlib.blake2b(f"{type(pipe.scheduler).__name__} {sorted(config.items())}".encode())
+    for name in sorted(parts):
+        base.update(f"{name} {digest_of(parts[name])}".encode())
+    weights = lora_weights(pipe.unet)
+    for name, style in sorted(grafted_loras(pipe.unet).items()):
+        told = f"{name} {weights[name]} {sorted(style.metadata.items())}"
+        base.update(f"{told} {_digest_of_tensors(dict(style.named_parameters()))}".encode())
+    return base.hexdigest()[:16]
+
+
+def digests_of_adapters(pipe: UniConPipeline) -> dict[str, str]:
+    """16 hex digits of each loaded adapter."""
+    return {name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()}
 
 
 def digest_of(module: torch.nn.Module) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from eval import __main__ as front
 from eval.protocols.scene_set import scene_set
 from eval.protocols.unclip import Bench, Budget, Cell, cells, diversity, done, fingerprint, ways_of
-from eval.protocols.unclip_report import RESULTS, Results, orderings
+from eval.protocols.unclip_report import RESULTS, Results, orderings, write_report
 from eval.records import Record, read
 from tests.pipeline.test_prior import tiny_prior
 from tests.pipeline.test_prior_ar import tiny_prior_ar
@@ -78,11 +77,14 @@ def test_a_set_has_all_numbers_and_embeddings_are_monitored(bench):
     assert {"frechet", "precision", "recall", "diversity", "clip_score", "to_picture", "control"} <= set(
         numbers
     )
-    assert "control" not in bench.measured(Cell(way="base", guidance=1.0, mapped=False, seed=0))
+    assert {"judge_frechet", "judge_precision", "judge_recall", "judge_diversity"} <= set(numbers)
+    bare = bench.measured(Cell(way="base", guidance=1.0, mapped=False, seed=0))
+    assert bare["control"] != numbers["control"]
     assert bench.monitored("oracle", 0)["cosine_picture"] == pytest.approx(1, abs=1e-5)
     assert bench.monitored("text", 0)["cosine_text"] == pytest.approx(1, abs=1e-5)
     for way in ("prior", "prior_ar"):
-        z = bench.imagined(way, 1)
+        z, guided = bench.imagined(way, 1), bench.imagined(way, 1, guidance=4.0)
+        assert torch.equal(z, guided) == (way == "prior_ar"), "only the diffusion prior is guided"
         assert torch.equal(z, bench.imagined(way, 1))
         assert not torch.equal(z, bench.imagined(way, 2))
 
@@ -111,12 +113,15 @@ def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_p
     assert "12 sets left; run the same command again" in capsys.readouterr().out
     assert front.main(whole) == 0
     records = read(out / RESULTS)
-    assert len(records) == 12 + 4 + 1  # and four ways that are monitored, and swaps
+    # Four ways are monitored, one at 3 scales, and there are true pictures and swaps.
+    assert len(records) == 12 + 4 + 2 + 1 + 1
     assert front.main(whole) == 0
     assert len(read(out / RESULTS)) == len(records)
     assert front.main([*whole, "--tables"]) == 0
     table = (out / "table.md").read_text()
-    assert table.count("| prior ") >= 2
+    assert table.count("| prior ") == 2 + 3
+    assert "| true pictures " in table
+    assert "2 pictures of each, 1 steps, 1 seed, beside 8" in table
     assert "the prior's z is nearer to true pictures" in table
     assert (out / "tradeoff.png").stat().st_size > 10_000
 
@@ -139,9 +144,54 @@ def test_results_of_other_weights_are_not_taken_for_these(pipe, tmp_path):
     assert done(tmp_path, Budget(num=5, draws=2, reals=8, steps=1)) == []
 
 
+def _parts(pipe: UniConPipeline) -> dict[str, torch.nn.Module | None]:
+    return {
+        "unet": pipe.unet, "vae": pipe.vae, "image_encoder": pipe.image_encoder,
+        "text_encoder": pipe.text_encoder, "prior": pipe.prior, "prior_ar": pipe.prior_ar,
+        "decoder adapter": pipe.decoder, **pipe.adapters,
+    }  # fmt: skip
+
+
+PARTS = (
+    "unet",
+    "vae",
+    "image_encoder",
+    "text_encoder",
+    "prior",
+    "prior_ar",
+    "decoder adapter",
+    "depth",
+    "edge",
+)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_in_the_key_of_results(name, pipe):
+    part = _parts(pipe)[name]
+    assert part is not None
+    before, tensor = fingerprint(pipe), list(part.parameters())[-1].data
+    kept = tensor.clone()
+    tensor.add_(1e-3)
+    assert fingerprint(pipe) != before
+    tensor.copy_(kept)
+    assert fingerprint(pipe) == before
+
+
+def test_schedule_and_number_format_are_in_the_key_of_results(tmp_path):
+    made = tiny_pipeline(tmp_path / "words")
+    found = [fingerprint(made)]
+    made.scheduler.register_to_config(timestep_spacing="linspace")
+    found.append(fingerprint(made))
+    made.to(torch.bfloat16)
+    found.append(fingerprint(made))
+    assert fingerprint(made, "base") != found[-1], "another judge"
+    assert len(set(found)) == 3
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--judge", "nowhere"], "nowhere"),
         (["--draws", "1"], "expected at least 4 captions, 2 pictures of each"),
         (["--seeds", "0"], "--seeds is 0; it is at least 1"),
         (["--tables"], "holds no results of this budget"),
@@ -158,8 +208,9 @@ def test_bad_input(more, message, command, tmp_path, capsys):
 # --- orderings --------------------------------------------------------------------------------------------
 
 
-def records(frechet: dict[str, float], kept: dict[str, float]) -> list[Record]:
-    """Sets at guidance 1 and 4; diversity falls to a share of it."""
+def records(frechet: dict[str, float], kept: dict[str, float], control: float = 0.1) -> list[Record]:
+    """Sets at guidance 1 and 4; diversity falls to a share of it. Control's error is 0.3 without a map, with
+    one 0.1 at 1 and `control` at 4."""
     found = []
     for way in frechet:
         for guidance, mapped in ((1.0, False), (4.0, False), (1.0, True), (4.0, True)):
@@ -169,29 +220,105 @@ def records(frechet: dict[str, float], kept: dict[str, float]) -> list[Record]:
                 "diversity": share,
                 "recall": share,
                 "to_picture": 0.5,
+                "control": 0.3 if not mapped else 0.1 if guidance == 1 else control,
             }
             settings = {"way": way, "guidance": guidance, "mapped": mapped, "seed": 0}
             found.append(Record(name="unclip", numbers=numbers, settings=settings))
     return found
 
 
+def rows_of(found: list[Record]) -> dict[str, list[str]]:
+    """[smaller, larger, in seeds, appears] by ordering."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in orderings(Results(found)).splitlines()[2:]]
+    return {row[1]: row[3:7] for row in rows}
+
+
+def verdict(ordering: str, found: list[Record]) -> str | None:
+    """Of the one whose text holds these words; None where it is not told."""
+    told = [row[-1] for text, row in rows_of(found).items() if ordering in text]
+    assert len(told) < 2
+    return told[0] if told else None
+
+
+FRECHET = {"base": 9.0, "caption": 18.0, "text": 16.0, "prior": 8.0, "oracle": 5.0}
+AIM, OBEYED = "diversity stays at least 90%", "a map is obeyed"
+TEXT_AS_Z, PRIOR_OVER_CAPTION = (
+    "the text's z is nearer than captions",
+    "the prior's z is nearer than captions",
+)
+
+
 def test_orderings_are_judged_by_their_two_numbers():
-    frechet = {"base": 9.0, "caption": 12.0, "text": 16.0, "prior": 8.0, "oracle": 5.0}
-    text = orderings(Results(records(frechet, {"prior": 0.9, "oracle": 0.95})))
-    assert text.count("| yes") == 6
-    assert "autoregressive" not in text, "there was none"
-    text = orderings(Results(records({**frechet, "prior": 20.0}, {"prior": 0.4, "oracle": 0.8})))
-    verdicts = {
-        line.split("|")[1].strip()[:30]: line.split("|")[-2].strip() for line in text.splitlines()[2:]
-    }
-    assert set(verdicts.values()) == {"no"}
-    at_edge = orderings(Results(records(frechet, {"oracle": 0.9})))
-    assert np.sum(["stays at least 90%" in line and "yes" in line for line in at_edge.splitlines()]) == 1
+    found = rows_of(records(FRECHET, {"prior": 0.9, "oracle": 0.95}))
+    assert [row[-1] for row in found.values()].count("yes") == len(found) - 1  # the cosines are equal
+    assert not any("autoregressive" in text for text in found), "there was none"
+    turned = {**FRECHET, "caption": 12.0, "prior": 20.0}
+    found = rows_of(records(turned, {"prior": 0.4, "oracle": 0.8}))
+    assert {row[-1] for text, row in found.items() if OBEYED not in text} == {"no"}
+
+
+def test_text_as_an_embedding_is_compared_with_captions_alone():
+    assert verdict(TEXT_AS_Z, records(FRECHET, {})) == "yes"
+    assert verdict(TEXT_AS_Z, records({**FRECHET, "caption": 15.0}, {})) == "no"
+
+
+def test_diversity_under_a_map_counts_only_where_the_map_is_obeyed():
+    assert verdict(AIM, records(FRECHET, {"oracle": 0.9})) == "yes"
+    assert verdict(AIM, records(FRECHET, {"oracle": 0.89})) == "no"
+    assert verdict(AIM, records(FRECHET, {"oracle": 0.95}, control=0.11)) == "yes"
+    assert verdict(AIM, records(FRECHET, {"oracle": 0.95}, control=0.112)) == "no"
+    without = records(FRECHET, {"oracle": 0.95})
+    for record in without:
+        record.numbers.pop("control")
+    assert verdict(AIM, without) is None, "nobody looked whether the map is obeyed"
+    ignored = [replace(r, numbers={**r.numbers, "control": 0.3}) for r in records(FRECHET, {})]
+    assert verdict(OBEYED, ignored) == "no"
+
+
+def monitored(cosine: dict[float, float], first: dict[float, float]) -> list[Record]:
+    """A prior's embeddings by its guidance."""
+    return [
+        Record(
+            name="unclip", numbers={"cosine_picture": cosine[g], "own_picture_first": first[g]},
+            settings={"monitored": "prior", "prior_guidance": g, "seed": 0},
+        )
+        for g in cosine
+    ]  # fmt: skip
+
+
+def test_whether_guiding_the_prior_hurts_is_measured():
+    sets, away, loses = records({"prior": 8.0}, {}), "leads away from the true z", "loses the own picture"
+    found = [*sets, *monitored({1.0: 0.7, 4.0: 0.6}, {1.0: 0.6, 4.0: 0.8})]
+    assert (verdict(away, found), verdict(loses, found)) == ("yes", "no")
+    found = [*sets, *monitored({1.0: 0.6, 4.0: 0.7}, {1.0: 0.8, 4.0: 0.6})]
+    assert (verdict(away, found), verdict(loses, found)) == ("no", "yes")
+
+
+def in_seed(seed: int, found: list[Record]) -> list[Record]:
+    return [replace(record, settings={**record.settings, "seed": seed}) for record in found]
+
+
+def test_orderings_are_compared_seed_by_seed():
+    """A second seed that has the prior's sets alone does not meet the first one's."""
+    rows = rows_of([*records(FRECHET, {}), *in_seed(1, records({"prior": 99.0}, {}))])
+    row = next(row for text, row in rows.items() if PRIOR_OVER_CAPTION in text)
+    assert row == ["8.000", "18.000", "1 of 1", "yes"]
+    rows = rows_of([*records(FRECHET, {}), *in_seed(1, records({**FRECHET, "prior": 20.0}, {}))])
+    row = next(row for text, row in rows.items() if PRIOR_OVER_CAPTION in text)
+    assert row == ["14.000", "18.000", "1 of 2", "yes"]
+
+
+def test_every_row_says_with_how_many_seeds_it_is_there(tmp_path):
+    told = {**asdict(TINY), "judge": "mini"}
+    found = [*records({"base": 9.0, "prior": 8.0}, {}), *in_seed(1, records({"base": 9.0}, {}))]
+    text = write_report(tmp_path, [replace(r, settings={**r.settings, **told}) for r in found])
+    assert "1 to 2 seeds" in text
+    rows = [line.split("|") for line in text.splitlines() if line.startswith(("| base", "| prior"))]
+    assert {(row[1].strip(), row[4].strip()) for row in rows} == {("base", "2"), ("prior", "1")}
 
 
 def test_one_scale_has_no_sweep():
     rows = [r for r in records({"prior": 8.0, "text": 9.0}, {}) if r.settings["guidance"] == 1]
-    text = orderings(Results(rows))
-    assert "guidance" not in text
-    assert text.count("| yes") == 1
-    assert not Path("table.md").exists()
+    found = rows_of(rows)
+    assert not any("guidance" in text for text in found)
+    assert [row[-1] for row in found.values()] == ["yes"]

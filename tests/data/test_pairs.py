@@ -113,6 +113,58 @@ def test_a_file_stands_for_its_form(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "condition"),
+    [
+        (("file_name", "depth", "caption"), "depth"),
+        (("image", "depth_file_name", "prompt"), "depth"),
+        (("image", "conditioning_image", "text"), "edge"),
+        (("image", "conditioning_image", "text"), ""),
+    ],
+)
+def test_rows_as_other_tools_write_them(columns, condition, tmp_path):
+    picture(1).save(tmp_path / "a.png")
+    picture(2).save(tmp_path / "b.png")
+    row = dict(zip(columns, ("a.png", "b.png", "a sign that says b.png"), strict=True))
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    pairs = open_pairs(tmp_path, [condition] if condition else [])
+    assert pairs.conditions == (condition or "conditioning_image",)
+    (entry,) = pairs
+    assert np.array_equal(entry.image.load(), picture(1))
+    assert np.array_equal(entry.maps[pairs.conditions[0]].load(), picture(2))
+    assert entry.captions == ("a sign that says b.png",)
+    with pytest.raises(ValueError, match="there is no '.*'; found "):
+        open_pairs(tmp_path, ["pose", pairs.conditions[0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ada/pairs", ("ada/pairs", None, {"split": "train", "revision": None})),
+        ("ada/pairs:large", ("ada/pairs", "large", {"split": "train", "revision": None})),
+        ("ada/pairs:large:test@v1", ("ada/pairs", "large", {"split": "test", "revision": "v1"})),
+        ("ada/pairs::test", ("ada/pairs", None, {"split": "test", "revision": None})),
+        ("ada/pairs::test:more", None),
+    ],
+)
+def test_parts_of_a_hub_data_set(text, expected, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked, files = [], str(write_parquet(tmp_path / "data") / "train.parquet")
+    rows = datasets.load_dataset("parquet", data_files=files, split="train")
+
+    def load(name, subset, **how):
+        asked.append((name, subset, how))
+        return rows
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    if expected is None:
+        with pytest.raises(ValueError, match=r"expected OWNER/NAME\[:SUBSET\[:SPLIT\]\]\[@REVISION\]"):
+            open_pairs(text)
+        return
+    assert len(open_pairs(text, ["depth"])) == 3
+    assert asked == [expected]
+
+
 def test_only_the_conditions_asked_for(tmp_path):
     root = write_folders(tmp_path / "data")
     (root / "edge").mkdir()

@@ -107,12 +107,12 @@ def test_every_form_gives_the_same_pairs(tars, parquet, tmp_path, monkeypatch):
     write_tar(tmp_path / "all.tar.gz", [members(s, i) for s in range(SHARDS) for i in range(EACH)], "w:gz")
     real = datasets.load_dataset
 
-    def of_the_hub(name, **settings):
+    def of_the_hub(name, subset=None, **settings):
         files = [str(path) for path in sorted(parquet.iterdir())]
         return (
             real("parquet", data_files=files, **settings)
             if name == "someone/pairs"
-            else real(name, **settings)
+            else real(name, subset, **settings)
         )
 
     monkeypatch.setattr(datasets, "load_dataset", of_the_hub)

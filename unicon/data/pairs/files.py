@@ -69,7 +69,7 @@ def _captions(stem: str, folders: list[Path]) -> tuple[str, ...]:
 
 
 def from_jsonl(path: Path) -> Pairs:
-    """Rows of `file_name` or `image_file_name`, `<condition>_file_name`, and captions.
+    """Rows of `file_name` or `image`, of `<condition>_file_name` or `<condition>`, and captions.
 
     Raises ValueError naming the line for what is no such row.
     """
@@ -79,6 +79,7 @@ def from_jsonl(path: Path) -> Pairs:
         files = {
             key.removesuffix(_FILE_NAME): value for key, value in row.items() if key.endswith(_FILE_NAME)
         }
+        files |= {key: value for key, value in row.items() if key not in files and _is_picture(key, value)}
         images = [files.pop(name) for name in list(files) if names.is_image(name)]
         images += [row["file_name"]] if "file_name" in row else []
         if len(images) > 1:
@@ -100,6 +101,13 @@ def from_jsonl(path: Path) -> Pairs:
             )
         )
     return Pairs.of(entries, conditions)
+
+
+def _is_picture(key: str, value: Any) -> bool:
+    """Whether a column by its bare name holds a picture's file: `depth`, but no caption that ends in .png."""
+    if key == "file_name" or key.endswith(_FILE_NAME) or names.is_caption(key):
+        return False
+    return isinstance(value, str) and Path(value).suffix.lower() in SUFFIXES
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

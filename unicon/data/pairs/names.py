@@ -7,6 +7,8 @@ from typing import Any
 from unicon.data.photos import SUFFIXES
 
 IMAGE = ("image", "images", "photo")
+ANY_MAP = ("conditioning_image", "conditioning", "condition")
+"""A map that does not say of what, as data sets for ControlNet have it."""
 CAPTIONS = ("captions", "caption", "text", "prompt")
 
 

@@ -3,10 +3,10 @@
 | form | what is there |
 |---|---|
 | folders | `image/`, `depth/`, ...: files of one stem; captions in `caption/STEM.txt` or beside the image |
-| jsonl | `metadata.jsonl`: `file_name`, `depth_file_name`, ... relative to its folder; `text` or `captions` |
+| jsonl | `metadata.jsonl`: `file_name` or `image`, `depth_file_name` or `depth`, ..., beside it; `text`, ... |
 | parquet | a file, or a folder of them: picture columns `image`, `depth`, ...; `text` or `captions` |
 | tar | webdataset shards, one file or a folder of them: `STEM.image.png`, `STEM.depth.png`, `STEM.txt` |
-| hub | `owner/name` of a data set with such columns |
+| hub | `owner/name[:subset[:split]][@revision]` of a data set with such columns |
 
 A picture may have several captions: a list where the form has lists, the lines of a text file otherwise.
 Which form it is, is seen from what is there; nothing is decoded here.
@@ -19,8 +19,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from unicon.data.pairs.entries import Pairs
+from unicon.data.pairs.entries import Entry, Pairs
 from unicon.data.pairs.files import from_folders, from_jsonl
+from unicon.data.pairs.names import ANY_MAP
 from unicon.data.pairs.tables import from_hub, from_parquet
 from unicon.data.pairs.tars import from_tars
 from unicon.sources import is_hub_id
@@ -37,6 +38,8 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
     pairs = _reader(source)()
     if not len(pairs):
         raise ValueError(f"{source}: holds no pairs; expected {FORMS}")
+    if len(conditions) == 1:
+        pairs = _named(pairs, *conditions)
     if missing := sorted(set(conditions) - set(pairs.conditions)):
         close = difflib.get_close_matches(missing[0], pairs.conditions, n=1)
         meant = f"did you mean {close[0]}? It has" if close else "found"
@@ -45,6 +48,19 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
         )
     chosen = tuple(name for name in pairs.conditions if name in conditions or not conditions)
     return replace(pairs, conditions=chosen)
+
+
+def _named(pairs: Pairs, condition: str) -> Pairs:
+    """The same where a map that does not say of what is the one that is asked for."""
+    if condition in pairs.conditions or len(pairs.conditions) != 1 or pairs.conditions[0] not in ANY_MAP:
+        return pairs
+    (own,) = pairs.conditions
+
+    def entry(index: int) -> Entry:
+        found = pairs[index]
+        return replace(found, maps={condition if k == own else k: v for k, v in found.maps.items()})
+
+    return replace(pairs, entry=entry, conditions=(condition,))
 
 
 def _reader(source: str | Path) -> Callable[[], Pairs]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unicon.data.pairs.entries import Entry
-from unicon.data.pairs.tables import Columns
+from unicon.data.pairs.tables import Columns, HubTable
 from unicon.data.pairs.tars import Sample, parts
 from unicon.extras import need
 from unicon.sources import is_hub_id
@@ -92,7 +92,7 @@ def _from_files(files: Sequence[str], source: str) -> PairStream:
             raise ValueError(f"{missing[0]}: no such file, named by {source}; check the pattern")
         return _from_tars(tars)
     if tables := [file for file in files if file.endswith(".parquet")]:
-        return _from_table("parquet", source, data_files=list(tables))
+        return _from_table(HubTable.of("parquet").load, source, data_files=list(tables))
     raise ValueError(f"{source}: nothing in it can be streamed; expected {FORMS}, or leave --streaming out")
 
 
@@ -100,13 +100,12 @@ def _from_files(files: Sequence[str], source: str) -> PairStream:
 
 
 def _from_hub(name: str) -> PairStream:
-    return _from_table(name, name)
+    return _from_table(HubTable.of(name).load, name)
 
 
-def _from_table(name: str, place: str, **settings: Any) -> PairStream:
-    datasets = need("datasets", extra="train")
+def _from_table(load: Callable[..., Any], place: str, **settings: Any) -> PairStream:
     try:
-        table = datasets.load_dataset(name, split="train", streaming=True, **settings)
+        table = load(streaming=True, **settings)
         features = table.features or table._resolve_features().features
     except Exception as error:  # one of many kinds: what went wrong inside is the cause that is shown
         raise ValueError(

@@ -25,15 +25,41 @@ def from_parquet(shards: Sequence[Path]) -> Pairs:
     return _pairs(table, str(shards[0] if len(shards) == 1 else shards[0].parent))
 
 
+@dataclass(frozen=True, slots=True)
+class HubTable:
+    """A part of a data set of the hub, written OWNER/NAME[:SUBSET[:SPLIT]][@REVISION]."""
+
+    name: str
+    subset: str | None
+    split: str
+    revision: str | None
+
+    @classmethod
+    def of(cls, text: str) -> HubTable:
+        """`OWNER/NAME::SPLIT` names a split alone. Raises ValueError for another form."""
+        place, _, revision = text.partition("@")
+        name, *parts = place.split(":")
+        if len(parts) > 2:
+            raise ValueError(f"{text}: expected OWNER/NAME[:SUBSET[:SPLIT]][@REVISION]")
+        subset, split = (*parts, "", "")[:2]
+        return cls(name, subset or None, split or "train", revision or None)
+
+    def load(self, **settings: Any) -> Any:
+        """As `datasets` gives it."""
+        datasets = need("datasets", extra="train")
+        how = {"split": self.split, "revision": self.revision, **settings}
+        return datasets.load_dataset(self.name, self.subset, **how)
+
+
 def from_hub(name: str) -> Pairs:
-    """The `train` split of a hub data set. Raises ValueError when it cannot be had."""
-    datasets = need("datasets", extra="train")
+    """A part of a hub data set, its `train` split by default. Raises ValueError when it cannot be had."""
+    hub = HubTable.of(name)
     try:
-        table = datasets.load_dataset(name, split="train")
+        table = hub.load()
     except Exception as error:
         raise ValueError(
             f"{name}: is no folder here, and no data set the hub gives ({type(error).__name__}: {error}); "
-            f"fetch it first where there is a network: hf download --repo-type dataset {name}"
+            f"fetch it first where there is a network: hf download --repo-type dataset {hub.name}"
         ) from error
     return _pairs(table, name)
 

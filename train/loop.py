@@ -63,7 +63,9 @@ def fit(
                 # All processes: weights, states and places may be spread over them.
                 tensors, means = whole_all(trained), whole_all(average)
                 states = [whole_all(o.state_dict()) for o in optimizers]
-                state = Checkpoint(done, tensors, means, states, fixed, stepper.places())
+                state = Checkpoint(
+                    done, tensors, means, states, fixed, stepper.places(), stepper.scaler_state()
+                )
                 if accelerator.is_main_process:
                     write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
                 if on_checkpoint is not None:
@@ -138,7 +140,7 @@ def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -
             )
     _load(stepper.trained, checkpoint.trained)
     _load(average, checkpoint.average)
-    stepper.go_on(checkpoint.places)
+    stepper.go_on(checkpoint.places, checkpoint.scaler)
     for optimizer, state in zip(stepper.optimizers, checkpoint.optimizers, strict=True):
         restore(optimizer, spread_state(state, optimizer))
     return checkpoint.step

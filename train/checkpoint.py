@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from adapters.files import cannot_write, whole_folder
 
 _NAME = re.compile(r"step_(\d{8})$")
-_PLACES = "data.json"
+_PLACES, _SCALER = "data.json", "scaler.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Checkpoint:
     """The optimizer and the number format, by the names of their fields."""
     places: Sequence[dict[str, Any]] = ()
     """Where every process is in a stream of data, JSON; none where the step says it."""
+    scaler: Mapping[str, float] = field(default_factory=dict)
+    """The state of fp16's gradient scaler; empty in other formats, and where an older version wrote none."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -64,6 +66,8 @@ def _write(partial: Path, checkpoint: Checkpoint) -> None:
     torch.save(checkpoint.optimizers, partial / "optimizers.pt")
     (partial / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.fixed}))
     (partial / _PLACES).write_text(json.dumps(list(checkpoint.places)))
+    if checkpoint.scaler:
+        (partial / _SCALER).write_text(json.dumps(checkpoint.scaler))
 
 
 def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -96,6 +100,7 @@ def _read(path: Path) -> Checkpoint:
         trained=load_file(path / "trained.safetensors"),
         average=load_file(average) if average.exists() else {},
         places=json.loads((path / _PLACES).read_text()) if (path / _PLACES).exists() else (),
+        scaler=json.loads((path / _SCALER).read_text()) if (path / _SCALER).exists() else {},
         optimizers=torch.load(path / "optimizers.pt", weights_only=True, map_location="cpu"),
     )
 

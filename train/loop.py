@@ -61,7 +61,9 @@ def fit(
                 log.flush()
                 # All processes: weights, states and places may be spread over them.
                 tensors, means = whole_all(trained), whole_all(average)
-                state = Checkpoint(done, tensors, means, stepper.states(), fixed, stepper.places())
+                state = Checkpoint(
+                    done, tensors, means, stepper.states(), fixed, stepper.places(), stepper.scaler_state()
+                )
                 if accelerator.is_main_process:
                     write_checkpoint(folder / "checkpoints", state, loop.keep_checkpoints)
                 if on_checkpoint is not None:
@@ -136,7 +138,7 @@ def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -
             )
     _load(stepper.trained, checkpoint.trained)
     _load(average, checkpoint.average)
-    stepper.go_on(checkpoint.places)
+    stepper.go_on(checkpoint.places, checkpoint.scaler)
     stepper.restore(checkpoint.optimizers)
     return checkpoint.step
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,13 @@ class Stepper:
         place = self.order.place()
         return [] if place is None else gather_object([place])
 
-    def go_on(self, places: Sequence[dict[str, Any]]) -> None:
-        """From there. Raises ValueError where other processes were."""
+    def scaler_state(self) -> dict[str, float]:
+        """What gradients are scaled by in fp16, and since when; empty in other formats."""
+        scaler = self.accelerator.scaler
+        return {} if scaler is None else scaler.state_dict()
+
+    def go_on(self, places: Sequence[dict[str, Any]], scaler: Mapping[str, float]) -> None:
+        """From there; `scaler` is `scaler_state`'s. Raises ValueError where other processes were."""
         num = self.accelerator.num_processes
         if places and len(places) != num:
             raise ValueError(
@@ -136,6 +141,8 @@ class Stepper:
             )
         if places:
             self.order.restore(places[self.accelerator.process_index])
+        if scaler and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(dict(scaler))
 
 
 def _checkpoint(objective: Objective) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from train.checkpoint import Checkpoint, read_checkpoint, read_state, whole_checkpoints, write_checkpoint
@@ -152,6 +153,51 @@ def test_a_torch_without_muon_says_what_to_do(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(ValueError, match="upgrade torch to 2.9 or later, or choose --optimizer adamw"):
         make_optimizers(Wide(LineConfig()).trained(), config(optimizer="muon").loop)
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Makes runs scale their gradients, as fp16 does on a GPU, by a scaler that doubles every third step."""
+
+    class Scaled(Accelerator):
+        def __init__(self, **named):
+            super().__init__(**named)
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=3)
+
+    monkeypatch.setattr("train.stepping.Accelerator", Scaled)
+
+
+def newest(folder: Path) -> Checkpoint:
+    return read_checkpoint(whole_checkpoints(folder / "checkpoints")[-1][1])
+
+
+def test_a_run_goes_on_with_its_scale_of_gradients(scaled, tmp_path):
+    straight = train(tmp_path / "straight")
+    assert newest(tmp_path / "straight").scaler["scale"] == 4.0 * 2**4
+    for _ in range(5):  # stopped between two doublings
+        train(tmp_path / "paused", seconds=0.0)
+    assert newest(tmp_path / "paused").scaler == {
+        **newest(tmp_path / "straight").scaler,
+        "scale": 8.0,
+        "_growth_tracker": 2,
+    }
+    paused = train(tmp_path / "paused")
+    assert newest(tmp_path / "paused").scaler == newest(tmp_path / "straight").scaler
+    assert all(torch.equal(straight[k], paused[k]) for k in straight)
+
+
+def test_checkpoints_without_a_scale_start_with_a_new_one(scaled, tmp_path):
+    train(tmp_path, seconds=0.0)
+    (tmp_path / "checkpoints" / "step_00000001" / "scaler.json").unlink()
+    assert newest(tmp_path).scaler == {}
+    train(tmp_path, seconds=0.0)
+    assert newest(tmp_path).scaler["_growth_tracker"] == 1
+
+
+def test_other_formats_have_no_scale(tmp_path):
+    train(tmp_path, seconds=0.0)
+    assert newest(tmp_path).scaler == {}
+    assert not (tmp_path / "checkpoints" / "step_00000001" / "scaler.json").exists()
 
 
 def test_prodigy_resumes_bitwise(tmp_path):

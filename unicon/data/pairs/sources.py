@@ -3,7 +3,7 @@
 | form | what is there |
 |---|---|
 | folders | `image/`, `depth/`, ...: files of one stem; captions in `caption/STEM.txt` or beside the image |
-| jsonl | `metadata.jsonl`: `file_name` or `image`, `depth_file_name` or `depth`, ..., beside it; `text`, ... |
+| jsonl | `metadata.jsonl`: `file_name` or `image`, `depth_file_name` or `depth`, ...; `text`, ... |
 | parquet | a file, or a folder of them: picture columns `image`, `depth`, ...; `text` or `captions` |
 | tar | webdataset shards, one file or a folder of them: `STEM.image.png`, `STEM.depth.png`, `STEM.txt` |
 | hub | `owner/name[:subset[:split]][@revision]` of a data set with such columns |

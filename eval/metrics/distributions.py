@@ -18,6 +18,8 @@ from eval.metrics.summary import Summary, over_seeds
 BLOCK = 2048
 """Rows whose kernel is held at a time."""
 CMMD_SIGMA, CMMD_SCALE = 10.0, 1000.0
+SPLITS = 10
+"""Of the inception score, as published."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +119,7 @@ def mmd(real: np.ndarray, fake: np.ndarray, kernel: Kernel, *, biased: bool = Fa
     return own[0] + own[1] - 2 * _sum(real, fake, kernel) / (len(real) * len(fake))
 
 
-def inception_score(logits: np.ndarray, *, splits: int = 10) -> Summary:
+def inception_score(logits: np.ndarray, *, splits: int = SPLITS) -> Summary:
     """exp of the mean divergence of p(y|x) from p(y), over contiguous splits of (N, classes) logits.
 
     Published values are of one classifier (Inception v3) and shuffled samples: shuffle them if their order

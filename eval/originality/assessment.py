@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from eval.features import Extractor, Pictures
+from eval.manifold.features import check_neighbours
 from eval.manifold.manifold import Manifold
-from eval.originality.copies import Judgement, judge
+from eval.originality.copies import Judgement, check_level, judge
 from eval.originality.look import describe, nearest_look
 from eval.rarity import Rarity
 
@@ -84,6 +85,9 @@ def assess(
     `truncation` gives psi by name where it is known. Raises ValueError for too few pictures for k or the
     level.
     """
+    # Before anything is embedded, which may take hours.
+    check_level(len(training), level)
+    check_neighbours(len(training), (k,), "the training set")
     fake, real = extractor(generated), extractor(training)
     manifold = Manifold(real.values, (k,))
     found = manifold.compare(fake.values, recall=len(fake) > k)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from adapters.files import existing, write_whole
 from eval.features import MINI, Extractor, add_resizing, asked, find_pictures
 from eval.originality.assessment import Assessment, assess
 from eval.originality.page import as_csv, as_html
-from eval.originality.selection import keep_rarest
+from eval.originality.selection import check_number, keep_rarest
 from eval.protocols.setup import run_command
 from eval.records import Record
+from unicon.data.photos import SUFFIXES
 from unicon.devices import pick_device
 
 
@@ -53,7 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> str:
     generated, training = find_pictures(arguments.generated), find_pictures(arguments.training)
-    psis = read_truncation(Path(arguments.truncation)) if arguments.truncation else {}
+    if arguments.keep is not None:
+        check_number(arguments.keep)
+    psis, told = {}, ""
+    if arguments.truncation:
+        given = read_truncation(Path(arguments.truncation))
+        psis = matched(given, generated.names, arguments.truncation)
+        told = how_many_matched(given, generated.names, arguments.truncation)
     device = str(pick_device(arguments.device))
     found = assess(
         generated, training, Extractor(arguments.features, device=device, **asked(arguments)),
@@ -65,11 +72,10 @@ def _run(arguments: argparse.Namespace) -> str:
     texts = {"originality.csv": as_csv(found)}
     texts["originality.html"] = as_html(found, generated, training, title)
     texts["report.json"] = as_report(found, arguments)
-    told = ""
     if arguments.keep is not None:
         names = rarest_names(found, arguments.keep)
         texts["rarest.txt"] = "".join(f"{name}\n" for name in names)
-        told = f"{how_many_kept(found, len(names), arguments.keep)}\n"
+        told += f"{how_many_kept(found, len(names), arguments.keep)}\n"
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return (
@@ -131,6 +137,41 @@ def read_truncation(path: Path) -> dict[str, float]:
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}; expected a number") from error
     return found
+
+
+def matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> dict[str, float]:
+    """psi of the pictures that `psis` names, by their whole names, or without ending and folders.
+
+    Raises ValueError naming the `source` when it names none of them.
+    """
+    by_stem = {_stem(name): psi for name, psi in psis.items()}
+    found = {name: psis.get(name, by_stem.get(_stem(name))) for name in names}
+    known = {name: psi for name, psi in found.items() if psi is not None}
+    if not known:
+        raise ValueError(
+            f"{source}: none of its {len(psis)} names, such as {next(iter(psis), '')!r}, is a generated "
+            f"picture's; those are named as {names[0]!r}"
+        )
+    return known
+
+
+def how_many_matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> str:
+    """A line on what was given for no picture and not given for some; empty where all is in order."""
+    stems = {_stem(name) for name in names}
+    idle = sum(_stem(name) not in stems for name in psis)
+    lacking = len(names) - len(matched(psis, names, source))
+    return (
+        f"truncation of {len(names) - lacking} of {len(names)} pictures is known; {idle} of {len(psis)} "
+        f"names in {source} are no generated picture's\n"
+        if idle or lacking
+        else ""
+    )
+
+
+def _stem(name: str) -> str:
+    """Without folders, and without an ending where it is a picture's: a stem may hold a dot ("p_0.5")."""
+    path = Path(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def _write(path: Path, text: str) -> None:

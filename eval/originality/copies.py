@@ -9,6 +9,7 @@ them first (`unicon check`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -39,13 +40,7 @@ def judge(distances: np.ndarray, nearest: np.ndarray, own: np.ndarray, *, level:
 
     Raises ValueError for a level outside (0, 1), or one that N training pictures cannot resolve.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must lie strictly between 0 and 1")
-    if len(own) * level < 1:
-        raise ValueError(
-            f"{len(own)} training pictures cannot tell a level of {level}; give at least {round(1 / level)} "
-            "or a higher level"
-        )
+    check_level(len(own), level)
     ordered = np.sort(np.asarray(own, dtype=np.float64))
     return Judgement(
         distances=np.asarray(distances, dtype=np.float64),
@@ -55,3 +50,14 @@ def judge(distances: np.ndarray, nearest: np.ndarray, own: np.ndarray, *, level:
         level=level,
         num_training=len(ordered),
     )
+
+
+def check_level(num_training: int, level: float) -> None:
+    """ValueError for a level outside (0, 1), or one that so many training pictures cannot resolve."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must lie strictly between 0 and 1")
+    if num_training * level < 1:
+        raise ValueError(
+            f"{num_training} training pictures cannot tell a level of {level}; give at least "
+            f"{ceil(1 / level)} or a higher level"
+        )

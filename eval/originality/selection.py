@@ -22,8 +22,7 @@ def keep_rarest(
     at most the median radius, so that common pictures alone would be left. `exclude` (M,) bool takes samples
     out, such as near-copies. Raises ValueError for other shapes.
     """
-    if num < 1:
-        raise ValueError(f"number to keep is {num}; expected at least 1")
+    check_number(num)
     good = rarity.in_manifold.copy()
     for name, given in (("fidelity", fidelity), ("exclude", exclude)):
         if given is not None and np.shape(given) != good.shape:
@@ -33,3 +32,9 @@ def keep_rarest(
     if exclude is not None:
         good &= ~np.asarray(exclude, dtype=bool)
     return np.array([place for place in rarity.rarest if good[place]][:num], dtype=np.int64)
+
+
+def check_number(num: int) -> None:
+    """ValueError for a number to keep below 1."""
+    if num < 1:
+        raise ValueError(f"number to keep is {num}; expected at least 1")

@@ -6,7 +6,7 @@ Also for joint samples: give the folder of `unicon joint` as pictures and as map
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
 from unicon.sources import find_base
 
+ANOTHER = "generated, another's map"
 CONDITIONING, SECOND = "made the condition", "second reader"
 """What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
 maps nor the training of what is judged came from it."""
@@ -85,11 +86,9 @@ def _run(arguments: argparse.Namespace) -> str:
     made = {stem: files for stem, files in made.items() if files}
     given = {stem: np.asarray(load_photo(maps[stem])).astype(np.float32) / 255 for stem in made}
     sets = {"generated": made}
-    if len(given) > 1 and len({m.shape for m in given.values()}) == 1:
-        order = list(made)
-        sets["generated, another's map"] = {
-            s: made[o] for s, o in zip(order, order[1:] + order[:1], strict=True)
-        }
+    pairs = another_of_its_size({stem: values.shape for stem, values in given.items()})
+    if pairs:
+        sets[ANOTHER] = {stem: made[other] for stem, other in pairs.items()}
     if arguments.real:
         real = {path.stem: [path] for path in list_photos(arguments.real)}
         if lacking := [stem for stem in made if stem not in real]:
@@ -99,13 +98,30 @@ def _run(arguments: argparse.Namespace) -> str:
     for (name, role), reader in _readers(arguments).items():
         for prediction, files in sets.items():
             bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
+            asked = {stem: given[stem] for stem in files}
             found = fidelity(
-                reader, KINDS[arguments.condition], given, files, palette=_palette(arguments), progress=bar
+                reader, KINDS[arguments.condition], asked, files, palette=_palette(arguments), progress=bar
             )
-            fresh = _record(arguments, found, prediction, name, role, len(maps) - len(made))
+            fresh = _record(arguments, found, prediction, name, role, len(maps) - len(files))
             save(arguments.out, [fresh])
             records.append(fresh)
-    return tables(records)
+    alone = len(given) - len(pairs)
+    note = f"{ANOTHER}: {alone} of {len(given)} maps have a size that no other has, and are left out of it"
+    return "\n\n".join([tables(records), *([note] if alone else [])])
+
+
+def another_of_its_size(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """To each stem the next one whose map has the same shape; stems alone with theirs are left out."""
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for stem, shape in shapes.items():
+        by_shape.setdefault(shape, []).append(stem)
+    found = {
+        stem: other
+        for stems in by_shape.values()
+        if len(stems) > 1
+        for stem, other in zip(stems, stems[1:] + stems[:1], strict=True)
+    }
+    return {stem: found[stem] for stem in shapes if stem in found}
 
 
 def _record(

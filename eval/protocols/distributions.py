@@ -16,6 +16,8 @@ import numpy as np
 from eval.features import MINI, FeatureSet, add_resizing, asked, open_features
 from eval.manifold.manifold import Manifold
 from eval.metrics.distributions import (
+    SPLITS,
+    SizeCurve,
     cmmd,
     frechet_distance,
     inception_score,
@@ -23,24 +25,29 @@ from eval.metrics.distributions import (
     size_curve,
 )
 from eval.metrics.summary import markdown_table
-from eval.protocols.results import save, tables
+from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.setup import run_command
 from eval.records import Record
 from unicon.devices import pick_device
+
+KID_SUBSETS, KID_SIZE = 100, 1000
+"""As published, where the sets are large enough."""
 
 
 def distances(
     real: FeatureSet, fake: FeatureSet, *, ks: Sequence[int], seed: int = 0
 ) -> dict[str, float | int]:
-    """Every number, by name; ValueError as the metrics'."""
+    """Every number, by name; ValueError as the metrics'. What they were taken over: `circumstances`."""
     apart = frechet_distance(real.values, fake.values)
-    smaller = min(len(real), len(fake))
-    kernel = kernel_distance(real.values, fake.values, subset_size=min(1000, smaller), seed=seed)
+    subsets, size = kid_subsets(real, fake)
+    kernel = kernel_distance(real.values, fake.values, num_subsets=subsets, subset_size=size, seed=seed)
     numbers: dict[str, float | int] = {
         "num_real": len(real), "num_fake": len(fake), "frechet": apart.distance, "kid": kernel.mean,
-        "kid_deviation": kernel.deviation, "cmmd": cmmd(real.values, fake.values),
+        "cmmd": cmmd(real.values, fake.values),
     }  # fmt: skip
-    if fake.logits is not None:
+    if subsets > 1:
+        numbers["kid" + DEVIATION] = kernel.deviation
+    if fake.logits is not None and len(fake) >= SPLITS:
         numbers["inception_score"] = inception_score(shuffled(fake.logits, seed)).mean
     manifold = Manifold(real.values, ks)
     for found, radii in zip(manifold.compare(fake.values), manifold.radii, strict=True):
@@ -58,6 +65,28 @@ def distances(
             own["realism_median"] = middle
         numbers |= {name + several: value for name, value in own.items()}
     return numbers
+
+
+def kid_subsets(real: FeatureSet, fake: FeatureSet) -> tuple[int, int]:
+    """How many subsets KID takes, and of what size: at most half of the smaller set.
+
+    Subsets that are all of a set are one and the same, and deviate by nothing. Below 4 pictures there are no
+    halves: one subset, and no deviation.
+    """
+    smaller = min(len(real), len(fake))
+    return (1, smaller) if smaller < 4 else (KID_SUBSETS, min(KID_SIZE, smaller // 2))
+
+
+def circumstances(real: FeatureSet, fake: FeatureSet) -> dict[str, str | int | float | bool]:
+    """What one must know of `distances` to compare them."""
+    subsets, size = kid_subsets(real, fake)
+    known: dict[str, str | int | float | bool] = {
+        "full_rank": min(len(real), len(fake)) > real.values.shape[1],
+        "kid_subsets": subsets, "kid_subset_size": size,
+    }  # fmt: skip
+    if fake.logits is not None and len(fake) < SPLITS:
+        known["inception_score"] = f"left out: {len(fake)} pictures are fewer than its {SPLITS} splits"
+    return known
 
 
 def shuffled(logits: np.ndarray, seed: int) -> np.ndarray:
@@ -109,18 +138,33 @@ def _run(arguments: argparse.Namespace) -> str:
         settings={
             "real": Path(arguments.real).name, "fake": Path(arguments.fake).name, "split": arguments.split,
             "features": real.source, "k": " ".join(map(str, sorted(arguments.neighbours))),
-            "full_rank": frechet_distance(real.values, fake.values).is_full_rank,
+            **circumstances(real, fake),
         },
     )  # fmt: skip
-    save(arguments.out, [one])
-    return "\n\n".join([tables([one]), *([_curve(real, fake, arguments)] if arguments.sizes else [])])
-
-
-def _curve(real: FeatureSet, fake: FeatureSet, arguments: argparse.Namespace) -> str:
-    found = size_curve(
+    if not arguments.sizes:
+        save(arguments.out, [one])
+        return tables([one])
+    curve = size_curve(
         lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sizes,
         seed=arguments.seed,
     )  # fmt: skip
+    save(arguments.out, [one, _as_record(curve, one.settings)])
+    return f"{tables([one])}\n\n{_as_table(curve)}"
+
+
+def _as_record(found: SizeCurve, settings: dict[str, str | int | float | bool]) -> Record:
+    """The curve, a number per size."""
+    numbers: dict[str, float | int] = {"frechet_at_infinity": found.at_infinity}
+    for size, value in zip(found.sizes, found.values, strict=True):
+        numbers |= {f"frechet_{size}": value.mean, f"frechet_{size}{DEVIATION}": value.deviation}
+    kept = ("real", "fake", "split", "features")
+    return Record(
+        name="distributions/sizes", numbers=numbers,
+        settings={name: settings[name] for name in kept} | {"repeats": found.values[0].num},
+    )  # fmt: skip
+
+
+def _as_table(found: SizeCurve) -> str:
     rows = [{"N": str(n), "Fréchet distance": str(v)} for n, v in zip(found.sizes, found.values, strict=True)]
     rows.append({"N": "infinity, by a line over 1/N", "Fréchet distance": f"{found.at_infinity:.3f}"})
     return markdown_table(rows)

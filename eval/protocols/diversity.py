@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -13,10 +15,12 @@ import numpy as np
 
 from eval.metrics.likeness import Distance, diversity
 from eval.protocols.embedders import add_embedder_arguments, embed
-from eval.protocols.generated import by_prompt
+from eval.protocols.fidelity import KINDS
+from eval.protocols.generated import by_condition
 from eval.protocols.results import save, tables
 from eval.protocols.setup import run_command
 from eval.records import Record
+from unicon.data.photos import list_photos
 from unicon.devices import pick_device
 
 
@@ -28,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: unicon eval diversity --generated out/generated (pictures STEM_0, STEM_1, ...)",
     )
     add_embedder_arguments(top)
+    top.add_argument(
+        "--captions",
+        metavar="FILE",
+        help="CSV or JSON lines with name and caption: one caption, one condition",
+    )
+    top.add_argument("--maps", metavar="DIR", help="named STEM or STEM_CONDITION: one map, one condition")
     top.add_argument("--distance", choices=get_args(Distance), default="cosine", help="default cosine")
     return top
 
@@ -39,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    made = by_prompt(arguments.generated)
+    stems = None if arguments.maps is None else map_stems(list_photos(arguments.maps))
+    made, by = by_condition(arguments.generated, table=arguments.captions, stems=stems)
     vectors, source = embed(
         made, arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
     )
@@ -55,10 +66,25 @@ def _run(arguments: argparse.Namespace) -> str:
         name="diversity",
         numbers=numbers,
         settings={
-            "generated": Path(arguments.generated).name, "embedder": source, "distance": found.distance,
-            "num_conditions": len(found.per_condition), "num_conditions_of_one": found.num_skipped,
+            "generated": Path(arguments.generated).name, "grouped_by": by,
+            "group_sizes": group_sizes(map(len, made.values())), "embedder": source,
+            "distance": found.distance, "num_conditions": len(found.per_condition),
+            "num_conditions_of_one": found.num_skipped,
             "num_missing": sum(map(len, made.values())) - sum(map(len, seen.values())),
         },
     )  # fmt: skip
     save(arguments.out, [one])
     return tables([one])
+
+
+def group_sizes(sizes: Iterable[int]) -> str:
+    """How many groups there are of each size: "2 of 4 pictures, 1 of 3"."""
+    counts = sorted(Counter(sizes).items(), reverse=True)
+    first, *others = [f"{num} of {size}" for size, num in counts]
+    return ", ".join([f"{first} pictures", *others])
+
+
+def map_stems(paths: Iterable[Path]) -> list[str]:
+    """Of maps; pictures of a joint folder (`_image`) are none."""
+    stems = [path.stem for path in paths if not path.stem.endswith("_image")]
+    return list(dict.fromkeys(re.sub(rf"_({'|'.join(KINDS)})$", "", stem) for stem in stems))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -68,6 +68,57 @@ def by_prompt(folder: str | Path) -> dict[str, list[Path]]:
     for path in found["all"]:
         made.setdefault(re.sub(r"[_\-. ](seed)?\d+$", "", own_stem(path)), []).append(path)
     return made
+
+
+def by_condition(
+    folder: str | Path, *, table: str | Path | None = None, stems: Sequence[str] | None = None
+) -> tuple[dict[str, list[Path]], str]:
+    """Pictures that share caption and map, and what told so.
+
+    With `table` (`read_table`) by its captions, with `stems` of maps by the one that each name begins with,
+    with both by both. With neither by `by_prompt`, but names can mislead (`p_0` to `p_11` may be twelve
+    prompts): where every file says its caption, groups are of one caption. Raises ValueError as `groups`,
+    and naming a picture that the table lacks.
+    """
+    if table is None and stems is None:
+        made = by_prompt(folder)
+        told = _beside([path for group in made.values() for path in group])
+        return (_split(made, told), "names and captions") if told else (made, "names")
+    pictures = _named([path for group in by_subject(folder).values() for path in group], "image")
+    made, by = {"": pictures}, []
+    if stems is not None:
+        made = {stem: files for stem, files in groups(pictures, stems).items() if files}
+        by.append("maps")
+    if table is not None:
+        known = read_table(Path(table))
+        told = {path: known.get(path.name) or known.get(path.stem) for path in pictures}
+        if lacking := [path for path, text in told.items() if not text]:
+            raise ValueError(f"{lacking[0]}: has no caption ({table}); {len(lacking)} are missing")
+        made = _split(made, told)
+        by.append("captions")
+    return made, " and ".join(by)
+
+
+def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str | None]) -> dict[str, list[Path]]:
+    """Each group by the captions of its pictures."""
+    found: dict[str, list[Path]] = {}
+    for name, paths in made.items():
+        for path in paths:
+            found.setdefault(f"{name}: {told[path]}", []).append(path)
+    return found
+
+
+def _beside(paths: Sequence[Path]) -> dict[Path, str]:
+    """What folders and files say; empty where any picture has no caption."""
+    found = {}
+    for folder in {path.parent for path in paths}:
+        within = [path for path in paths if path.parent == folder]
+        told = _told(folder, within)
+        for path in within:
+            if not (text := told.get(path.name) or told.get(path.stem) or _written(path)):
+                return {}
+            found[path] = text
+    return found
 
 
 def groups(pictures: Sequence[Path], stems: Sequence[str]) -> dict[str, list[Path]]:

@@ -69,12 +69,12 @@ class PoseScore:
 class CoverageScore:
     """An ensemble's interval."""
 
-    coverage: float
+    interval_coverage: float
     """Over pixels within the map's range: those beyond its 2% and 98% quantiles are clipped in every map."""
-    coverage_all: float
+    interval_coverage_all: float
     """Over all pixels but sky."""
     width_m: float
-    """Mean length of the interval over the pixels of `coverage`."""
+    """Mean length of the interval over the pixels of `interval_coverage`."""
     num: int
     """Pictures."""
 
@@ -199,7 +199,10 @@ def score_coverage(members: np.ndarray, scenes: SceneSet, level: float = 0.9) ->
 
 def _coverage_score(inside: Coverage, everywhere: Coverage, num: int) -> CoverageScore:
     return CoverageScore(
-        coverage=inside.coverage, coverage_all=everywhere.coverage, width_m=inside.mean_width, num=num
+        interval_coverage=inside.coverage,
+        interval_coverage_all=everywhere.coverage,
+        width_m=inside.mean_width,
+        num=num,
     )
 
 

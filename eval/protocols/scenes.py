@@ -80,8 +80,8 @@ class EnsembleScore:
 
     abs_rel: float
     delta1: float
-    coverage: float
-    coverage_all: float
+    interval_coverage: float
+    interval_coverage_all: float
     width_m: float
     num: int
 
@@ -91,8 +91,8 @@ class EnsembleScore:
         return cls(
             abs_rel=depth.abs_rel,
             delta1=depth.delta1,
-            coverage=covered.coverage,
-            coverage_all=covered.coverage_all,
+            interval_coverage=covered.interval_coverage,
+            interval_coverage_all=covered.interval_coverage_all,
             width_m=covered.width_m,
             num=depth.num,
         )

@@ -14,7 +14,7 @@ from eval.protocols.drawing import Painter
 from eval.protocols.readers import PipelineReader, Reader, load_judge
 from eval.runs.costs import Costs
 from eval.runs.items import Task
-from eval.runs.likeness import Likeness
+from eval.runs.likeness import Compared, Likeness
 from eval.runs.making import Maker
 from eval.runs.measures import Calibrates
 from eval.runs.roll import Roll
@@ -34,8 +34,8 @@ class Found:
     store: Store
     weights: Weights
     rows: dict[Task, list[Row]]
-    likeness: dict[Task, list[dict[str, float]]]
-    """Set-level numbers, one dict per seed; empty where there are too few pictures."""
+    likeness: dict[Task, list[Compared]]
+    """Numbers of sets, one per seed; empty where there are too few pictures."""
     features: str | None
     """Whose, and how resized."""
 
@@ -131,10 +131,10 @@ def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> di
 
 def _likeness(
     settings: RunSettings, store: Store, roll: Roll, device: str
-) -> tuple[dict[Task, list[dict[str, float]]], str | None]:
+) -> tuple[dict[Task, list[Compared]], str | None]:
     drawn = [task for task in settings.tasks if task.direction != "estimate"]
     if settings.features is None or not drawn:
         return {}, None
     likeness = Likeness(store, roll, settings.features, device)
-    found = {task: [likeness.numbers(task, seed) for seed in settings.seeds] for task in drawn}
+    found = {task: [likeness.compared(task, seed) for seed in settings.seeds] for task in drawn}
     return {task: [one for one in each if one is not None] for task, each in found.items()}, likeness.source

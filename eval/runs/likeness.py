@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import PIL.Image
 
 from eval.features import Extractor, FeatureSet, Pictures, read_features
-from eval.protocols.distributions import distances
+from eval.protocols.distributions import circumstances, distances
 from eval.runs.items import Task
 from eval.runs.roll import Roll
+from eval.runs.settings import digest_of
 from eval.runs.store import Store, read_picture
 
 NEIGHBOURS = 3
 FEWEST = 2 * (NEIGHBOURS + 1)
 """Below it there is no manifold worth the name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """One set of generated pictures beside the items' own."""
+
+    numbers: dict[str, float]
+    sets: dict[str, str | int | float | bool]
+    """What one must know to compare them: both N, the features' width and whether covariances can be of full
+    rank, k, KID's subsets."""
 
 
 class Likeness:
@@ -39,7 +51,12 @@ class Likeness:
         """Whose features, for the report."""
         return self.extractor.source
 
-    def numbers(self, task: Task, seed: int) -> dict[str, float] | None:
+    @cached_property
+    def told(self) -> str:
+        """All that makes features what they are: another model in the same folder has others."""
+        return f"{self.source}, {digest_of(self.extractor.model)}"
+
+    def compared(self, task: Task, seed: int) -> Compared | None:
         """Generated against own pictures; None where there are too few."""
         places = self.roll.places(task)
         if len(places) < FEWEST:
@@ -52,12 +69,19 @@ class Likeness:
             lambda n: PIL.Image.fromarray(read_picture(self.store.picture(task, seed, stems[n]))),
         )  # fmt: skip
         found = distances(own, made, ks=[NEIGHBOURS], seed=seed)
-        return {name: float(value) for name, value in found.items() if not name.startswith("num_")}
+        numbers = {name: float(value) for name, value in found.items() if not name.startswith("num_")}
+        return Compared(
+            numbers=numbers,
+            sets={
+                "num_real": len(own), "num_fake": len(made), "width": own.values.shape[1], "k": NEIGHBOURS,
+                **circumstances(own, made),
+            },
+        )  # fmt: skip
 
     def _features(
         self, name: str, stems: Sequence[str], load: Callable[[int], PIL.Image.Image]
     ) -> FeatureSet:
-        text = "\n".join([self.source, *stems])
+        text = "\n".join([self.told, *stems])
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         path: Path = self.store.folder / "features" / f"{name}-{digest}.npz"
         if path.is_file():

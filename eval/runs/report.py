@@ -118,7 +118,12 @@ def as_report(
         "results": [_as_result(row, found) for rows in found.rows.values() for row in rows],
         "likeness": {
             "features": found.features,
-            "tasks": {task.name: _over_seeds(each) for task, each in found.likeness.items() if each},
+            "tasks": {
+                task.name: _over_seeds([one.numbers for one in each])
+                for task, each in found.likeness.items()
+                if each
+            },
+            "sets": {task.name: each[0].sets for task, each in found.likeness.items() if each},
         },
     }
 

@@ -18,7 +18,9 @@ from eval.metrics.distributions import (
     mmd,
     size_curve,
 )
-from eval.records import read
+from eval.protocols.distributions import circumstances, distances
+from eval.protocols.results import tables
+from eval.records import Record, read
 from tests.eval.test_manifold import ORACLES
 
 RNG = np.random.default_rng(0)
@@ -127,7 +129,44 @@ def test_bad_input_is_refused(call, text):
         call()
 
 
-def test_the_command_writes_one_record(tmp_path, capsys):
+def features(rows: np.ndarray, logits: np.ndarray | None = None) -> FeatureSet:
+    return FeatureSet(
+        values=rows.astype(np.float32), names=tuple(map(str, range(len(rows)))), source="mine", logits=logits
+    )
+
+
+def test_the_deviation_of_kid_is_that_of_different_subsets():
+    rng = np.random.default_rng(3)
+    sets = [(rng.normal(size=(200, 4)), rng.normal(size=(200, 4)) + 0.5) for _ in range(60)]
+    found = distances(*map(features, sets[0]), ks=(3,))
+    over_samples = np.std([mmd(real, fake, cubic) for real, fake in sets], ddof=1)
+    # Over halves without replacement it estimates that of the whole sets.
+    assert found["kid_deviation"] == pytest.approx(over_samples, rel=0.4)
+    assert found["kid"] == pytest.approx(mmd(*sets[0], cubic), abs=4 * found["kid_deviation"] / 10)
+
+
+def test_kid_of_three_pictures_has_no_deviation():
+    few = features(A[:3]), features(B[:3])
+    assert "kid_deviation" not in distances(*few, ks=(1,))
+    assert circumstances(*few)["kid_subsets"] == 1
+
+
+def test_without_enough_pictures_the_inception_score_alone_is_left_out():
+    real, fake = features(A), features(B[:9], logits=B[:9])
+    found = distances(real, fake, ks=(3,))
+    assert "inception_score" not in found
+    assert found["frechet"] == pytest.approx(frechet_distance(A, B[:9]).distance, rel=1e-5)
+    told = circumstances(real, fake)["inception_score"]
+    assert told == "left out: 9 pictures are fewer than its 10 splits"
+    assert "inception_score" not in circumstances(real, features(B[:10], logits=B[:10]))
+
+
+def test_coverage_of_reals_is_not_called_that_of_an_interval():
+    numbers = distances(features(A), features(B), ks=(3,))
+    assert "| coverage |" in tables([Record(name="distributions", numbers=numbers, settings={})])
+
+
+def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys):
     for name, rows in (("real", A), ("fake", B)):
         FeatureSet(
             values=rows.astype(np.float32),
@@ -141,10 +180,17 @@ def test_the_command_writes_one_record(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "### distributions" in printed
     assert "infinity, by a line over 1/N" in printed
-    (one,) = read(tmp_path / "out.jsonl")
+    assert "| coverage_k3 |" in printed
+    assert "90% interval" not in printed
+    one, curve = read(tmp_path / "out.jsonl")
     assert one.numbers["frechet"] == pytest.approx(frechet_distance(A, B).distance, rel=1e-5)
     assert {"precision_k3", "recall_k5", "rarity_k3", "kid", "cmmd", "inception_score"} <= one.numbers.keys()
     assert (one.settings["split"], one.settings["features"]) == ("test", "mine")
+    assert (one.settings["kid_subsets"], one.settings["kid_subset_size"]) == (100, 30)
+    assert curve.name == "distributions/sizes"
+    assert curve.numbers["frechet_80"] == pytest.approx(one.numbers["frechet"])
+    assert curve.numbers["frechet_20_deviation"] > 0
+    assert f"{curve.numbers['frechet_at_infinity']:.3f}" in printed
     with pytest.raises(SystemExit):
         front.main(["distributions", *sources, "--neighbours", "0"])
     assert "--neighbours are [0]; each is at least 1" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from eval.features import Extractor, FeatureSet, Pictures, find_pictures
 from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
 from eval.originality.assessment import Assessment, assess, nearest_meaning
-from eval.originality.command import how_many_kept, rarest_names
+from eval.originality.command import how_many_kept, how_many_matched, matched, rarest_names
 from eval.originality.copies import judge
 from eval.originality.look import Looks, describe, nearest_look
 from eval.originality.selection import keep_rarest
@@ -197,6 +197,38 @@ def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         front.main(["originality", *sources, *out, *psi])
     assert "psi.csv, line 2: could not convert" in capsys.readouterr().err
+
+
+def test_truncation_finds_pictures_by_file_and_by_stem():
+    names = ("p_0.png", "p_0.5.png", "sub/p_1.jpg", "p_2.png")
+    given = {"p_0": 0.1, "p_0.5": 0.2, "p_1.jpg": 0.3, "other": 0.4}
+    assert matched(given, names, "psi.csv") == {"p_0.png": 0.1, "p_0.5.png": 0.2, "sub/p_1.jpg": 0.3}
+    assert how_many_matched(given, names, "psi.csv") == (
+        "truncation of 3 of 4 pictures is known; 1 of 4 names in psi.csv are no generated picture's\n"
+    )
+    assert how_many_matched({"p_0": 0.1}, names[:1], "psi.csv") == ""
+    with pytest.raises(ValueError, match=r"psi.csv: none of its 1 names, such as 'q', .* named as 'p_0.png'"):
+        matched({"q": 1.0}, names, "psi.csv")
+
+
+def test_what_cannot_be_judged_is_refused_before_anything_is_embedded(folders, tmp_path, capsys):
+    def never(_: Pictures) -> FeatureSet:
+        raise AssertionError("embedded")
+
+    sides = [find_pictures(folders / side) for side in ("generated", "training")]
+    with pytest.raises(ValueError, match=r"40 training pictures cannot tell a level of 0.01"):
+        assess(*sides, never)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="the training set has 40 features; k = 40 needs at least 41"):
+        assess(*sides, never, k=40, level=0.05)  # pyright: ignore[reportArgumentType]
+    (tmp_path / "psi.csv").write_text("name,truncation\nnobody,1\n")
+    where = ["--generated", str(folders / "generated"), "--training", str(folders / "training")]
+    for options, why in (
+        (["--truncation", str(tmp_path / "psi.csv")], "none of its 1 names"),
+        (["--keep", "0"], "number to keep is 0"),
+    ):
+        with pytest.raises(SystemExit):
+            front.main(["originality", *where, "--out", str(tmp_path / "out"), *options])
+        assert why in capsys.readouterr().err
 
 
 def test_judging_needs_enough_pictures():

@@ -60,6 +60,10 @@ def test_the_report_has_every_row_with_its_provenance(runs):
     assert 0 < sum(cost["seconds"] for cost in report["costs"].values()) < report["seconds"] + 1
     assert set(report["likeness"]["tasks"]) == {"depth-generate", "depth-joint"}
     assert report["likeness"]["tasks"]["depth-joint"]["frechet"]["mean"] > 0
+    sets = report["likeness"]["sets"]["depth-joint"]
+    assert (sets["num_real"], sets["num_fake"], sets["k"]) == (NUM, NUM, 3)
+    assert sets["full_rank"] == (sets["width"] < NUM)
+    assert sets["kid_subset_size"] == NUM // 2
 
 
 def test_it_measures_what_the_command_for_scenes_does(runs, scene_options, tmp_path, capsys):

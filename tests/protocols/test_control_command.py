@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from eval import __main__ as front
 from eval.metrics.edges import edge_counts
 from eval.metrics.pictures import ms_ssim, ssim
+from eval.protocols.control import another_of_its_size
 from eval.protocols.fidelity import fidelity, remembering
 from eval.protocols.generated import groups, halves
 from eval.records import read
@@ -79,6 +80,26 @@ def test_edges_read_by_the_annotator_and_given_maps(edges, capsys):
     assert own.numbers["num"] == 4
     assert (own.settings["groups"], own.settings["num_maps"]) == (2, 2)
     assert (own.settings["read_by"], own.settings["reader"]) == ("canny", "made the condition")
+
+
+def test_another_map_is_one_of_the_same_size_and_those_without_one_are_told(edges, capsys):
+    for stem, seed, side in (("c", 2, 64), ("d", 3, 64), ("e", 4, 80)):
+        own = photo(seed, side)
+        Image.fromarray(np.uint8(255 * edges_to_map(canny(own)))).save(edges / "maps" / f"{stem}_edge.png")
+        for place in (0, 1):
+            Image.fromarray(own).save(edges / "made" / f"{stem}_{place}.png")
+    shapes = {"a": (48, 48), "c": (64, 64), "b": (48, 48), "d": (64, 64), "e": (80, 80)}
+    assert another_of_its_size(shapes) == {"a": "b", "c": "d", "b": "a", "d": "c"}
+    printed = run(
+        capsys, "--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge",
+        "--annotator", "canny", "--device", "cpu", "--out", edges / "out.jsonl",
+    )  # fmt: skip
+    assert "generated, another's map: 1 of 5 maps have a size that no other has" in printed
+    own, other = read(edges / "out.jsonl")
+    assert (own.settings["num_maps"], other.settings["num_maps"]) == (5, 4)
+    assert other.settings["prediction"] == "generated, another's map"
+    assert other.numbers["f1_exact"] < own.numbers["f1_exact"]
+    assert other.numbers["num"] == 8
 
 
 def changed_regressor(folder: Path, target: Path) -> Path:

@@ -46,7 +46,11 @@ def test_estimation_with_regressor_and_ensemble(few, regressor, tmp_path, capsys
     assert "metres" in own.settings["convention"]
     assert {"abs_rel", "abs_rel_deviation", "delta1"} <= set(own.numbers)
     assert "f1" in rows["scenes/estimate/edge/standard", "regressor"].numbers
-    assert 0 <= rows["scenes/estimate/depth/standard", "adapter, ensemble of 2"].numbers["coverage"] <= 1
+    assert (
+        0
+        <= rows["scenes/estimate/depth/standard", "adapter, ensemble of 2"].numbers["interval_coverage"]
+        <= 1
+    )
     assert "### scenes/estimate/edge/standard" in text
 
 

@@ -96,8 +96,8 @@ def test_an_honest_ensemble_covers_its_level(material):
     truth, *members = (middle + rng.normal(0, 0.2, middle.shape) for _ in range(20))
     members = 1 - np.stack(members) / 10
     covered = score_coverage(members, replace(scenes, metres=truth.astype(np.float32)))
-    assert covered.coverage_all == pytest.approx(0.9, abs=0.03)
-    assert covered.coverage == pytest.approx(0.9, abs=0.04)
+    assert covered.interval_coverage_all == pytest.approx(0.9, abs=0.03)
+    assert covered.interval_coverage == pytest.approx(0.9, abs=0.04)
     assert 0.5 < covered.width_m < 1.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from eval.features import open_features
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
 from eval.protocols.attributes import named_value
-from eval.protocols.generated import by_prompt, captions
+from eval.protocols.diversity import map_stems
+from eval.protocols.generated import by_condition, by_prompt, captions
 from eval.records import read
 
 WORDS = {"shape": {"cube": ["cube", "box"], "ball": ["ball", "sphere"]}}
@@ -152,6 +154,46 @@ def test_diversity_is_told_by_condition(made, tmp_path, capsys):
     (record,) = read(out)
     assert record.numbers["diversity"] == pytest.approx(diversity(groups).mean, abs=1e-4)
     assert (record.settings["num_conditions"], record.settings["num_conditions_of_one"]) == (2, 1)
+
+
+def test_captions_and_maps_say_what_belongs_together(tmp_path, capsys):
+    made, maps, out = tmp_path / "made", tmp_path / "maps", tmp_path / "out.jsonl"
+    for folder in (made, maps):
+        folder.mkdir()
+    for n in range(12):
+        picture(n).save(made / f"p_{n}.png")
+        picture(n).save(maps / f"p_{n}_depth.png")
+    asked = ["diversity", "--generated", made, "--device", "cpu", "--out", out]
+    printed = run(capsys, *asked)
+    assert "grouped by names, group sizes 1 of 12 pictures" in printed  # all that names can tell
+    assert "none of 12 conditions has two samples" in refusal(capsys, *asked, "--maps", maps)
+    table = tmp_path / "captions.csv"
+    table.write_text("name,caption\n" + "".join(f"p_{n},thing {n // 5}\n" for n in range(12)))
+    printed = run(capsys, *asked, "--captions", table)
+    assert "grouped by captions, group sizes 2 of 5 pictures, 1 of 2" in printed
+    features = open_features(made)
+    rows = {int(name[2:-4]): row for name, row in zip(features.names, features.values, strict=True)}
+    groups = {str(k): np.stack([rows[n] for n in range(12) if n // 5 == k]) for k in range(3)}
+    assert read(out)[1].numbers["diversity"] == pytest.approx(diversity(groups).mean, abs=1e-4)
+    for n in range(12):
+        (made / f"p_{n}.txt").write_text(f"thing {n // 6}")
+    assert "grouped by names and captions, group sizes 2 of 6 pictures" in run(capsys, *asked)
+    table.write_text("name,caption\np_0,thing\n")
+    assert "p_1.png: has no caption" in refusal(capsys, *asked, "--captions", table)
+
+
+def test_a_map_and_a_caption_together_make_a_condition(tmp_path):
+    for n, stem in enumerate(("a_0", "a_1", "a_2", "b_0", "b_1")):
+        picture(n).save(tmp_path / f"{stem}.png")
+    table = tmp_path / "captions.csv"
+    table.write_text("name,caption\na_0,x\na_1,x\na_2,y\nb_0,x\nb_1,x\n")
+    assert map_stems([Path("a_depth.png"), Path("a_edge.png"), Path("b.png"), Path("c_image.png")]) == [
+        "a",
+        "b",
+    ]
+    found, by = by_condition(tmp_path, table=table, stems=["a", "b"])
+    assert [[p.stem for p in group] for group in found.values()] == [["a_0", "a_1"], ["a_2"], ["b_0", "b_1"]]
+    assert by == "maps and captions"
 
 
 def test_attribute_shares_beside_the_data(made, tmp_path, capsys):

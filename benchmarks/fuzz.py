@@ -31,6 +31,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(tally.failures) or tally.growth_kb > LEAK_KB)
 
 
-def fuzz(folder: Path, num: int, seed: int, limit_s: float, *, keep: Path | None = None) -> Tally:
+def fuzz(
+    folder: Path,
+    num: int,
+    seed: int,
+    limit_s: float,
+    *,
+    keep: Path | None = None,
+    starting: BaseContext | None = None,
+) -> Tally:
     """Run `num` cases, deterministic in `seed`, with their files below `folder`."""
     chance, seeds, tally, start = (
         random.Random(seed),
@@ -90,7 +99,7 @@ def fuzz(folder: Path, num: int, seed: int, limit_s: float, *, keep: Path | None
         Tally(),
         time.perf_counter(),
     )
-    loader = Loader(seeds.base)
+    loader = Loader(seeds.base, starting)
     loader.ask("picture", str(folder / "none"), limit_s + 120)  # starts up
     half = 0.0
     for number in range(num):
@@ -131,8 +140,10 @@ def problem_of(answer: dict[str, Any], path: Path) -> str | None:
 class Loader:
     """A process that loads what it is told, started again when it dies or hangs."""
 
-    def __init__(self, base: Path):
+    def __init__(self, base: Path, starting: BaseContext | None = None):
+        """`starting` is how processes start, anew if it is None."""
         self.base = base
+        self.starting: Any = starting or multiprocessing.get_context("spawn")
         self.process: Any = None
         self.ours: Any = None
         self.restarts = -1
@@ -142,9 +153,8 @@ class Loader:
         """What loading `path` gave; "crash" or "hang" if it gave nothing."""
         if self.process is None:
             self.restarts += 1
-            context = multiprocessing.get_context("spawn")
-            self.ours, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs, str(self.base)), daemon=True)
+            self.ours, theirs = self.starting.Pipe()
+            self.process = self.starting.Process(target=serve, args=(theirs, str(self.base)), daemon=True)
             self.process.start()
             theirs.close()
             assert self.ours.recv() == "ready"

@@ -41,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(same != kept)
 
 
-def killed_runs(folder: Path, base: str, kills: int, seed: int, size_px: int = 64) -> tuple[int, int]:
-    """How many comparisons were bitwise equal, of how many."""
+def killed_runs(
+    folder: Path, base: str, kills: int, seed: int, size_px: int = 64, launcher: type[Launcher] | None = None
+) -> tuple[int, int]:
+    """How many comparisons were bitwise equal, of how many; `launcher` starts the runs in its own way."""
     write_scenes(folder / "scenes", range(6), SceneConfig(size=size_px))
     steps = 6 * kills + 6
-    start = Launcher(folder, base, steps)
+    start = (launcher or Launcher)(folder, base, steps)
     assert start("straight", "--keep_checkpoints", str(steps)).wait() == 0, "the straight run failed"
     written = [p.stat().st_mtime for _, p in whole_checkpoints(folder / "straight/adapter/checkpoints")]
     per_step = (written[-1] - written[0]) / (len(written) - 1)
@@ -81,7 +83,8 @@ class Launcher:
             "--base", base, "--rank", "2", "--batch_size", "2", "--steps", str(steps), *EVERY,
         ]  # fmt: skip
 
-    def __call__(self, name: str, *more: str) -> subprocess.Popen:
+    def __call__(self, name: str, *more: str) -> Any:
+        """A process that can be asked (`poll`), killed and waited for, as a `subprocess.Popen`."""
         out = ["--out", str(self.folder / name), *more]
         with (self.folder / f"{name}.log").open("a") as log:
             return subprocess.Popen([*self.command, *out], cwd=ROOT, stdout=log, stderr=log)

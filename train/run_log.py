@@ -38,7 +38,7 @@ def check_same_run(folder: Path, config: RunConfig) -> None:
     path = folder / CONFIG
     if not path.is_file() or not ((folder / "export").exists() or whole_checkpoints(folder / "checkpoints")):
         return
-    before, now = json.loads(path.read_text())["objective"], dataclasses.asdict(config)["objective"]
+    before, now = (json.loads(text)["objective"] for text in (path.read_text(), as_json(config)))
     for name in WHAT_IT_IS:
         if name in before and name in now and not _same(before[name], now[name]):
             was, is_now = (

@@ -7,11 +7,12 @@ import random
 import pytest
 
 from benchmarks import fuzz
+from tests.programs import FORKING
 
 
 @pytest.mark.slow
 def test_a_few_broken_files_do_no_harm(tmp_path):
-    tally = fuzz.fuzz(tmp_path, 40, seed=1, limit_s=60)
+    tally = fuzz.fuzz(tmp_path, 40, seed=1, limit_s=60, starting=FORKING)
     assert tally.failures == []
     assert sum(tally.outcomes.values()) == 40
 
@@ -47,7 +48,7 @@ def test_a_loader_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch):
     import os
     import signal
 
-    loader = fuzz.Loader(fuzz.Seeds.make(tmp_path / "whole").base)
+    loader = fuzz.Loader(fuzz.Seeds.make(tmp_path / "whole").base, FORKING)
     assert loader.ask("picture", str(tmp_path / "none.png"), 120)["outcome"] == "ValueError"
     os.kill(loader.process.pid, signal.SIGSTOP)
     assert loader.ask("picture", str(tmp_path / "none.png"), 0.5)["outcome"] == "hang"

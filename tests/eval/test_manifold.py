@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from eval.manifold.bounds import Frame, products
 from eval.manifold.manifold import FORMATS, Manifold
-from tests.programs import ROOT
+from tests.programs import ROOT, launched
 
 ORACLES = ROOT / "tests" / "fixtures" / "rarity" / "oracles.npz"
 
@@ -236,14 +233,10 @@ def test_three_processes_find_what_one_does(tmp_path):
 
     (tmp_path / "program.py").write_text(PROGRAM)
     options = launch.launch_options(cli.parse(["eval", "--processes", "3"]))
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *options,
-         str(tmp_path / "program.py"), str(tmp_path)],
-        cwd=ROOT, env={**launch.environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.split().count("parted") == 3, "a group that stands at the end may abort its process"
+    codes = launched(tmp_path / "program.py", [str(tmp_path)], options, tmp_path / "log")
+    assert codes == [0, 0, 0], (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert said.split().count("parted") == 3, "a group that stands at the end may abort its process"
     expected = [
         getattr(each, name)
         for each in Manifold(clusters(203, 16, 0), (1, 3)).compare(clusters(150, 16, 1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.programs import ROOT
+from tests.programs import ROOT, launched
 from tests.tiny_base import save_tiny_base
 from tests.train.test_loop import config, train
 from tests.train.test_pairs import picture
@@ -33,25 +33,20 @@ print(f"process {state.process_index} done {done}")
 """
 
 
-def launched(folder, mode: str) -> str:
-    program = folder / "program.py"
+def run_two(folder, mode: str) -> str:
+    program, log = folder / "program.py", folder / f"{mode}.log"
     program.write_text(PROGRAM)
     options = launch.launch_options(cli.parse(["train", "--processes", "2"]))
-    command = [sys.executable, "-m", "accelerate.commands.launch", *options]
-    done = subprocess.run(
-        [*command, str(program), str(folder / "run"), mode],
-        cwd=ROOT, env={**launch.environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    codes = launched(program, [str(folder / "run"), mode], options, log)
+    assert codes == [0, 0], log.read_text()
+    return log.read_text()
 
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
-    assert launched(tmp_path, "pause").count("done False") == 2
+    assert run_two(tmp_path, "pause").count("done False") == 2
     assert [step for step, _ in whole_checkpoints(tmp_path / "run" / "checkpoints")] == [1]
-    assert launched(tmp_path, "whole").count("done True") == 2
+    assert run_two(tmp_path, "whole").count("done True") == 2
     assert (tmp_path / "run" / "export" / "layer.pt").exists()
     found = read_checkpoint(whole_checkpoints(tmp_path / "run" / "checkpoints")[-1][1]).trained
     one = train(tmp_path / "one", config())
@@ -64,7 +59,7 @@ def test_the_number_of_processes_may_change_on_the_way(tmp_path):
     """One, two, one."""
     for _ in range(4):
         train(tmp_path / "run", config(), seconds=0.0)
-    assert launched(tmp_path, "pause").count("done False") == 2
+    assert run_two(tmp_path, "pause").count("done False") == 2
     found = train(tmp_path / "run", config())
     one = train(tmp_path / "one", config())
     for name in one:

@@ -6,9 +6,6 @@ there on everything is accelerate's and torch's own, over gloo.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 import yaml
@@ -16,7 +13,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
-from tests.programs import ROOT
+from tests.programs import launched
 from tests.tiny_base import save_tiny_base
 from tests.train.test_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
@@ -68,18 +65,17 @@ def test_an_adapter_from_spread_weights_is_that_of_one_process(tmp_path):
     loop = ["--batch_size", "4", "--learning_rate", "0.01", "--mixed_precision", "no", "--rank", "2"]
     look = ["--validate_every", "2", "--validation_steps", "1", "--checkpoint_every", "1", "--steps", "4"]
 
-    def spread(*more: str) -> str:
-        command = [sys.executable, "-m", "accelerate.commands.launch", *options, str(tmp_path / "program.py")]
-        done = subprocess.run(
-            [*command, *recipe, *loop, *look, "--out", str(tmp_path / "two"), *more],
-            cwd=ROOT, env={**launch.environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-            check=False, timeout=900,
-        )  # fmt: skip
-        return done.stdout + done.stderr
+    def spread(*more: str) -> tuple[list[int], str]:
+        out, log = str(tmp_path / "two"), tmp_path / f"{len(more)}.log"
+        codes = launched(tmp_path / "program.py", [*recipe, *loop, *look, "--out", out, *more], options, log)
+        return codes, log.read_text()
 
-    assert "stopped at step 1 of 4" in spread("--stop-after", "0")
-    said = spread()
-    assert "4 steps done" in said, said
+    codes, said = spread("--stop-after", "0")
+    assert codes == [3, 3], said
+    assert "stopped at step 1 of 4" in said
+    codes, said = spread()
+    assert codes == [0, 0], said
+    assert "4 steps done" in said
     assert said.count("spread ") == 2
     assert main([*recipe, *loop, *look, "--out", str(tmp_path / "one")]) == 0
     two, one = (load_file(tmp_path / n / "adapter/export/adapter.safetensors") for n in ("two", "one"))

@@ -18,12 +18,14 @@ import pytest
 import torch
 
 from tests.data.test_pairs import encoded, picture
-from tests.programs import ROOT
+from tests.programs import ROOT, launched
 from tests.tiny_base import save_tiny_base
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from train.objectives.pairs import PairsConfig
 from train.randomness import Share
+from unicon.cli import launch, runner
+from unicon.cli import main as cli
 from unicon.data.pairs.streams import expand, open_stream
 
 datasets = pytest.importorskip("datasets")
@@ -322,19 +324,27 @@ def test_a_stream_without_the_condition_says_so(tars, base, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on_together(tars, base, tmp_path):
-    def launched(out: Path, *more: str) -> int:
-        arguments = [
-            "train", "--processes", "2", "adapter", "--data", str(tars), "--condition", "depth", "--base",
-            str(base), "--streaming", "true", "--steps", "4", "--batch_size", "4", "--mixed_precision", "no",
-            "--rank", "2", "--learning_rate", "0.01", "--validate_every", "0", "--stream_block", "4",
-            "--out", str(out), *more,
-        ]  # fmt: skip
-        command = [sys.executable, "-m", "unicon.cli.main", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=600).returncode
+    """Stopped by the launcher's own way, which ends them all when one has ended."""
 
-    assert launched(tmp_path / "straight") == 0
-    assert launched(tmp_path / "paused", "--stop-after", "0") != 0
-    assert launched(tmp_path / "paused") == 0
+    def words(name: str, *more: str) -> list[str]:
+        return [
+            "adapter", "--data", str(tars), "--condition", "depth", "--base", str(base), "--streaming",
+            "true", "--steps", "4", "--batch_size", "4", "--mixed_precision", "no", "--rank", "2",
+            "--learning_rate", "0.01", "--validate_every", "0", "--stream_block", "4", "--out",
+            str(tmp_path / name), *more,
+        ]  # fmt: skip
+
+    def run_two(name: str) -> None:
+        options = launch.launch_options(cli.parse(["train", "--processes", "2"]))
+        codes = launched(Path(runner.__file__), ["train", *words(name)], options, tmp_path / "log")
+        assert codes == [0, 0], (tmp_path / "log").read_text()
+
+    run_two("straight")
+    command = [sys.executable, "-m", "unicon.cli.main", "train", "--processes", "2"]
+    paused = [*command, *words("paused", "--stop-after", "0")]
+    assert subprocess.run(paused, cwd=ROOT, capture_output=True, check=False, timeout=600).returncode != 0
+    assert whole_checkpoints(tmp_path / "paused/adapter/checkpoints")[-1][0] < 4
+    run_two("paused")
     states = [
         read_checkpoint(whole_checkpoints(tmp_path / name / "adapter/checkpoints")[-1][1])
         for name in ("straight", "paused")

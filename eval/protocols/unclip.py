@@ -97,11 +97,11 @@ class Cell:
 
 
 BUDGET_HELP = {
-    "num": "captions",
-    "draws": "pictures of each caption",
-    "reals": "true pictures that sets are compared with",
-    "steps": "of a drawing",
-    "condition": "whose true map is given to half of the sets",
+    "--num": "captions",
+    "--draws": "pictures of each caption",
+    "--reals": "true pictures that sets are compared with",
+    "--steps": "of a drawing",
+    "--condition": "whose true map is given to half of the sets",
 }
 
 
@@ -379,9 +379,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     for name, value in asdict(Budget()).items():
-        text = f"{BUDGET_HELP[name]} (default {value})"
         metavar = "N" if isinstance(value, int) else "NAME"
-        top.add_argument(f"--{name}", type=type(value), default=value, metavar=metavar, help=text)
+        option, text = f"--{name}", f"{BUDGET_HELP[f'--{name}']} (default {value})"
+        top.add_argument(option, type=type(value), default=value, metavar=metavar, help=text)
     top.add_argument(
         "--dtype",
         choices=["auto", *DTYPES],

@@ -2,9 +2,10 @@
 
     python benchmarks/bad_inputs.py [--base mini] [--out docs/bad_inputs.md]
 
-Makes one bad input after another, hands it to `unicon check` or `unicon train`, and writes a table of what is
-said. Each case states what must be named, and the user's files must be the same afterwards, without a half
-written file beside them. `tests/benchmarks/test_bad_inputs.py` asserts the same on a tiny base.
+Makes one bad input after another, hands it to `unicon check` or `unicon train`, those of embeddings also to
+`unicon generate` and `unicon vary`, and writes a table of what is said. Each case states what must be named,
+and the user's files must be the same afterwards, without a half written file beside them.
+`tests/benchmarks/test_bad_inputs.py` asserts the same on a tiny base.
 """
 
 from __future__ import annotations
@@ -397,6 +398,64 @@ def train_with(damage: Callable[[Path], object], *more: str) -> Callable[[Place]
     return lambda place: (damage(place.pairs(4)), place.train(*more))[1]
 
 
+# --- embeddings, priors and decoder adapters ---------------------------------------------------------------
+
+OTHER_CLIP = "ViT-H/14"
+
+
+def draw(place: Place, *arguments: str) -> list[str]:
+    return [*arguments, "--base", place.base, "--steps", "1", "--out", str(place.out)]
+
+
+def vary(*more: str) -> Callable[[Place], list[str]]:
+    def make(place: Place) -> list[str]:
+        put(place.folder / "wide.png", png(1, (64, 32)))
+        given = [f"{place.folder}/{each}" if each.endswith(".png") else each for each in more]
+        return draw(place, "vary", str(put(place.folder / "0.png", png(0))), *given)
+
+    return make
+
+
+def own_copy(place: Place, part: str) -> Path:
+    """A part of the base beside the data, to be changed."""
+    return Path(shutil.copytree(Path(find_base(place.base)) / part, place.folder / part))
+
+
+def of_another_clip(place: Place, part: str, file: str) -> Path:
+    """A part of the base that says it is another CLIP's."""
+    folder = own_copy(place, part)
+    said = json.loads((folder / file).read_text())
+    said["clip"]["name"] = OTHER_CLIP
+    (folder / file).write_text(json.dumps(said))
+    return folder
+
+
+def prior_without_statistics(place: Place) -> list[str]:
+    from diffusers import PriorTransformer
+
+    folder = own_copy(place, "prior")
+    prior = PriorTransformer.from_pretrained(folder)
+    prior.clip_std.data.zero_()  # as in a fresh one
+    prior.save_pretrained(folder)
+    return draw(place, "generate", "a thing", "--prior", str(folder))
+
+
+def prior_of_another_clip(place: Place) -> list[str]:
+    folder = of_another_clip(place, "prior", "embedding.json")
+    return draw(place, "generate", "a thing", "--prior", str(folder))
+
+
+def decoder_of_another_clip(place: Place) -> list[str]:
+    folder = of_another_clip(place, "decoder", "config.json")
+    return draw(place, "generate", "a thing", "--prior", "--decoder", str(folder))
+
+
+def continued_prior_of_another_clip(place: Place) -> list[str]:
+    folder = of_another_clip(place, "prior", "embedding.json")
+    data = ["--data", str(place.pairs()), "--base", place.base, "--out", str(place.out)]
+    return ["train", "prior", *data, "--start_from", str(folder)]
+
+
 CASES = (
     # --- pairs, looked at by `unicon check`
     Case(
@@ -719,6 +778,58 @@ CASES = (
         runs=True,
     ),
     Case(name="--out is a file", make=out_is_a_file, told=("out: is a file; choose a folder",)),
+    # --- embeddings, priors and decoder adapters
+    Case(
+        name="prior: empty prompt",
+        make=lambda p: draw(p, "generate", " ", "--prior"),
+        told=("--prior chooses the content from the prompt, which is empty",),
+    ),
+    Case(
+        name="prior without statistics",
+        make=prior_without_statistics,
+        told=("this prior has no statistics (its clip_std is zero",),
+        runs=True,
+    ),
+    Case(
+        name="prior of another CLIP",
+        make=prior_of_another_clip,
+        told=(f"the prior was trained with {OTHER_CLIP}", "the base's image encoder is"),
+        runs=True,
+    ),
+    Case(
+        name="prior to continue, of another CLIP",
+        make=continued_prior_of_another_clip,
+        told=("the prior of --start_from", f"was trained with {OTHER_CLIP}", "the base's image encoder is"),
+        runs=True,
+    ),
+    Case(
+        name="decoder adapter of another CLIP",
+        make=decoder_of_another_clip,
+        told=(f"the decoder adapter was trained with {OTHER_CLIP}", "the base's image encoder is"),
+        runs=True,
+    ),
+    Case(
+        name="vary: a text instead of itself",
+        make=vary("--text", "a thing", "--instead-of", "a thing"),
+        told=("text is 'a thing' and instead_of 'a thing'", "this CLIP sees no difference"),
+        runs=True,
+    ),
+    Case(
+        name="vary: empty text",
+        make=vary("--text", " "),
+        told=("--text is empty: say what the picture is to become",),
+    ),
+    Case(
+        name="vary: option without effect",
+        make=vary("--fixed-noise"),
+        told=("--fixed-noise has no effect without --to",),
+    ),
+    Case(
+        name="vary: map of another shape",
+        make=vary("--depth", "wide.png"),
+        told=("depth: the map has", "give one of the picture's shape"),
+        runs=True,
+    ),
 )
 """Every kind, in the order of the table."""
 

@@ -7,14 +7,23 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bad_inputs import CASES, Case, Place, line_of, outcome, starter
-from tests.tiny_base import save_tiny_base
+from tests.pipeline.test_prior import tiny_prior
+from tests.tiny_base import tiny_pipeline
+from tests.tiny_clip import tiny_decoder, with_clip
+from unicon.embeddings import identity
 
 datasets = pytest.importorskip("datasets")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+    """With a CLIP, a decoder adapter and a prior."""
+    folder = tmp_path_factory.mktemp("base")
+    pipe = with_clip(tiny_pipeline(folder / "words"))
+    pipe.add_decoder(tiny_decoder(pipe))
+    pipe.add_prior(tiny_prior(), identity(pipe.image_encoder))
+    pipe.save_pretrained(folder / "tiny")
+    return folder / "tiny"
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,7 @@ def test_a_second_view_is_compared_by_the_bases_own_image_encoder(tmp_path):
 def test_a_base_that_understands_pictures_and_enlarges_them_shows_it(tmp_path):
     from adapters import AdapterConfig
     from tests.adapters.tiny import trained
+    from tests.pipeline.test_prior import tiny_prior
     from tests.tiny_base import tiny_pipeline
     from tests.tiny_clip import tiny_decoder, with_clip
     from unicon.cli.demo import pick_scenes
@@ -162,5 +163,14 @@ def test_a_base_that_understands_pictures_and_enlarges_them_shows_it(tmp_path):
     assert free["depth"] is free["edge"]
     assert np.asarray(swapped["depth"][0]).tolist() != np.asarray(swapped["edge"][0]).tolist()
     assert set(alike.errors["any"]) == {"cosine", "cosine_to_other_scenes"}
+    pipe.add_prior(tiny_prior())
+    told = meaning(studio)
+    assert [row.name for row in told.rows] == ["like_picture", "swapped", "like_caption"]
+    assert told.errors["any"] == alike.errors["any"]
+    assert set(told.errors["prior"]) == {"cosine", "cosine_to_other_scenes", "embedding_cosine"}
+    pictures = [[np.asarray(p).tolist() for p in row.pictures["depth"]] for row in told.rows]
+    assert pictures[2] != pictures[0]
+    assert pictures[2][0] != pictures[2][1]
+    assert told.rows[2].notes["edge"][0].startswith("cosine ")
     small, large = (row.pictures["edge"] for row in enlarging(studio).rows)
     assert [(a.width, b.width) for a, b in zip(small, large, strict=True)] == [(16, 32)] * 2

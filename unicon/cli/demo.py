@@ -36,6 +36,8 @@ WAYS = {
     "estimation": "the estimated maps against the scenes' exact ones",
     "generation": "the map read back from the picture against the scene whose map it was drawn from",
     "joint": "the drawn map against the map read from the picture drawn with it",
+    "meaning": "pictures drawn from an embedding against the scene: any, from that of the scene's own "
+    "picture; prior, from the one that the prior makes of the caption, whose own cosine is embedding_cosine",
     "best_possible": "the exact maps scored like estimated ones: drawing and reading them loses a little",
     "read_back_by": "the same pipeline's own estimation, which is no independent judge",
     "depth": "AbsRel and delta1 in metres after a fit of scale and shift; for joint, the correlation and the "

@@ -126,9 +126,13 @@ _AGREEMENT: dict[str, Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sco
 
 @torch.no_grad()
 def likeness(
-    pipe: UniConPipeline, drawn: Sequence[Image.Image], given: Sequence[Image.Image]
+    pipe: UniConPipeline,
+    drawn: Sequence[Image.Image],
+    given: Sequence[Image.Image],
+    told: torch.Tensor | None = None,
 ) -> Score | None:
-    """Cosine of the image encoder's embeddings of two views, beside that of views of different scenes.
+    """Cosine of the image encoder's embeddings of two views, beside that of views of different scenes, and of
+    the embeddings (n, width) that the drawn ones were told, where these are not those of the given.
 
     None for a base without an image encoder.
     """
@@ -139,4 +143,6 @@ def likeness(
     numbers = {"cosine": float(own.mean())}
     if len(drawn) > 1:
         numbers["cosine_to_other_scenes"] = float(others.mean())
+    if told is not None:
+        numbers["embedding_cosine"] = float((told.to(second) * second).sum(-1).mean())
     return Score(numbers=numbers, notes=[f"cosine {value:.2f}" for value in own.tolist()])

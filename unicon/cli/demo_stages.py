@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from unicon.branch import Branch
 from unicon.cli.demo_errors import Score, against_scenes, agreement, likeness
@@ -21,6 +22,8 @@ from unicon.data.scenes import Scene, exact_map
 from unicon.data.scenes.colours import NAMED
 from unicon.output import UniConOutput
 from unicon.pipeline import UniConPipeline
+from unicon.prior import PriorSettings
+from unicon.sampling.noise import NoiseSource
 from unicon.sheets import picture
 from unicon.upscaling import Upscaling, upscale
 
@@ -30,6 +33,8 @@ COARSE_NOISE = 0.5
 EDIT_NOISE = 0.7
 LIKE_GUIDANCE = 3.0
 """Of what a picture is to look like; the text's has been told by then."""
+PRIOR_STEPS = 10
+"""Of the prior, and at most of what is drawn as it says."""
 ESTIMATE_TEMPERATURES = {"pose": 0.4}
 """Of figures, which samples at 1 invent (`docs/mini.md`)."""
 
@@ -101,7 +106,7 @@ class Studio:
         conditions: Mapping[str, Any] | None = None,
         outputs: Sequence[str],
         num: int | None = None,
-        like: Pictures | None = None,
+        like: Pictures | Tensor | None = None,
         temperature: Mapping[str, float] | float = 1.0,
     ) -> UniConOutput:
         """One call with the run's steps, guidance and seeds; `what` stands on the progress bar."""
@@ -223,7 +228,8 @@ def two_conditions(studio: Studio) -> Outcome:
 
 
 def meaning(studio: Studio) -> Outcome:
-    """What a scene's picture shows, drawn anew: freely, and under the next scene's map (unCLIP)."""
+    """What a scene's picture shows, drawn anew: freely, under the next scene's map, and as the prior tells it
+    from the caption alone (unCLIP)."""
     if studio.pipe.decoder is None:
         return Outcome(rows=[])
     liked = studio.draw("like a picture", None, like=studio.images, outputs=["image"]).images
@@ -242,7 +248,14 @@ def meaning(studio: Studio) -> Outcome:
         _scored("like_picture", "like the picture\nof the scene", drawn, dict.fromkeys(drawn, alike)),
         Row(name="swapped", label="the same under the\nnext scene's map", pictures=_each(studio, swap)),
     ]
-    return Outcome(rows=rows, errors={} if alike is None else {"any": alike.numbers})
+    scores = {"any": alike}
+    if studio.pipe.prior is not None:
+        z, imagined = _imagined(studio)
+        scores["prior"] = likeness(studio.pipe, imagined, studio.images, told=z)
+        drawn = _each(studio, lambda c: imagined)
+        label = "like what the prior\nmakes of the caption"
+        rows.append(_scored("like_caption", label, drawn, dict.fromkeys(drawn, scores["prior"])))
+    return Outcome(rows=rows, errors=_numbers(scores))
 
 
 def enlarging(studio: Studio) -> Outcome:
@@ -286,6 +299,16 @@ STAGES: dict[str, Callable[[Studio], Outcome]] = {
 
 def _each(studio: Studio, make: Callable[[str], Pictures]) -> dict[str, Pictures]:
     return {condition: make(condition) for condition in studio.conditions}
+
+
+def _imagined(studio: Studio) -> tuple[Tensor, Pictures]:
+    """What the prior takes the captions to show, as embeddings, and drawn from these alone."""
+    noise = NoiseSource.from_generator(
+        generators([studio.seed + n for n in range(len(studio.scenes))]), len(studio.scenes)
+    )
+    z = studio.pipe.imagine(studio.captions, PriorSettings(num_inference_steps=PRIOR_STEPS), noise)
+    quick = replace(studio, steps=min(studio.steps, PRIOR_STEPS))
+    return z, quick.draw("like a caption", None, like=z, outputs=["image"]).images
 
 
 def _from_map(studio: Studio, condition: str, *, noise: float | None) -> Pictures:

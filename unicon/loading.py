@@ -36,6 +36,7 @@ from adapters import (
     save_lora,
 )
 from adapters.files import write_whole
+from adapters.joint import GraftedProcessor
 from unicon.bases import check_base
 from unicon.cards import Origin, write_card
 from unicon.grafts import WithGrafts
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
+def _processor(module: Any) -> Any:
+    return getattr(module, "processor", None)
+
+
 class AdaptedPipeline(WithGrafts, WithPriors):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
@@ -78,6 +83,15 @@ class AdaptedPipeline(WithGrafts, WithPriors):
     vae: Autoencoder
     image_encoder: CLIPVisionModelWithProjection | None
     feature_extractor: BaseImageProcessor | None
+
+    def set_attention_slice(self, slice_size: int | None) -> None:
+        """Refused while something is grafted: diffusers' sliced attention would take its place, unnoticed."""
+        if any(isinstance(m, GraftedProcessor) for m in map(_processor, self.unet.modules())):
+            raise ValueError(
+                "attention slicing would silently take adapters, styles and decoder off the UNet: leave it "
+                "out, fused attention needs no more memory; or unload_adapter() first"
+            )
+        super().set_attention_slice(slice_size)
 
     def __init__(
         self,

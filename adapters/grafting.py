@@ -208,6 +208,20 @@ def _drop_unused(unet: nn.Module) -> None:
             attn.set_processor(processor.original)
 
 
+def check_in_place(unet: nn.Module) -> None:
+    """Raise `ValueError` where something is grafted and another attention processor has taken its place, as
+    diffusers' switches of attention do: nothing of it would be heard."""
+    if not (grafted(unet) or _loras(unet) or grafted_decoder(unet)):
+        return
+    for path, block in transformer_blocks(unet).items():
+        if not isinstance(block.attn1.processor, GraftedProcessor):
+            raise ValueError(
+                f"{path} has the attention processor {type(block.attn1.processor).__name__} in the place of "
+                "the one that was grafted, so adapters would be ignored: load the base again, and leave "
+                "attention's processors as they are"
+            )
+
+
 def _installed(unet: nn.Module) -> Iterator[tuple[str, BasicTransformerBlock]]:
     """(path, block) with our processors on its attentions."""
     for path, block in transformer_blocks(unet).items():

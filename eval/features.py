@@ -81,14 +81,14 @@ class Pictures:
 
 
 def add_resizing(top: argparse.ArgumentParser) -> None:
-    """Options of how a vision model sees pictures; `asked` reads them."""
+    """Options of how a vision model sees pictures; `resizing` reads them."""
     top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
     top.add_argument("--fit", choices=FITS, default="crop", help="the centred square (default), or all of it")
     top.add_argument("--size", type=int, metavar="PX", help="default: what the model's preprocessing says")
 
 
-def asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Of an `Extractor`."""
+def resizing(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_resizing` asked for, as an `Extractor` takes it."""
     return {"resize": arguments.resize, "fit": arguments.fit, "size_px": arguments.size}
 
 
@@ -220,9 +220,8 @@ class Extractor:
         if self.resize not in SMOOTH:
             raise ValueError(f"resize is {self.resize!r}; gradients know {', '.join(SMOOTH)}")
         if self.fit == "crop":
-            (height, width), edge = pictures.shape[2:], min(pictures.shape[2:])
-            top, left = (height - edge) // 2, (width - edge) // 2
-            pictures = pictures[..., top : top + edge, left : left + edge]
+            left, top, right, bottom = centre(pictures.shape[3], pictures.shape[2])
+            pictures = pictures[..., top:bottom, left:right]
         side = (self.side_px, self.side_px)
         return self._seen(F.interpolate(pictures.float(), side, mode=self.resize, antialias=True))[0]
 
@@ -267,14 +266,18 @@ class Extractor:
         return square(picture, self.side_px, self.resize, self.fit)
 
 
+def centre(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest centred square."""
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    return left, top, left + edge, top + edge
+
+
 def square(picture: Image.Image, side_px: int, resize: str = "bicubic", fit: str = "crop") -> np.ndarray:
     """The largest centred square, or all of it stretched, resized without rounding: (3, side, side) float32,
     about [0, 1]."""
-    width, height = picture.size
-    edge = min(width, height)
-    left, top = (width - edge) // 2, (height - edge) // 2
-    box = (left, top, left + edge, top + edge) if fit == "crop" else (0, 0, width, height)
-    crop = picture.convert("RGB").crop(box)
+    whole = picture.convert("RGB")
+    crop = whole.crop(centre(*picture.size)) if fit == "crop" else whole
     planes = [
         plane.convert("F").resize((side_px, side_px), RESIZES[resize])  # 'F': nothing is rounded or cut off
         for plane in crop.split()

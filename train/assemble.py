@@ -81,18 +81,26 @@ def family_pipeline(family: Path, base: Path) -> UniConPipeline:
     )
 
 
-def base_pipeline(family: Path, base: str, *, bare: bool = True) -> UniConPipeline:
-    """The base that a stage of a family names, without anything grafted on it where `bare`.
+def base_pipeline(family: Path, base: str) -> UniConPipeline:
+    """The base that a stage of a family names, without anything grafted on it.
 
     A folder below the family's with a UNet and a scheduler (`unet/export`), around which its other parts are
     put; or a whole base: "mini", or its folder.
     """
+    return stripped(named_pipeline(family, base))
+
+
+def named_pipeline(family: Path, base: str) -> UniConPipeline:
+    """The same with what a whole base brings along."""
     if base != MINI and not (family / base / "model_index.json").is_file():
         return family_pipeline(family, family / base)
-    pipe = UniConPipeline.from_pretrained(base if base == MINI else family / base)
-    if bare:
-        pipe.unload_adapter()
-    if bare and pipe.decoder is not None:
+    return UniConPipeline.from_pretrained(base if base == MINI else family / base)
+
+
+def stripped(pipe: UniConPipeline) -> UniConPipeline:
+    """It, once its adapters and its decoder adapter are off."""
+    pipe.unload_adapter()
+    if pipe.decoder is not None:
         pipe.unload_decoder()
     return pipe
 

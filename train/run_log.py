@@ -44,9 +44,10 @@ def check_same_run(folder: Path, config: RunConfig) -> None:
             was, is_now = (
                 f"--{name} {one}" if one != "" else f"no --{name}" for one in (before[name], now[name])
             )
+            on = f" (there, --start_from {folder / 'export'} trains on)" if "start_from" in now else ""
             raise ValueError(
-                f"{folder} holds a run with {was}, this one has {is_now}: choose another --out (there, "
-                f"--start_from {folder / 'export'} trains on), or give the same"
+                f"{folder} holds a run with {was}, this one has {is_now}: choose another --out{on}, or give "
+                "the same"
             )
 
 

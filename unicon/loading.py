@@ -64,10 +64,6 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
-def _processor(module: Any) -> Any:
-    return getattr(module, "processor", None)
-
-
 class AdaptedPipeline(WithGrafts, WithPriors):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
@@ -86,7 +82,7 @@ class AdaptedPipeline(WithGrafts, WithPriors):
 
     def set_attention_slice(self, slice_size: int | None) -> None:
         """Refused while something is grafted: diffusers' sliced attention would take its place, unnoticed."""
-        if any(isinstance(m, GraftedProcessor) for m in map(_processor, self.unet.modules())):
+        if any(isinstance(each, GraftedProcessor) for each in self.unet.attn_processors.values()):
             raise ValueError(
                 "attention slicing would silently take adapters, styles and decoder off the UNet: leave it "
                 "out, fused attention needs no more memory; or unload_adapter() first"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from adapters import Pair, joint_forward, lora_weights
+from adapters.grafting import check_in_place
 from unicon import latents as autoencoder
 from unicon.bases import base_size
 from unicon.branch import IMAGE
@@ -279,6 +280,7 @@ class UniConPipeline(AdaptedPipeline):
         `pairs` are (image branch, condition branch, image weight, condition weight, adapter). `num_branches`,
         if not given, is one more than the highest index in them; without pairs, every item is a branch.
         """
+        check_in_place(self.unet)
         if num_branches is None:
             items = sample.shape[0] // num_guidance
             num_branches = 1 + max((max(p[0], p[1]) for p in pairs), default=items - 1)
@@ -318,6 +320,7 @@ class UniConPipeline(AdaptedPipeline):
         held_clean: HeldClean,
         told: Told | None,
     ) -> BranchNetwork:
+        check_in_place(self.unet)
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
         reader, is_drawn = TextReader.of(self), not request.plans[IMAGE].is_given_clean
         prompts = branch_embeddings(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.files import existing, write_whole
-from eval.features import MINI, Extractor, add_resizing, asked, find_pictures
+from eval.features import MINI, Extractor, add_resizing, find_pictures, resizing
 from eval.originality.assessment import Assessment, assess
 from eval.originality.page import as_csv, as_html
 from eval.originality.selection import check_number, keep_rarest
@@ -60,10 +60,10 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.truncation:
         given = read_truncation(Path(arguments.truncation))
         psis = matched(given, generated.names, arguments.truncation)
-        told = how_many_matched(given, generated.names, arguments.truncation)
+        told = how_many_matched(given, psis, generated.names, arguments.truncation)
     device = str(pick_device(arguments.device))
     found = assess(
-        generated, training, Extractor(arguments.features, device=device, **asked(arguments)),
+        generated, training, Extractor(arguments.features, device=device, **resizing(arguments)),
         k=arguments.neighbour, level=arguments.level, truncation=psis,
     )  # fmt: skip
     out = Path(arguments.out)
@@ -155,11 +155,14 @@ def matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> dic
     return known
 
 
-def how_many_matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> str:
-    """A line on what was given for no picture and not given for some; empty where all is in order."""
+def how_many_matched(
+    psis: Mapping[str, float], known: Mapping[str, float], names: Sequence[str], source: str
+) -> str:
+    """A line on what was given for no picture and not given for some; empty where all is in order. `known` is
+    what `matched` found."""
     stems = {_stem(name) for name in names}
     idle = sum(_stem(name) not in stems for name in psis)
-    lacking = len(names) - len(matched(psis, names, source))
+    lacking = len(names) - len(known)
     return (
         f"truncation of {len(names) - lacking} of {len(names)} pictures is known; {idle} of {len(psis)} "
         f"names in {source} are no generated picture's\n"

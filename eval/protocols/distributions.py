@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.features import MINI, FeatureSet, add_resizing, asked, open_features
+from eval.features import MINI, FeatureSet, add_resizing, open_features, resizing
 from eval.manifold.manifold import Manifold
 from eval.metrics.distributions import (
     SPLITS,
@@ -126,7 +126,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if min(arguments.neighbours) < 1:
         raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
     device = str(pick_device(arguments.device))
-    take = partial(open_features, model=arguments.features, device=device, **asked(arguments))
+    take = partial(open_features, model=arguments.features, device=device, **resizing(arguments))
     real, fake = take(arguments.real), take(arguments.fake)
     if real.source != fake.source and ", " in real.source + fake.source:
         raise ValueError(

@@ -25,8 +25,6 @@ FEATURES = {"": "CLIP", "judge_": "judge"}
 MONITORED = ("cosine_picture", "cosine_text", "cosine_another_text", "own_picture_first")
 KEPT = 0.9
 """Share of its diversity that a way is to keep at the strongest guidance, with z fixed and a map obeyed."""
-
-
 CONTROL_TOLERANCE = 0.1
 """Share by which the error of control may be larger there, for the map to count as obeyed as before."""
 

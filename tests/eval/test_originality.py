@@ -203,10 +203,10 @@ def test_truncation_finds_pictures_by_file_and_by_stem():
     names = ("p_0.png", "p_0.5.png", "sub/p_1.jpg", "p_2.png")
     given = {"p_0": 0.1, "p_0.5": 0.2, "p_1.jpg": 0.3, "other": 0.4}
     assert matched(given, names, "psi.csv") == {"p_0.png": 0.1, "p_0.5.png": 0.2, "sub/p_1.jpg": 0.3}
-    assert how_many_matched(given, names, "psi.csv") == (
+    assert how_many_matched(given, matched(given, names, "psi.csv"), names, "psi.csv") == (
         "truncation of 3 of 4 pictures is known; 1 of 4 names in psi.csv are no generated picture's\n"
     )
-    assert how_many_matched({"p_0": 0.1}, names[:1], "psi.csv") == ""
+    assert how_many_matched({"p_0": 0.1}, {"p_0.png": 0.1}, names[:1], "psi.csv") == ""
     with pytest.raises(ValueError, match=r"psi.csv: none of its 1 names, such as 'q', .* named as 'p_0.png'"):
         matched({"q": 1.0}, names, "psi.csv")
 

@@ -18,7 +18,7 @@ from unicon.sources import find_adapter
 if TYPE_CHECKING:
     from train.objectives.joint import JointConfig
 
-FORM = {"rank", "locality", "clean_timestep", "trigger"}
+FORM = ("rank", "locality", "clean_timestep", "trigger")
 """Fields of a run that say what a fresh adapter is."""
 
 
@@ -55,7 +55,7 @@ def _check(config: JointConfig, start: AdapterConfig) -> None:
             f"give --condition {start.condition}, or leave --start_from out"
         )
     defaults = {field.name: field.default for field in fields(config)}
-    for name in defaults.keys() & FORM:
+    for name in (name for name in FORM if name in defaults):
         asked, is_so = getattr(config, name), getattr(start, name)
         if asked not in (is_so, defaults[name]):
             raise ValueError(

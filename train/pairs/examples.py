@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,9 +104,7 @@ class PairExamples(Examples):
 
     def _pair(self, item: int) -> EncodedPair:
         """This one, or where it went bad the next of its size: the same one whenever a run continues."""
-        alike = np.flatnonzero(self.groups == self.groups[item])
-        start = int(np.searchsorted(alike, item))
-        for place in (*alike[start:].tolist(), *alike[:start].tolist()):
+        for place in self._from(item):
             if place in self.bad:
                 continue
             try:
@@ -116,7 +114,13 @@ class PairExamples(Examples):
             except (ValueError, OSError) as error:
                 self.bad.add(place)
                 self.gone(self.found[place], error)
-        raise ValueError(f"none of the {len(alike)} pairs of one size can be read any more; check --data")
+        raise ValueError("none of the pairs of one size can be read any more; check --data")
+
+    def _from(self, item: int) -> Iterator[int]:
+        """It, and then the others of its size, which are looked for only where they are needed."""
+        yield item
+        alike = np.flatnonzero(self.groups == self.groups[item])
+        yield from (*alike[alike > item].tolist(), *alike[alike < item].tolist())
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -188,7 +192,6 @@ class PairReader:
         """Those that were found, for training. What goes bad on the way is skipped and named in `log`, and
         stops the run where it is more than `bad_share` of the pairs; without a log it stops the run."""
         bare = self.encoder.texts([None, self.encoder.trigger])
-
         if log is None:
             return PairExamples(found, self._read, bare, aligned=aligned)
 

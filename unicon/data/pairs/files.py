@@ -104,8 +104,9 @@ def from_jsonl(path: Path) -> Pairs:
 
 
 def _is_picture(key: str, value: Any) -> bool:
-    """Whether a column by its bare name holds a picture's file: `depth`, but no caption that ends in .png."""
-    if key == "file_name" or key.endswith(_FILE_NAME) or names.is_caption(key):
+    """Whether a column by its bare name holds a picture's file: `depth`, but no caption that ends in .png,
+    and nothing that says which row it is."""
+    if key in names.KEYS or key.endswith(_FILE_NAME) or names.is_caption(key):
         return False
     return isinstance(value, str) and Path(value).suffix.lower() in SUFFIXES
 

@@ -9,6 +9,8 @@ from unicon.data.photos import SUFFIXES
 IMAGE = ("image", "images", "photo")
 ANY_MAP = ("conditioning_image", "conditioning", "condition")
 """A map that does not say of what, as data sets for ControlNet have it."""
+KEYS = ("__key__", "key", "id", "file_name", "name", "url")
+"""What a row is called."""
 CAPTIONS = ("captions", "caption", "text", "prompt")
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry
 from unicon.data.pairs.tables import Columns, HubTable
 from unicon.data.pairs.tars import Sample, parts
@@ -118,12 +119,9 @@ def _from_table(load: Callable[..., Any], place: str, **settings: Any) -> PairSt
     )
 
 
-_KEYS = ("__key__", "key", "id", "file_name", "name", "url")
-
-
 def _key(row: dict[str, Any], image: str) -> str:
     """What a row is called: rows of a stream have no number, so by its own name or by its picture."""
-    for name in _KEYS:
+    for name in names.KEYS:
         if isinstance(row.get(name), (str, int)):
             return f"row {row[name]}"
     picture = row[image] or {}

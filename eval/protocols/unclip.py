@@ -13,8 +13,8 @@ the base's CLIP, so distance, precision, recall and diversity are also measured 
     unicon eval unclip --out runs/unclip --tables            # of what is there so far
 
 Every result is one line of `results.jsonl`; the same command goes on where it was stopped. Guidance in the
-ways told an embedding is by caption and embedding alike, as the paper drops both; a prior whose pictures are
-drawn is not guided.
+ways told an embedding is by caption and embedding alike, as the paper drops both; with --caption-guidance it
+is by the embedding, beside that scale of the caption. A prior whose pictures are drawn is not guided.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Budget:
     """True pictures that sets are compared with; the captions' own are among them."""
     steps: int = 20
     condition: str = "depth"
+    caption_guidance: float | None = None
+    """Scale of the caption in ways that are told an embedding; None: that of the embedding."""
 
     def __post_init__(self) -> None:
         if self.draws < 2 or self.num < 4 or self.reals <= self.num:
@@ -212,7 +214,7 @@ class Bench:
                 outputs=["image"],
                 like=_like(cell.way, z, rows),
                 num_inference_steps=self.budget.steps,
-                guidance_scale=cell.guidance,
+                guidance_scale=self._caption_guidance(cell),
                 like_guidance_scale=cell.guidance if cell.way in TOLD else 1.0,
                 num_images_per_prompt=n,
                 # The same noise in every way: they differ in what they are told alone.
@@ -221,6 +223,10 @@ class Bench:
             )
             parts.append(out.images.float().cpu())
         return torch.cat(parts)
+
+    def _caption_guidance(self, cell: Cell) -> float:
+        own = self.budget.caption_guidance
+        return cell.guidance if own is None or cell.way not in TOLD else own
 
     def swapped(self, seed: int) -> dict[str, float]:
         """What each scene shows in the map of the next."""
@@ -378,10 +384,15 @@ def parser() -> argparse.ArgumentParser:
         "itself), or a folder of a judge, a regressor or another base",
     )  # fmt: skip
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    for name, value in asdict(Budget()).items():
+    top.add_argument(
+        "--caption-guidance", type=float, metavar="S",
+        help="of captions, where an embedding is told (default: as --guidance, which is then of both)",
+    )  # fmt: skip
+    for name in BUDGET_HELP:
+        value = getattr(Budget(), name.removeprefix("--"))
         metavar = "N" if isinstance(value, int) else "NAME"
-        option, text = f"--{name}", f"{BUDGET_HELP[f'--{name}']} (default {value})"
-        top.add_argument(option, type=type(value), default=value, metavar=metavar, help=text)
+        text = f"{BUDGET_HELP[name]} (default {value})"
+        top.add_argument(name, type=type(value), default=value, metavar=metavar, help=text)
     top.add_argument(
         "--dtype",
         choices=["auto", *DTYPES],

@@ -94,12 +94,16 @@ def said(records: Sequence[Record]) -> str:
     told, results = records[-1].settings, Results(records)
     seeds = sorted({results.num_seeds(*key) for key in results.keys}) or [0]
     num = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    own = told.get("caption_guidance")
+    along = (
+        "" if own is None else f" Where an embedding is told, guidance is its own, the caption's is {own:g}."
+    )
     return (
         f"{told['num']} captions of scenes, {told['draws']} pictures of each, {told['steps']} steps, {num} "
         f"{'seed' if seeds[-1] == 1 else 'seeds'}, beside {told['reals']} true pictures. Features are those "
         "of the base's image encoder, which also gives the embeddings, and of the judge that ships (judge_). "
         f"Map: {told['condition']}, read from pictures by {reader_in_words(str(told['judge']))}; control is "
-        "its error, whether it was given or not."
+        f"its error, whether it was given or not.{along}"
     )
 
 

@@ -66,6 +66,21 @@ def test_ways_differ_in_what_they_are_told_alone(bench, pipe):
     assert float((mapped - drawn["oracle"]).abs().max()) > 1e-3
 
 
+def test_captions_can_have_a_guidance_of_their_own(bench, pipe):
+    asked = Bench.__new__(Bench)
+    asked.__dict__.update(bench.__dict__, budget=replace(TINY, caption_guidance=1.0))
+    cell = Cell(way="oracle", guidance=4.0, mapped=False, seed=0)
+    alone = pipe(
+        bench.captions[1], num_inference_steps=1, output_type="pt", like=bench.true[1:2], guidance_scale=1.0,
+        like_guidance_scale=4.0, num_images_per_prompt=2, generator=_own_noise(bench, 1),
+    ).images  # fmt: skip
+    torch.testing.assert_close(asked.drawn(cell)[2:4], alone, atol=1e-4, rtol=1e-4)
+    assert float((asked.drawn(cell) - bench.drawn(cell)).abs().max()) > 1e-3
+    # Ways that are told no embedding have nothing but their caption to be guided by.
+    untold = replace(cell, way="base")
+    assert torch.equal(asked.drawn(untold), bench.drawn(untold))
+
+
 def _own_noise(bench: Bench, item: int) -> list[torch.Generator]:
     from eval.protocols.readers import generators
 

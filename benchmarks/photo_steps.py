@@ -5,8 +5,9 @@
 
 Depth of rooms, boundaries and poses of athletes, estimated by a base's own adapters and measured as the
 suites of `unicon eval` measure them. For every number of steps the largest ensemble is estimated once, the
-smaller ones are its first members; of several, the median of every value is measured, as
-`unicon estimate --ensemble` writes it. Running it again goes on: a line of --out is one number of steps.
+smaller ones are its first members; of several, what they say together is measured, as
+`unicon estimate --ensemble` writes it (`unicon.conditions.ensembles`). Running it again goes on: a line of
+--out is one number of steps.
 
 `seconds` is what one photo takes when it comes alone, encoding and decoding included, the median over --timed
 photos: it wants a quiet machine.
@@ -32,13 +33,12 @@ from eval.runs.items import Item, Sample
 from eval.runs.measures import Measure
 from eval.suites import bsds, lsp, nyu_depth
 from unicon.bases import base_size
+from unicon.conditions.ensembles import POSE, combined
 from unicon.pipeline import UniConPipeline
 
 SUITES = {"nyu": nyu_depth.SUITE, "bsds": bsds.SUITE, "lsp": lsp.SUITE}
 NUMBER = {"nyu": "abs_rel", "bsds": "ods", "lsp": "pck_bbox"}
 """What each set is told in; the others are in the records."""
-GREY = ("depth", "edge")
-"""Conditions whose map holds one number per pixel."""
 BATCH = 24
 """Estimates per call."""
 CLOSE = 1.05
@@ -82,14 +82,6 @@ def estimates(
     return np.concatenate(parts)
 
 
-def together(members: np.ndarray, condition: str) -> np.ndarray:
-    """The map (H, W, 3) that is measured of some estimates: the median, of grey maps that of their grey."""
-    if condition in GREY:
-        grey = np.median(members.mean(-1), axis=0)
-        return np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
-    return np.median(members, axis=0).astype(np.float32)
-
-
 def measured(
     pipe: UniConPipeline, photos: Photos, steps: int, sizes: Sequence[int], seed: int
 ) -> dict[str, float]:
@@ -98,7 +90,7 @@ def measured(
     for item in tqdm(photos.items, desc=f"{condition}, {steps} steps", unit="photo", leave=False):
         members = estimates(pipe, item, condition, steps, max(sizes), seed)
         for size in sizes:
-            found = together(members[:size], condition)
+            found = combined(members[:size], condition).map
             sample = Sample(item=item, condition=condition, map=found, truth=item.truth[condition])
             facts[size].append(photos.measure.facts(sample))
     numbers = {}
@@ -139,6 +131,8 @@ def run(args: argparse.Namespace) -> None:
                 "dtype": str(pipe.unet.dtype).removeprefix("torch."), "sizes": ",".join(map(str, args.sizes)),
                 "convention": photos.measure.convention,
             }  # fmt: skip
+            if photos.condition == POSE:
+                settings["ensembles"] = "joints"  # once they were medians of the drawings' pixels
             if any(settings.items() <= record.settings.items() for record in records(args.out)):
                 continue
             numbers = measured(pipe, photos, steps, args.sizes, seed)
@@ -179,7 +173,7 @@ def tables(found: Sequence[Record]) -> Iterator[str]:
 def _row(steps: int, rows: Sequence[Record], sizes: Sequence[int], first: str) -> dict[str, object]:
     row: dict[str, object] = {"steps": steps}
     for size in sizes:
-        title = "one estimate" if size == 1 else f"median of {size}"
+        title = "one estimate" if size == 1 else f"ensemble of {size}"
         row[title] = _mean(rows, f"{first}/{size}", 3)
     for size in sizes:
         row[f"seconds, {size}"] = _mean(rows, f"seconds/{size}", 2)

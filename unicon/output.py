@@ -12,6 +12,8 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from unicon.branch import IMAGE
+from unicon.conditions.ensembles import combined
+from unicon.conditions.pose_ensembles import AgreedPerson
 from unicon.pictures import as_array, as_output
 
 
@@ -22,16 +24,19 @@ class UniConOutput(BaseOutput):
     images: Any = None
     """List of PIL images, array (N, H, W, 3), tensor (N, 3, H, W), latents (N, C, h, w); or None."""
     conditions: dict[str, Any] = field(default_factory=dict)
-    """The same for every condition asked for, by adapter name; an ensemble's mean (latents: all members)."""
+    """The same for every condition asked for, by adapter name; what an ensemble says together, as
+    `unicon.conditions.ensembles` combines it (latents: all members)."""
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     """Float maps (N, H, W, 3) in [0, 1] of the conditions, whatever the output type (not for latents)."""
     uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
     """Standard deviation over the ensemble (N, H, W); only with ensemble_size above 1."""
     members: dict[str, np.ndarray] = field(default_factory=dict)
     """The ensemble itself (members, N, H, W, 3); only with ensemble_size above 1."""
+    people: dict[str, list[list[AgreedPerson]]] = field(default_factory=dict)
+    """Of poses, the people that an ensemble agrees on, for each of N; only with ensemble_size above 1."""
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """All five fields in this order, also those that are None or empty."""
+        """All six fields in this order, also those that are None or empty."""
         return tuple(getattr(self, each.name) for each in fields(self))
 
 
@@ -52,19 +57,23 @@ def latent_output(latents: Mapping[str, Tensor]) -> UniConOutput:
 
 
 def picture_output(pictures: Mapping[str, Tensor], output_type: str, num_members: int) -> UniConOutput:
-    """Pictures (sample, 3, H, W) by branch, ensembles of conditions averaged."""
+    """Pictures (sample, 3, H, W) by branch, ensembles of conditions combined."""
     images = as_output(pictures[IMAGE], output_type) if IMAGE in pictures else None
-    stacks = {
-        name: stack.unflatten(0, (-1, num_members)).transpose(0, 1)
-        for name, stack in pictures.items()
-        if name != IMAGE
-    }
-    means = {name: stack.mean(0) for name, stack in stacks.items()}
-    several = stacks if num_members > 1 else {}
-    return UniConOutput(
-        images=images,
-        conditions={name: as_output(mean, output_type) for name, mean in means.items()},
-        maps={name: as_array(mean) for name, mean in means.items()},
-        uncertainty={name: stack.std(0).mean(-3).cpu().numpy() for name, stack in several.items()},
-        members={name: as_array(stack) for name, stack in several.items()},
-    )
+    conditions = {name: stack for name, stack in pictures.items() if name != IMAGE}
+    if num_members == 1:
+        return UniConOutput(
+            images=images,
+            conditions={name: as_output(stack, output_type) for name, stack in conditions.items()},
+            maps={name: as_array(stack) for name, stack in conditions.items()},
+        )
+    result = UniConOutput(images=images)
+    for name, stack in conditions.items():
+        members = as_array(stack.unflatten(0, (-1, num_members)).transpose(0, 1))
+        found = [combined(members[:, place], name) for place in range(members.shape[1])]
+        maps = np.stack([each.map for each in found])
+        result.conditions[name] = as_output(torch.from_numpy(maps).movedim(-1, 1).to(stack), output_type)
+        result.maps[name], result.members[name] = maps, members
+        result.uncertainty[name] = np.stack([each.uncertainty for each in found])
+        if found[0].people is not None:
+            result.people[name] = [each.people or [] for each in found]
+    return result

@@ -123,7 +123,8 @@ class UniConPipeline(AdaptedPipeline):
             guidance_rescale: in [0, 1], Lin et al. 2023, section 3.4.
             negative_prompt: the image's, for its guidance; one, or one per sample.
             num_images_per_prompt: samples per prompt (and given picture).
-            ensemble_size: independent estimates per held image, averaged; their deviation is `.uncertainty`.
+            ensemble_size: independent estimates per held image, of which the median is returned (of poses,
+                the joints that most agree on); their deviation is `.uncertainty`.
             eta: share of fresh noise, 0 to 1, for solvers that take it.
             temperature: factor of all noise, of every branch or by branch name. 1 samples; below, results
                 come nearer the mean of what the model believes in: often a better estimate, a duller picture.

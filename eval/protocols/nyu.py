@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         "--base", default="mini", help='folder of a base with a depth adapter, or "mini" (default)'
     )
     top.add_argument("--regressor", metavar="FOLDER", help="exported regressor, measured beside the adapter")
-    top.add_argument("--ensemble", type=int, default=1, metavar="N", help="estimates averaged (default 1)")
+    top.add_argument("--ensemble", type=int, default=1, metavar="N", help="estimates combined (default 1)")
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
     top.add_argument(
         "--num", type=int, metavar="N", help="only the first N pictures (default: the whole tenth)"

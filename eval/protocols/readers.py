@@ -44,7 +44,7 @@ class Readings:
     """Maps read from n pictures."""
 
     maps: np.ndarray
-    """(n, H, W, 3) float16 in [0, 1]; with an ensemble its mean."""
+    """(n, H, W, 3) float16 in [0, 1]; with an ensemble what it says together."""
     members: np.ndarray | None = None
     """(members, n, H, W) float16, mean over channels; only with an ensemble."""
 

@@ -63,15 +63,15 @@ def estimation(
 
 
 def ensemble(reader: PipelineReader, material: Material, seed: int) -> list[Outcome]:
-    """Depth from an ensemble: the error of its mean, and the coverage of its 90% interval."""
+    """Depth from an ensemble: the error of its median, and the coverage of its 90% interval."""
     scenes = material.test
     readings = reader.read(scenes.images, "depth", scenes.seeds.tolist(), seed)
     assert readings.members is not None
     name = f"adapter, ensemble of {len(readings.members)}"
-    score_of_mean = score("depth", readings.maps, scenes)
-    assert isinstance(score_of_mean, DepthScore)
+    score_of_median = score("depth", readings.maps, scenes)
+    assert isinstance(score_of_median, DepthScore)
     covered = score_coverage(readings.members, scenes)
-    return [Outcome(prediction=name, scores=[EnsembleScore.of(score_of_mean, covered)])]
+    return [Outcome(prediction=name, scores=[EnsembleScore.of(score_of_median, covered)])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

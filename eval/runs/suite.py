@@ -92,7 +92,7 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
     top.add_argument("--steps", type=int, default=suite.steps, metavar="N", help=f"default {suite.steps}")
     top.add_argument(
-        "--ensemble", type=int, default=1, metavar="N", help="estimates averaged for a map (default 1)"
+        "--ensemble", type=int, default=1, metavar="N", help="estimates combined to a map (default 1)"
     )
     add_temperature_argument(top)
     top.add_argument(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from benchmarks import photo_steps as photos
@@ -42,7 +41,7 @@ def test_every_set_is_measured_once_and_shown(base, tmp_path):
     assert read(args.out) == found
     shown = list(photos.tables(found))
     assert len(shown) == 3
-    assert "median of 3" in shown[0]
+    assert "ensemble of 3" in shown[0]
     assert [table.split(" of ")[0] for table in shown] == [
         "photo_steps/nyu: abs_rel", "photo_steps/bsds: ods", "photo_steps/lsp: pck_bbox"
     ]  # fmt: skip
@@ -59,14 +58,6 @@ def test_one_estimate_is_what_the_suite_measures(base, tmp_path):
     (suite,) = (row for row in rows if row["prediction"] == "adapter")
     (ours,) = (r.numbers["abs_rel/1"] for r in read(args.out) if r.settings["steps"] == 2)
     assert ours == pytest.approx(suite["numbers"]["abs_rel"]["mean"], abs=2e-4)  # maps are kept in 16 bits
-
-
-def test_several_estimates_become_their_median():
-    members = np.stack([np.full((2, 2, 3), value, np.float32) for value in (0.1, 0.2, 0.9)])
-    assert photos.together(members, "depth") == pytest.approx(0.2)
-    members[0, ..., 0] = 0.5  # of grey maps the grey counts: 0.233 is then the middle one
-    assert photos.together(members, "depth") == pytest.approx((0.5 + 0.1 + 0.1) / 3)
-    assert photos.together(members, "pose")[0, 0] == pytest.approx([0.5, 0.2, 0.2])
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,20 @@ def test_raw_values_agree_with_the_view_in_both_forms(tmp_path):
     np.testing.assert_allclose(raw, view / 255, atol=0.5 / 255 + 1e-6)
 
 
-def test_an_ensemble_gives_an_uncertainty_and_colours_show_depth(tmp_path):
+def test_an_ensemble_gives_an_uncertainty_and_colours_show_depth(tmp_path, capsys):
     photo = save_noise(tmp_path / "a.png")
-    assert estimate(tmp_path / "out", photo, "--condition", "depth", "--ensemble", 2, "--colour") == 0
+    assert estimate(tmp_path / "out", photo, "--condition", "depth,edge", "--ensemble", 2, "--colour") == 0
+    assert "--colour shows depth in colours; edge: written as without it" in capsys.readouterr().err
     assert names(tmp_path / "out") == [
-        "a_depth.png", "a_depth_16bit.png", "a_depth_uncertainty.png", "a_depth_uncertainty_16bit.png",
+        f"a_{name}{kind}.png" for name in ("depth", "edge")
+        for kind in ("", "_16bit", "_uncertainty", "_uncertainty_16bit")
     ]  # fmt: skip
+    shown = opened(tmp_path / "out" / "a_depth_uncertainty.png")
+    deep = cv2.imread(str(tmp_path / "out" / "a_depth_uncertainty_16bit.png"), cv2.IMREAD_UNCHANGED)
+    deviation = deep / 65535
+    white = float(shown.text["unicon-white"])  # the same for every photo
+    np.testing.assert_allclose(np.asarray(shown) / 255, (deviation / white).clip(0, 1), atol=0.5 / 255 + 1e-4)
+    assert "unicon-white" not in opened(tmp_path / "out" / "a_depth.png").text
     assert len(np.unique(np.asarray(opened(tmp_path / "out" / "a_depth.png")).std(-1))) > 1
 
 
@@ -88,6 +96,10 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
         (("empty", "--condition", "depth"), "empty: holds no picture"),
         (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
         (("a.png", "--condition", "sketch"), "condition 'sketch': "),
+        (
+            ("a.png", "--condition", "edge,pose", "--colour"),
+            "--colour shows depth in colours; edge, pose would look as without it: leave --colour out",
+        ),
         (("a.png", "--condition", "depth", "--size", "-1"), "--size is -1; give at least 16 px"),
         (("a.png", "--condition", "depth", "--base", "a.png"), "a.png is no checkpoint"),
         (

@@ -21,6 +21,7 @@ from unicon.cli import estimate as module
 from unicon.cli.map_files import write
 from unicon.conditions.normals import map_to_normal, normal_to_map
 from unicon.conditions.pose import draw_pose
+from unicon.conditions.pose_ensembles import AgreedPerson
 from unicon.conditions.pose_files import read_joints
 from unicon.output import UniConOutput
 
@@ -161,7 +162,7 @@ def test_where_a_photo_was_taken_is_not_in_its_maps(tmp_path):
         assert not any(word in content for word in (b"cameras", b"home", b"screen", b"Exif", b"eXIf"))
         if path.suffix == ".png":
             assert not opened(path).getexif()
-            assert set(opened(path).info) <= {"unicon-run", "base"}
+            assert set(opened(path).info) <= {"unicon-run", "base", "unicon-white"}
             assert opened(path).info.get("base", "base") == "base"  # the folder's name, not where it lies
 
 
@@ -199,6 +200,18 @@ def test_joints_and_normals_are_written_as_what_they_are(tmp_path):
     seen = joints[:, 2] > 0
     assert np.hypot(*(joints - person())[seen, :2].T).max() < 2
     np.testing.assert_allclose(np.load(tmp_path / "a_normal.npy"), vectors[0], atol=1e-5)
+
+
+def test_the_joints_of_an_ensemble_say_how_sure_they_are(tmp_path):
+    agreed = AgreedPerson(joints=person() * (1, 1, 0.6), spread_px=np.arange(18.0))
+    drawing = draw_pose([person()], 128)[None] / np.float32(255)
+    result = UniConOutput(maps={"pose": drawing}, people={"pose": [[agreed]]})
+    args = type("Args", (), {"raw": "none", "colour": False})
+    write(result, args, 0, tmp_path / "a", {})  # pyright: ignore[reportArgumentType]
+    (entry,) = json.loads((tmp_path / "a_pose.json").read_text())["people"]
+    assert entry["pose_spread_px"] == list(range(18))
+    (joints,) = read_joints(tmp_path / "a_pose.json", (128, 128), canvas=(1, 1))
+    np.testing.assert_allclose(joints, agreed.joints, atol=0.01)
 
 
 def test_normals_survive_eight_bits_and_bad_ones_are_named():

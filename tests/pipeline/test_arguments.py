@@ -24,7 +24,7 @@ WRONG = [
     ({"guidance_rescale": 2.0, "guidance_scale": 2.0}, "guidance rescale must be from 0 to 1"),
     ({"num_images_per_prompt": 0}, "num_images_per_prompt must be a whole number of at least 1, got 0"),
     ({"ensemble_size": 0}, "ensemble_size must be a whole number of at least 1"),
-    ({"ensemble_size": 3}, "ensemble_size=3 averages estimates from one held image"),
+    ({"ensemble_size": 3}, "ensemble_size=3 combines estimates from one held image"),
     ({"condition_guidance_scale": 1.0}, "condition_guidance_scale=1.0, but no condition takes part"),
     ({"noise": 1.4}, "noise is a fraction of the grid"),
     ({"noise": 0.4}, "image: noise=0.4, hold=False start from a picture, but none is given"),

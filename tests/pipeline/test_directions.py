@@ -9,6 +9,7 @@ import torch
 from tests.pipeline.conftest import call, seeded
 from tests.tiny_base import SIDE_PX
 from unicon import Branch
+from unicon.conditions.pose import draw_pose
 
 TOLERANCE = 1e-4
 """Float32 products in batches of another size differ in their last bits; three steps and a decoder add up."""
@@ -95,14 +96,18 @@ def test_several_images_per_prompt_lie_side_by_side(pipe, depth):
     assert close(out[2], call(pipe, "b", depth=depth, generator=seeded(2)).images[0])
 
 
-def test_an_ensemble_is_the_mean_of_its_members(pipe, photo):
+def test_an_ensemble_is_the_median_of_its_members(pipe, photo):
     out = call(
-        pipe, image=np.stack([photo, 1 - photo]), outputs=["depth"], ensemble_size=3, generator=seeded(5, 6)
-    )
+        pipe, image=np.stack([photo, 1 - photo]), outputs=["depth", "pose"], ensemble_size=3,
+        generator=seeded(5, 6),
+    )  # fmt: skip
+    grey = out.members["depth"].mean(-1)
     assert out.members["depth"].shape == (3, 2, SIDE_PX, SIDE_PX, 3)
     assert out.uncertainty["depth"].shape == (2, SIDE_PX, SIDE_PX)
-    assert close(out.maps["depth"], out.members["depth"].mean(0), 1e-6)
-    assert close(out.uncertainty["depth"], out.members["depth"].std(0, ddof=1).mean(-1), 1e-5)
+    assert close(out.maps["depth"], np.repeat(np.median(grey, 0)[..., None], 3, -1), 1e-6)
+    assert close(out.uncertainty["depth"], grey.std(0, ddof=1), 1e-5)
+    for drawing, people in zip(out.maps["pose"], out.people["pose"], strict=True):
+        assert close(drawing, draw_pose([each.joints for each in people], SIDE_PX) / 255, 1e-6)
     generator = seeded(6)[0]
     for member in out.members["depth"][:, 1]:
         assert close(
@@ -173,9 +178,9 @@ def test_a_latent_output_is_what_is_decoded(pipe):
 
 
 def test_a_tuple_has_every_field(pipe, depth):
-    images, conditions, maps, uncertainty, members = call(pipe, "a dog", depth=depth, return_dict=False)
+    images, *others = call(pipe, "a dog", depth=depth, return_dict=False)
     assert np.array_equal(images, call(pipe, "a dog", depth=depth).images)
-    assert conditions == maps == uncertainty == members == {}
+    assert others == [{}] * 5  # conditions, maps, uncertainty, members, people
 
 
 @pytest.mark.parametrize("size", [(SIDE_PX - 5, SIDE_PX + 9), (8, 40)])

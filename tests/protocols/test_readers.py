@@ -24,7 +24,7 @@ def test_estimates_do_not_depend_on_the_batch(pipe, material):
     assert np.abs(whole.astype(float) - other).max() > 0.01
 
 
-def test_an_ensembles_mean_is_its_map_and_its_first_member_the_single_estimate(pipe, material):
+def test_an_ensembles_median_is_its_map_and_its_first_member_the_single_estimate(pipe, material):
     images, keys = material.test.images[:2], material.test.seeds[:2].tolist()
     single = PipelineReader(pipe=pipe, steps=2).read(images, "depth", keys, 0)
     both = PipelineReader(pipe=pipe, steps=2, batch_size=2, members=2).read(images, "depth", keys, 0)

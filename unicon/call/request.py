@@ -170,7 +170,7 @@ def read_guidance(
         )
     if num_members > 1 and request.plans[IMAGE].moves:
         raise ValueError(
-            f"ensemble_size={num_members} averages estimates from one held image, but here the image is "
+            f"ensemble_size={num_members} combines estimates from one held image, but here the image is "
             "generated; use num_images_per_prompt for several pictures"
         )
     text = (1.0,) * len(request.branches) if is_told else request.moving_scales

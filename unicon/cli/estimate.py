@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unicon.cli.given import temperature
-from unicon.cli.map_files import RAW, is_done, write
+from unicon.cli.map_files import COLOURED, RAW, is_done, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
     add_run_options,
@@ -48,7 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ensemble", type=positive, default=1, metavar="N",
-        help="estimates per photo, of which the median is taken; above 1 their deviation is written, too",
+        help="estimates per photo, combined by their median (poses: by the joints most agree on); above 1 "
+        "their deviation is written, too",
     )  # fmt: skip
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, metavar="T",
@@ -60,7 +61,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="longer side that photos are worked on at; 0: as they are (default: the base's own); "
         "maps have the photo's size",
     )  # fmt: skip
-    parser.add_argument("--colour", action="store_true", help="show depth in colours, near pale, far dark")
+    parser.add_argument(
+        "--colour", action="store_true", help="show depth in colours, near pale, far dark; others have none"
+    )
     parser.add_argument(
         "--raw", choices=RAW, default="png16",
         help="how the values themselves are written: a PNG of 16 bits, a .npy file of floats, both, neither",
@@ -76,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     names = condition_names(args.condition)
     if args.size is not None and (args.size < 0 or 0 < args.size < 16):
         raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
+    if args.colour:
+        _check_colour(names)
     found = share().of(find_photos(args.photos, recursive=args.recursive))
     out = Path(args.out)
     settings = run_settings(args, _asked(args))
@@ -94,6 +99,17 @@ def run(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace) -> list[object]:
     """Every setting that changes a map's values or how they are written."""
     return [args.seed, args.steps, args.ensemble, args.temperature, args.size, args.raw, args.colour]
+
+
+def _check_colour(names: Sequence[str]) -> None:
+    """Say which conditions `--colour` does nothing for; ValueError if that is all of them."""
+    plain = [name for name in names if name not in COLOURED]
+    if not plain:
+        return
+    told = f"--colour shows {', '.join(COLOURED)} in colours; {', '.join(plain)}"
+    if len(plain) == len(names):
+        raise ValueError(f"{told} would look as without it: leave --colour out")
+    print(f"{told}: written as without it", file=sys.stderr)
 
 
 def estimate_all(

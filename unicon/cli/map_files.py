@@ -15,12 +15,16 @@ from unicon.cli.run_marks import are_marked, run_mark
 if TYPE_CHECKING:
     import numpy as np
 
+    from unicon.conditions.pose_ensembles import AgreedPerson
     from unicon.output import UniConOutput
 
 RAW = ("png16", "npy", "both", "none")
-GREY = ("depth", "edge")
-"""Conditions whose map holds one number per pixel; of others all three channels are kept."""
-POSE = "pose"
+COLOURED = ("depth",)
+"""Conditions that `--colour` has colours for."""
+UNCERTAINTY_WHITE = 0.25
+"""Deviation that is white in a picture of uncertainty; that of values anywhere in [0, 1] alike is 0.29."""
+WHITE = "unicon-white"
+"""Entry of such a picture that says so."""
 
 
 def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> bool:
@@ -32,26 +36,26 @@ def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> 
 def write(
     result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, about: Mapping[str, str]
 ) -> list[Path]:
-    """Write the maps of photo `place` and return the files. Of an ensemble, the median of every value.
+    """Write the maps of photo `place` and return the files; of an ensemble, its deviation as well.
 
     `about` are entries of the views' files: the run's mark, and what is told of it.
     """
-    import numpy as np
+    from unicon.conditions.ensembles import GREY, POSE
 
     paths = []
     for name, maps in result.maps.items():
-        members = result.members[name][:, place] if name in result.members else maps[place][None]
-        values = np.median(members.mean(-1) if name in GREY else members, axis=0)
+        values = maps[place].mean(-1) if name in GREY else maps[place]
         target = stem.with_name(f"{stem.name}_{name}")
         paths += _write_raw(target, values, args.raw, name)
         if name == POSE:
-            paths.append(_write_joints(target, values))
+            paths.append(_write_joints(target, values, result.people[name][place] if result.people else None))
         if name in result.uncertainty:
             deviation = result.uncertainty[name][place]
             beside = target.with_name(f"{target.name}_uncertainty")
             paths += _write_raw(beside, deviation, args.raw)
-            paths.append(_write_view(beside, deviation / max(float(deviation.max()), 1e-6), about))
-        paths.append(_write_view(target, values, about, in_colour=args.colour and name == "depth"))
+            shown = (deviation / UNCERTAINTY_WHITE).clip(0, 1)
+            paths.append(_write_view(beside, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
+        paths.append(_write_view(target, values, about, in_colour=args.colour and name in COLOURED))
     return paths
 
 
@@ -80,11 +84,15 @@ def _write_raw(target: Path, values: np.ndarray, kind: str, name: str = "") -> l
     return paths
 
 
-def _write_joints(target: Path, drawing: np.ndarray) -> Path:
-    """The people of a pose drawing in OpenPose's JSON."""
+def _write_joints(target: Path, drawing: np.ndarray, agreed: Sequence[AgreedPerson] | None) -> Path:
+    """The people of a pose drawing, or those that an ensemble agrees on, in OpenPose's JSON."""
     from unicon.conditions.pose_files import joints_as_json
     from unicon.conditions.pose_reading import read_pose
 
     height, width = drawing.shape[:2]
-    people = joints_as_json(read_pose(drawing), (width, height))
-    return write_json(target.with_name(f"{target.name}.json"), people)
+    if agreed is None:
+        found = joints_as_json(read_pose(drawing), (width, height))
+    else:
+        people, spreads = [each.joints for each in agreed], [each.spread_px for each in agreed]
+        found = joints_as_json(people, (width, height), spreads)
+    return write_json(target.with_name(f"{target.name}.json"), found)

@@ -16,12 +16,21 @@ import numpy as np
 from unicon.conditions.pose import check_joints
 
 JOINTS = "pose_keypoints_2d"
+SPREAD = "pose_spread_px"
 
 
-def joints_as_json(people: Sequence[np.ndarray], size: tuple[int, int]) -> dict[str, Any]:
-    """Joints (18, 3) of people in a picture of `size` (width, height) as OpenPose's object."""
+def joints_as_json(
+    people: Sequence[np.ndarray], size: tuple[int, int], spreads: Sequence[np.ndarray] = ()
+) -> dict[str, Any]:
+    """Joints (18, 3) of people in a picture of `size` (width, height) as OpenPose's object.
+
+    `spreads`, (18,) pixels of each, become an entry that OpenPose does not have: how sure the joints are.
+    """
+    entries = [{JOINTS: np.round(check_joints(p), 2).ravel().tolist()} for p in people]
+    for entry, spread in zip(entries, spreads, strict=False):
+        entry[SPREAD] = np.round(spread, 2).tolist()
     return {
-        "people": [{JOINTS: np.round(check_joints(p), 2).ravel().tolist()} for p in people],
+        "people": entries,
         "canvas_width": size[0],
         "canvas_height": size[1],
     }

@@ -10,14 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from unicon.conditions.pose import LIMBS
-from unicon.conditions.pose_reading import Person, as_joints, best_person, limb_evidence, spots_in
+from unicon.conditions.pose_reading import MIN_JOINTS, Person, as_joints, best_person, limb_evidence, spots_in
 
 SPREAD_CELLS = 1.2
 """Deviation of a joint's spot in a heat map that is learnt from, in its cells."""
 _JOINT_WEIGHT, _JOINT_COST = 3.0, 0.6  # a peak of 0.2 alone speaks neither for a joint nor against it
 _MIN_PERSON = 3.0
 _OWN_CELLS = 4.0  # peaks this near a person's joint are its own
-_MIN_JOINTS = 4
 
 
 def read_heat(joints: np.ndarray, limbs: np.ndarray) -> list[np.ndarray]:
@@ -48,7 +47,7 @@ def read_heat(joints: np.ndarray, limbs: np.ndarray) -> list[np.ndarray]:
             away = np.hypot(*(spots[joint] - spots[joint][place])[:, :2].T)
             discs[joint][away <= _OWN_CELLS] = -np.inf
     found = [as_joints(person, spots) for person in people]
-    return [each for each in found if each[:, 2].sum() >= _MIN_JOINTS]
+    return [each for each in found if each[:, 2].sum() >= MIN_JOINTS]
 
 
 def heat_of(people: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from unicon.conditions.pose import COLOURS, LIMBS, disc_radius
 Person = dict[int, int]
 """Joint number -> which of that joint's candidates."""
 
+_MOST_PX = 512  # of a drawing's shorter side; time and memory go with its square
 _SHARPENING = 0.7
 _DISC_BLUR = 0.25  # of the radius of a disc
 _MIN_DISC = 0.1  # least mean agreement of a spot with its joint's colour
@@ -32,7 +33,8 @@ _MIN_PERSON = 2.0
 _MIN_BRIGHT = 0.75  # of the mean brightness of the brightest person
 _EXPLAINED_DISC, _EXPLAINED_LIMB = 3.0, 2.5  # pixels at 128 from a person's joint or limb
 _MERE_LIMB, _MERE_BRIGHT = 1.5, 0.8  # pixels; a person's own joint that is darker is no disc
-_MIN_JOINTS = 4
+MIN_JOINTS = 4
+"""Of a person; fewer are none."""
 _WIDEST_GAP = 1.6
 _FACE = (0, 14, 15, 16, 17)
 # Joints of the face hide each other in small drawings, so any two may lie next to each other.
@@ -50,14 +52,35 @@ _NEIGHBOURS = {
 def read_pose(picture: np.ndarray) -> list[np.ndarray]:
     """Drawing (H, W, 3), uint8 or [0, 1], perhaps blurred -> joints (18, 3) of people, the surest first.
 
-    Joints that are not found have visible 0. A person needs at least 4 joints.
+    Joints that are not found have visible 0. A person needs at least 4 joints. Drawings whose shorter side
+    is above 512 pixels are read at that size.
     """
-    colours = _sharpened(as_map(picture, "pose map"))
+    given = as_map(picture, "pose map")
+    small = _at_most(given, _MOST_PX)
+    scale = np.array([given.shape[i] / small.shape[i] for i in (1, 0)])
+    found = _read(small)
+    for joints in found:
+        # A centre at integer x stands for the middle of [x - 0.5, x + 0.5].
+        joints[:, :2] = np.where(joints[:, 2:] > 0, (joints[:, :2] + 0.5) * scale - 0.5, 0)
+    return found
+
+
+def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture with its shorter side at most `side` pixels."""
+    height, width = picture.shape[:2]
+    share = side / min(height, width)
+    if share >= 1:
+        return picture
+    return cv2.resize(picture, (round(width * share), round(height * share)), interpolation=cv2.INTER_AREA)
+
+
+def _read(picture: np.ndarray) -> list[np.ndarray]:
+    colours = _sharpened(picture)
     spots = _all_spots(colours)
     people = _people(_Evidence.of(colours, spots), spots, _unit(colours))
     _merge_fragments(people, spots)
     found = [as_joints(person, spots) for person in people]
-    return sorted((j for j in found if j[:, 2].sum() >= _MIN_JOINTS), key=lambda j: -j[:, 2].sum())
+    return sorted((j for j in found if j[:, 2].sum() >= MIN_JOINTS), key=lambda j: -j[:, 2].sum())
 
 
 # --- what may be a joint ----------------------------------------------------------------------------------

@@ -66,14 +66,30 @@ def picture_output(pictures: Mapping[str, Tensor], output_type: str, num_members
             conditions={name: as_output(stack, output_type) for name, stack in conditions.items()},
             maps={name: as_array(stack) for name, stack in conditions.items()},
         )
-    result = UniConOutput(images=images)
-    for name, stack in conditions.items():
-        members = as_array(stack.unflatten(0, (-1, num_members)).transpose(0, 1))
-        found = [combined(members[:, place], name) for place in range(members.shape[1])]
+    members = {
+        name: as_array(stack.unflatten(0, (-1, num_members)).transpose(0, 1))
+        for name, stack in conditions.items()
+    }
+    devices = [stack.device for stack in conditions.values()]
+    result = ensemble_output(members, output_type, *devices[:1])
+    result.images = images
+    return result
+
+
+def ensemble_output(
+    members: Mapping[str, np.ndarray], output_type: str, device: torch.device | str = "cpu"
+) -> UniConOutput:
+    """What maps (M, N, H, W, 3) of every condition say together; a single member says it alone. Tensors are
+    on `device`."""
+    result = UniConOutput()
+    for name, stack in members.items():
+        found = [combined(stack[:, place], name) for place in range(stack.shape[1])]
         maps = np.stack([each.map for each in found])
-        result.conditions[name] = as_output(torch.from_numpy(maps).movedim(-1, 1).to(stack), output_type)
-        result.maps[name], result.members[name] = maps, members
-        result.uncertainty[name] = np.stack([each.uncertainty for each in found])
+        result.maps[name] = maps
+        result.conditions[name] = as_output(torch.from_numpy(maps).movedim(-1, 1).to(device), output_type)
+        if len(stack) > 1:
+            result.members[name] = stack
+            result.uncertainty[name] = np.stack([each.uncertainty for each in found])
         if found[0].people is not None:
             result.people[name] = [each.people or [] for each in found]
     return result

@@ -86,17 +86,15 @@ class PipelineReader:
     batch_size: int = 16
     members: int = 1
     temperature: float = 1.0
-    work_px: int | None = None
-    """Longer side that pictures are worked on at; None: the base's own."""
+    work_px: int | Sequence[int] | None = None
+    """Longer side that pictures are worked on at; None: the base's own; several: `members` in each."""
     name: str = "adapter"
 
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         parts = [self._part(p, condition, k, seed) for p, k in self._batches(pictures, keys, condition)]
         maps = np.concatenate([part.maps for part in parts])
-        if self.members == 1:
-            return Readings(maps=maps)
         members = [part.members for part in parts if part.members is not None]
-        return Readings(maps=maps, members=np.concatenate(members, axis=1))
+        return Readings(maps=maps, members=np.concatenate(members, axis=1) if members else None)
 
     def _batches(self, pictures: np.ndarray, keys: Sequence[int], condition: str):
         size = max(1, self.batch_size // self.members)
@@ -116,8 +114,11 @@ class PipelineReader:
             generator=generators(keys, seed, "estimate", self.members),
             output_type="np",
         )
-        members = out.members[condition].mean(-1).astype(np.float16) if self.members > 1 else None
-        return Readings(maps=out.maps[condition].astype(np.float16), members=members)
+        members = out.members.get(condition)
+        return Readings(
+            maps=out.maps[condition].astype(np.float16),
+            members=None if members is None else members.mean(-1).astype(np.float16),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from unicon.devices import pick_device, pick_dtype
+from unicon.numbers import temperature
 from unicon.pipeline import UniConPipeline
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,7 +31,7 @@ def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     """--temperature of estimates."""
     top.add_argument(
-        "--temperature", type=_temperature, default=1.0, metavar="T",
+        "--temperature", type=temperature, default=1.0, metavar="T",
         help="of estimates: 1 samples (default), lower comes nearer their mean",
     )  # fmt: skip
 
@@ -46,13 +47,6 @@ def add_reader_arguments(top: argparse.ArgumentParser, *, judge: str) -> None:
         "--regressor", metavar="READER",
         help="an exported regressor, or another of what --judge takes, measured beside the adapters",
     )  # fmt: skip
-
-
-def _temperature(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"it runs from 0 (mean) to 1 (sample), got {text}")
-    return value
 
 
 def add_machine_arguments(top: argparse.ArgumentParser, *, folder: str | None = None) -> None:

@@ -60,11 +60,15 @@ def _summary(report: Mapping[str, Any]) -> str:
             "seeds": len(report["seeds"]),
             "steps": settings["steps"],
             **({} if settings["temperature"] == 1 else {"temperature": settings["temperature"]}),
-            **({} if settings["work_px"] is None else {"worked on at": f"{settings['work_px']} px"}),
+            **({} if settings["work_px"] is None else {"worked on at": _pixels(settings["work_px"])}),
             **({"read back by": reader_in_words(settings["judge"])} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }
     )
+
+
+def _pixels(sizes: int | Sequence[int]) -> str:
+    return ", ".join(map(str, [sizes] if isinstance(sizes, int) else sizes)) + " px"
 
 
 def _command(report: Mapping[str, Any]) -> str:

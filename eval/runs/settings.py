@@ -38,8 +38,9 @@ class RunSettings:
     """Estimates averaged for one map."""
     temperature: float
     """Of estimates."""
-    work_px: int | None
-    """Longer side that pictures are worked on at where the base reads maps of them; None: the base's own."""
+    work_px: int | tuple[int, ...] | None
+    """Longer side that pictures are worked on at where the base reads maps of them; None: the base's own;
+    several: an ensemble over them."""
     guidance: float
     """Of the text, where pictures are generated."""
     judge: str | None

@@ -33,6 +33,7 @@ from eval.runs.scoring import Material
 from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
+from unicon.numbers import work_sizes
 from unicon.processes import share
 
 OPENING = "opening base and data"
@@ -96,8 +97,9 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
     )
     add_temperature_argument(top)
     top.add_argument(
-        "--work-size", type=int, metavar="PX",
-        help="longer side that pictures are worked on at where the base reads maps (default: the base's own)",
+        "--work-size", type=work_sizes, metavar="PX[,PX]",
+        help="longer side that pictures are worked on at where the base reads maps (default: the base's "
+        "own); several: an ensemble of --ensemble estimates at each",
     )  # fmt: skip
     top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
     add_reader_arguments(top, judge=suite.judge)
@@ -122,9 +124,8 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
 def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     began = time.monotonic()
     check_positive(arguments, "seeds", "steps", "ensemble", "batch_size")
-    check_positive(
-        arguments, *(name for name in ("num", "work_size") if getattr(arguments, name) is not None)
-    )
+    if arguments.num is not None:
+        check_positive(arguments, "num")
     conditions = _conditions(suite, arguments)
     directions = _directions(suite, arguments)
     group, folder = share(), Path(arguments.out)

@@ -90,6 +90,23 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "size, text",
+    [
+        ("-1", "at least 16 px, or 0 to leave pictures as they are, got '-1'"),
+        ("128,9", "got '9'"),
+        ("128,", "got ''"),
+        ("64,64", "every size counts once, got 64,64"),
+    ],
+)
+def test_sizes_that_are_none(size, text, capsys):
+    from unicon.cli import main as cli
+
+    with pytest.raises(SystemExit):
+        cli.main(["estimate", "a.png", "--condition", "depth", f"--size={size}"])
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments, text",
     [
         (("no.jpg", "--condition", "depth"), "no photo could be read: no.jpg: no such file"),
@@ -100,7 +117,6 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
             ("a.png", "--condition", "edge,pose", "--colour"),
             "--colour shows depth in colours; edge, pose would look as without it: leave --colour out",
         ),
-        (("a.png", "--condition", "depth", "--size", "-1"), "--size is -1; give at least 16 px"),
         (("a.png", "--condition", "depth", "--base", "a.png"), "a.png is no checkpoint"),
         (
             ("a.png", "--condition", "depth", "--base", "no/such/base"),

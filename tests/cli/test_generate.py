@@ -120,7 +120,6 @@ def test_height_and_width_are_those_of_the_result(tmp_path):
         (("--mask", "map.png"), "--mask says which part of a picture to keep, but no picture is given"),
         (("--noise", "0.5"), "--noise 0.5 has nothing to start from"),
         (("--depth", "map.png", "--width", "64"), "--height and --width are those of the given pictures"),
-        (("--depth", "map.png", "--size", "5"), "--size is 5; give at least 16 px"),
         (("--depth", "map.png", "--pose", "wide.png"), "pictures of one call share a size"),
         (("--depth", "broken.png"), "broken.png: is not a picture"),
         (("--adapter", "nowhere"), "nowhere"),
@@ -146,6 +145,7 @@ def test_bad_input_is_explained_and_nothing_is_written(tmp_path, monkeypatch, ca
         (("--depth", "map.png,weight=inf"), "weight is a finite number"),
         (("--depth", "map.png,hold,hold"), "hold is given twice"),
         (("--condition", "depth"), "expected NAME=FILE, for example depth=map.png, got 'depth'"),
+        (("--size", "5"), "a size is a whole number of at least 16 px"),
         (("--num", "0"), "expected a whole number from 1, got '0'"),
     ],
 )

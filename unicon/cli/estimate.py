@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.given import temperature
 from unicon.cli.map_files import COLOURED, RAW, is_done, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
@@ -29,6 +28,7 @@ from unicon.cli.models import (
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
 from unicon.cli.run_marks import RUN, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
+from unicon.numbers import temperature, work_sizes
 from unicon.processes import share
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
     parser.add_argument(
-        "--size", type=int, metavar="PX",
-        help="longer side that photos are worked on at; 0: as they are (default: the base's own); "
-        "maps have the photo's size",
+        "--size", type=work_sizes, metavar="PX[,PX]",
+        help="longer side that photos are worked on at; 0: as they are (default: the base's own); several: "
+        "an ensemble of --ensemble estimates at each; maps have the photo's size",
     )  # fmt: skip
     parser.add_argument(
         "--colour", action="store_true", help="show depth in colours, near pale, far dark; others have none"
@@ -77,8 +77,6 @@ def run(args: argparse.Namespace) -> int:
     if (code := launched(args, args.given)) is not None:
         return code
     names = condition_names(args.condition)
-    if args.size is not None and (args.size < 0 or 0 < args.size < 16):
-        raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave photos as they are")
     if args.colour:
         _check_colour(names)
     found = share().of(find_photos(args.photos, recursive=args.recursive))

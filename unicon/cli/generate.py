@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import slug, write_picture
-from unicon.cli.given import GivenMap, add_map_options, fit, fraction, read_map
+from unicon.cli.given import GivenMap, add_map_options, fit, read_map
 from unicon.cli.models import (
     add_run_options,
     add_style_option,
@@ -19,6 +19,7 @@ from unicon.cli.models import (
     own_size_px,
     positive,
 )
+from unicon.numbers import fraction, work_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -98,7 +99,7 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
 def add_size_options(parser: argparse.ArgumentParser) -> None:
     """`--size` for given pictures, `--height` and `--width` where none is given."""
     parser.add_argument(
-        "--size", type=int, metavar="PX",
+        "--size", type=work_size, metavar="PX",
         help="longer side that given pictures are resized to; 0: as they are (default: the base's own)",
     )  # fmt: skip
     parser.add_argument(
@@ -241,5 +242,3 @@ def check_size(args: argparse.Namespace, *, given: bool) -> None:
         raise ValueError(
             "--height and --width are those of the given pictures; use --size PX for their longer side"
         )
-    if args.size is not None and (args.size < 0 or 0 < args.size < 16):
-        raise ValueError(f"--size is {args.size}; give at least 16 px, or 0 to leave pictures as they are")

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unicon.numbers import fraction, number
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -76,35 +78,9 @@ def _named(name: str, text: str) -> GivenMap:
         name=name,
         path=Path(text),
         noise=fraction(settings["noise"]) if "noise" in settings else None,
-        weight=_number(settings.get("weight", "1"), "weight"),
+        weight=number(settings.get("weight", "1"), "weight"),
         hold="hold" in settings,
     )
-
-
-def fraction(text: str) -> float:
-    """A noise of the command line, in [0, 1]."""
-    value = _number(text, "noise")
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"noise runs from 0 (clean) to 1 (pure noise), got {text}")
-    return value
-
-
-def temperature(text: str) -> float:
-    """A factor of noise of the command line, 0 or more."""
-    value = _number(text, "temperature")
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"temperature runs from 0 (mean) to 1 (sample), got {text}")
-    return value
-
-
-def _number(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{what} is a number, got {text!r}") from None
-    if value != value or abs(value) == float("inf"):
-        raise argparse.ArgumentTypeError(f"{what} is a finite number, got {text!r}")
-    return value
 
 
 def read_map(given: GivenMap) -> Image.Image:

@@ -1,0 +1,69 @@
+"""Do estimates in several working sizes make one ensemble?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.pipeline.conftest import seeded
+from tests.tiny_base import SIDE_PX
+from unicon import Branch
+
+PHOTOS = np.random.default_rng(0).random((2, SIDE_PX, 2 * SIDE_PX, 3), dtype=np.float32)
+
+
+def estimate(pipe, size, **more):
+    generators = seeded(*range(2 * more.get("ensemble_size", 1)))
+    return pipe(
+        image=PHOTOS, outputs=["depth"], num_inference_steps=2, processing_resolution=size,
+        generator=generators, **{"output_type": "np", **more},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_members_are_those_of_every_size(pipe, members):
+    sizes = [SIDE_PX, 2 * SIDE_PX]
+    found = estimate(pipe, sizes, ensemble_size=members)
+    alone = [estimate(pipe, size, ensemble_size=members) for size in sizes]
+    assert found.members["depth"].shape == (2 * members, 2, SIDE_PX, 2 * SIDE_PX, 3)
+    first = alone[0].members["depth"] if members > 1 else alone[0].maps["depth"][None]
+    np.testing.assert_array_equal(found.members["depth"][:members], first)
+    middle = np.median(found.members["depth"].mean(-1), axis=0)
+    np.testing.assert_allclose(found.maps["depth"][..., 0], middle, atol=1e-6)
+    assert found.uncertainty["depth"].shape == (2, SIDE_PX, 2 * SIDE_PX)
+
+
+def test_one_size_in_a_list_is_that_size(pipe):
+    found, alone = estimate(pipe, [SIDE_PX]), estimate(pipe, SIDE_PX)
+    np.testing.assert_allclose(found.maps["depth"], alone.maps["depth"].mean(-1, keepdims=True).repeat(3, -1))
+    assert found.members == {}
+
+
+def test_forms_of_what_comes_back(pipe):
+    maps = estimate(pipe, (SIDE_PX, 2 * SIDE_PX), output_type="pt", return_dict=False)[1]
+    assert maps["depth"].shape == (2, 3, SIDE_PX, 2 * SIDE_PX)
+    drawn = estimate(pipe, (SIDE_PX, 2 * SIDE_PX), output_type="pil").conditions["depth"]
+    assert [each.size for each in drawn] == [(2 * SIDE_PX, SIDE_PX)] * 2
+
+
+@pytest.mark.parametrize(
+    "sizes, more, message",
+    [
+        ([], {}, "expected sizes in pixels, each once"),
+        ([64, 64], {}, "expected sizes in pixels, each once"),
+        ([64, -3], {}, "processing_resolution must be a number of pixels"),
+        ([64, 128], {"output_type": "latent"}, "latents of several sizes make no ensemble"),
+        ([64, 128], {"output_type": "jpg"}, "output_type is 'jpg'"),
+    ],
+)
+def test_bad_input(pipe, sizes, more, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(pipe, sizes, **more)
+
+
+def test_a_generated_image_has_one_size(pipe):
+    with pytest.raises(ValueError, match="several sizes are for estimates of a given image"):
+        pipe(
+            "x", image=Branch(map=PHOTOS[0], noise=0.5), outputs=["image", "depth"], num_inference_steps=1,
+            processing_resolution=[SIDE_PX, 2 * SIDE_PX],
+        )  # fmt: skip

@@ -1,0 +1,56 @@
+"""Which numbers may be given on a command line, and what is said about others?
+
+Functions for `type=` of argparse, of the commands and of evaluations alike; each names what it is given for.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+
+LEAST_WORK_PX = 16
+
+
+def number(text: str, what: str) -> float:
+    """A finite number; `what` it is, for the error."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{what} is a number, got {text!r}") from None
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"{what} is a finite number, got {text!r}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A noise in [0, 1]."""
+    value = number(text, "noise")
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"noise runs from 0 (clean) to 1 (pure noise), got {text}")
+    return value
+
+
+def temperature(text: str) -> float:
+    """A factor of noise, 0 or more."""
+    value = number(text, "temperature")
+    if value < 0:
+        raise ArgumentTypeError(f"temperature runs from 0 (mean) to 1 (sample), got {text}")
+    return value
+
+
+def work_size(text: str) -> int:
+    """A longer side in pixels that pictures are worked on at; 0 is their own."""
+    if not text.isdecimal() or 0 < int(text) < LEAST_WORK_PX:
+        raise ArgumentTypeError(
+            f"a size is a whole number of at least {LEAST_WORK_PX} px, or 0 to leave pictures as they are, "
+            f"got {text!r}"
+        )
+    return int(text)
+
+
+def work_sizes(text: str) -> int | tuple[int, ...]:
+    """One `work_size`, or several with commas between, for an ensemble over them."""
+    sizes = tuple(map(work_size, text.split(",")))
+    if len(set(sizes)) < len(sizes):
+        raise ArgumentTypeError(f"every size counts once, got {text}")
+    return sizes if len(sizes) > 1 else sizes[0]

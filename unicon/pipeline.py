@@ -109,8 +109,9 @@ class UniConPipeline(AdaptedPipeline):
                 None: every branch that runs.
             noise: fraction of the grid in [0, 1] the given `image` starts from (editing).
             mask: white where `image` is generated, black where it is kept (inpainting).
-            height, width: pixels; none: those of the given pictures, else the base's own size. Sizes off the
-                latent grid are padded and cropped back.
+            height, width: of the results, pixels; none: those of the image given, or of the largest map, else
+                the base's own size; one alone keeps their ratio. Given pictures of that ratio, up to 4 %, are
+                resized. Sizes off the latent grid are padded and cropped back.
             processing_resolution: longer side in pixels that is worked on; results come back in their own
                 size. 0: that size. None: the base's own to estimate from a held image alone, else that size,
                 up to 4 times the base's. Several, for estimates alone: an ensemble of `ensemble_size` members
@@ -156,7 +157,7 @@ class UniConPipeline(AdaptedPipeline):
             callback_on_step_end_tensor_inputs: of "latents" after the step and the "clean" estimates it was
                 made with, both (branch, sample, C, h, w).
 
-        Raises ValueError for contradictory branches, unknown names, sizes that differ, values out of range.
+        Raises ValueError for contradictory branches, unknown names, shapes that differ, values out of range.
         """
         assert not isinstance(processing_resolution, Sequence), "in_every_size asks for one at a time"
         check_output_type(output_type)
@@ -369,5 +370,5 @@ class UniConPipeline(AdaptedPipeline):
         pictures = given.frame.leave(autoencoder.decode(self.vae, latents))
         if name not in given.masks:
             return pictures
-        kept, mask = (batch.spread(t[name]).to(pictures) for t in (given.pictures, given.masks))
+        kept, mask = (batch.spread(t).to(pictures) for t in (given.in_users_size(name), given.masks[name]))
         return torch.where(mask > 0, pictures, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tests.cli.bases import base, command, names, opened, save_noise
 from unicon.cli.estimate import command_for_photos
+from unicon.cli.models import STABLE_DIFFUSION
 from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
 
 
@@ -157,21 +159,29 @@ def test_far_photos_are_named_with_the_command_that_suits_them(tmp_path, monkeyp
     photo = save_noise(tmp_path / "a b.png")
     monkeypatch.setattr("unicon.limits.FILE", "strict.json")
     (base() / "strict.json").write_text(json.dumps(limits))
-    assert estimate(tmp_path / "out", photo, "--condition", "depth") == 0
+    assert estimate(tmp_path / "out", photo, "--condition", "depth,appearance") == 0
     said = capsys.readouterr().err
     assert "far from what the base knows (reconstruction " in said
     assert "surprise" not in said
-    assert f"unicon estimate '{photo}' --condition depth --base stable-diffusion-v1-5/" in said
+    adapter = "--condition depth --adapter lixirui142/unicon/depth --base stable-diffusion-v1-5/"
+    assert f"unicon estimate '{photo}' {adapter}" in said
+    assert "For appearance no adapter is published: train one" in said
 
 
-def test_the_suggested_command_is_short_and_parses():
+def test_the_suggested_command_works_as_it_stands_and_keeps_what_was_given():
     from unicon.cli import main as cli
 
-    files = [PhotoFile(path=Path(f"{n}.jpg"), stem=str(n)) for n in range(5)]
-    text = command_for_photos(["depth", "edge"], files)
-    assert text.startswith("unicon estimate 0.jpg 1.jpg 2.jpg ... --condition depth --condition edge ")
-    args = cli.parse(command_for_photos(["depth"], files[:1]).split()[1:])
-    assert (args.adapter, args.condition) == (["FOLDER"], ["depth"])
+    files = [PhotoFile(path=Path(f"{n} x.jpg"), stem=str(n)) for n in range(9)]
+    given = ["in", "--recursive", "--conditions", "depth,edge", "--steps", "4", "--colour", "--out", "a b"]
+    args = cli.parse(["estimate", *given, "--adapter", "mine", "--again", "--temperature", "0.5"])
+    for far, photos in ((files[:2], ["0 x.jpg", "1 x.jpg"]), (files, ["in"])):
+        words = shlex.split(command_for_photos(args, ["depth", "edge"], far))
+        again = cli.parse(words[1:])
+        assert again.photos == photos
+        assert again.adapter == ["lixirui142/unicon/depth", "lixirui142/unicon/edge"]
+        assert (again.condition, again.base) == (["depth", "edge"], STABLE_DIFFUSION)
+        assert (again.steps, again.colour, again.out, again.temperature) == (4, True, "a b", 0.5)
+        assert (again.recursive, again.again) == (photos == ["in"], False)
 
 
 def test_results_of_equal_names_are_told_apart(tmp_path):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,6 +19,13 @@ from unicon.cli.models import stated_base
 
 def generate(folder: Path, *arguments: object) -> int:
     return command("generate", *arguments, "--out", folder)
+
+
+def difference_from_smaller(path: Path) -> float:
+    """How much of a picture is lost at half its size."""
+    picture = opened(path)
+    small = picture.resize((picture.width // 2, picture.height // 2)).resize(picture.size)
+    return float(np.abs(np.asarray(picture, float) - np.asarray(small)).mean())
 
 
 def pixels(path: Path) -> bytes:
@@ -94,11 +102,20 @@ def test_editing_and_inpainting_start_from_the_image(tmp_path):
 
 def test_given_pictures_are_worked_on_at_the_bases_own_size_unless_told(tmp_path, capsys):
     drawing = save_noise(tmp_path / "map.png", width=64, height=48)
-    generate(tmp_path / "own", "x", "--depth", drawing)
+    smaller = save_noise(tmp_path / "pose.png", width=32, height=24)
+    ways = {
+        "own": ((), (64, 48)),  # of the map, though drawn smaller
+        "full": (("--size", 0), (64, 48)),
+        "size": (("--size", 40), (40, 30)),
+        "width": (("--width", 24), (24, 18)),
+        "larger_map": (("--pose", smaller), (64, 48)),
+    }
+    for name, (more, size) in ways.items():
+        assert generate(tmp_path / name, "x", "--depth", drawing, *more) == 0
+        assert opened(tmp_path / name / "x_seed0.png").size == size
     assert "depth: 64 x 48 px, worked on at 32 x 24" in capsys.readouterr().err
-    generate(tmp_path / "full", "x", "--depth", drawing, "--size", 0)
-    assert opened(tmp_path / "own" / "x_seed0.png").size == (32, 24)
-    assert opened(tmp_path / "full" / "x_seed0.png").size == (64, 48)
+    kept, full = (difference_from_smaller(tmp_path / name / "x_seed0.png") for name in ("own", "full"))
+    assert kept < full / 2  # nothing finer than it was drawn
 
 
 def test_height_and_width_are_those_of_the_result(tmp_path):
@@ -119,8 +136,19 @@ def test_height_and_width_are_those_of_the_result(tmp_path):
         (("--image", "map.png"), "--image is kept as it is: say with --noise"),
         (("--mask", "map.png"), "--mask says which part of a picture to keep, but no picture is given"),
         (("--noise", "0.5"), "--noise 0.5 has nothing to start from"),
-        (("--depth", "map.png", "--width", "64"), "--height and --width are those of the given pictures"),
-        (("--depth", "map.png", "--pose", "wide.png"), "pictures of one call share a size"),
+        (
+            ("--depth", "map.png", "--width", "64", "--height", "32"),
+            "height=32, width=64 stretch",
+        ),
+        (
+            ("--depth", "map.png", "--width", "64", "--size", "32"),
+            "the result: give it, or --height and --width",
+        ),
+        (("--size", "64"), "but none is given; use --height and --width"),
+        (
+            ("--depth", "map.png", "--pose", "wide.png"),
+            "depth 32 x 32, pose 32 x 64 (height x",
+        ),
         (("--depth", "broken.png"), "broken.png: is not a picture"),
         (("--adapter", "nowhere"), "nowhere"),
     ],

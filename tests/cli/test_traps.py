@@ -8,6 +8,7 @@ import pytest
 
 from unicon.cli import doctor, traps
 from unicon.cli import main as cli
+from unicon.extras import install_command
 
 
 @pytest.fixture
@@ -87,11 +88,17 @@ def test_another_distribution_installs_our_name(site):
 
 def test_foreign_files_on_the_path_and_in_the_current_folder(site):
     (site / "train.py").touch()
+    (trap,) = traps.shadowed([str(site)], folder=site / "elsewhere", pythonpath=["elsewhere", str(site)])
+    assert (trap.status, trap.remedy) == ("trap", "unset PYTHONPATH")
     (trap,) = traps.shadowed([str(site)], folder=site / "elsewhere")
-    assert (trap.status, trap.remedy) == ("trap", "env -u PYTHONPATH unicon train")
+    assert (trap.status, trap.remedy) == ("trap", None)
+    assert trap.text.endswith(": rename or remove it")
     (note,) = traps.shadowed([], folder=site)
     assert (note.status, note.remedy) == ("note", "unicon train")
     assert str(site / "train.py") in note.text
+    (site / "train.py").rename(site / "adapters.py")
+    (note,) = traps.shadowed([], folder=site)
+    assert (note.status, note.remedy) == ("note", None)
 
 
 def test_a_checkout_does_not_shadow_itself():
@@ -104,7 +111,21 @@ def test_extras_that_are_not_complete(site):
     install(site, "scipy")
     (finding,) = traps.missing_extras(found(site))
     assert finding.text == "annotators: controlnet-aux not installed"
-    assert "[annotators]" in finding.remedy
+    assert finding.remedy == install_command("annotators")
+
+
+def test_torchvision_is_installed_from_where_torch_came(site):
+    install(site, "torch", "2.13.0+cpu")
+    install(site, "unicon-diffusion", requires=['controlnet_aux>=0.0.10; extra == "annotators"'])
+    ours = "pip install torchvision --index-url https://download.pytorch.org/whl/cpu"
+    (finding,) = traps.missing_extras(found(site))
+    assert finding.remedy == f"{ours} && {install_command('annotators')}"
+    assert f"timm && {ours} && " in traps.annotators(ImportError("no"), found(site)).remedy
+    install(site, "torchvision", "0.28.0")
+    install(site, "controlnet-aux")
+    assert (
+        traps.torchvision(found(site), platform="linux").remedy == f"pip uninstall -y torchvision && {ours}"
+    )
 
 
 def test_a_checkout_that_is_not_installed(site):
@@ -117,13 +138,14 @@ def test_cache_that_cannot_be_written(tmp_path):
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").touch()
     finding = traps.cache_folder(tmp_path / "file" / "hub")
-    assert (finding.status, finding.remedy) == ("trap", 'export HF_HOME="$PWD/huggingface"')
+    assert finding.status == "trap"
+    assert finding.remedy == 'export HF_HOME="$PWD/huggingface" HF_HUB_CACHE="$PWD/huggingface/hub"'
 
 
 def test_slow_bfloat16_is_noted():
     assert traps.half_precision(4.0, worthwhile=1.2).status == "ok"
     slow = traps.half_precision(0.0061, worthwhile=1.2)
-    assert slow.status == "note"
+    assert (slow.status, slow.remedy) == ("note", None)  # there is nothing to mend
     assert "0.0061 times as fast as float32" in slow.text
 
 
@@ -132,19 +154,23 @@ def test_slow_bfloat16_is_noted():
 )
 def test_accelerator(name, nvidia, status):
     finding = traps.accelerator(name, nvidia=nvidia)
-    assert (finding.status, finding.remedy is None) == (status, status == "ok")
+    assert (finding.status, finding.remedy is None) == (status, status != "trap")
 
 
 def test_libraries_that_do_not_import_show_the_first_cause():
     error = RuntimeError("Could not import module 'BloomPreTrainedModel'")
     error.__cause__ = RuntimeError("operator torchvision::nms does not exist")
     assert "torchvision::nms" in traps.libraries(error).text
+    assert traps.libraries(error).remedy == "pip uninstall -y torchvision"
+    assert traps.libraries(ImportError()).remedy.startswith(
+        "pip install --upgrade --force-reinstall diffusers "
+    )
     assert traps.libraries(None).status == "ok"
 
 
 def test_detectors_that_do_not_import_are_a_trap():
-    assert traps.annotators(None).status == "ok"
-    finding = traps.annotators(ImportError("cannot import name 'gaussian_filter'"))
+    assert traps.annotators(None, {}).status == "ok"
+    finding = traps.annotators(ImportError("cannot import name 'gaussian_filter'"), {})
     assert finding.status == "trap"
     assert "gaussian_filter" in finding.text
     assert "[annotators]" in finding.remedy

@@ -10,6 +10,7 @@ from tests.pipeline.conftest import call, seeded
 from tests.tiny_base import SIDE_PX
 from unicon import Branch
 from unicon.conditions.pose import draw_pose
+from unicon.pictures import as_pictures, resize
 
 TOLERANCE = 1e-4
 """Float32 products in batches of another size differ in their last bits; three steps and a decoder add up."""
@@ -266,3 +267,19 @@ def test_temperature_scales_the_noise_of_the_branches_it_names(pipe, photo):
     halved = estimate(0, latents={"depth": noise}, temperature={"depth": 0.5})
     assert close(halved, estimate(0, latents={"depth": noise / 2}), tolerance=0)
     assert not close(halved, estimate(0, latents={"depth": noise}))
+
+
+def test_pictures_of_one_shape_and_several_sizes_are_worked_on_in_one(pipe, photo, depth):
+    """Results have the image's size, or that of the largest map; a mask's kept part is as it was given."""
+    larger = np.repeat(np.repeat(depth, 2, 0), 2, 1)
+    assert call(pipe, "a", image=photo, noise=0.5, depth=larger).images.shape == (1, SIDE_PX, SIDE_PX, 3)
+    drawn = call(pipe, "a", depth=depth, pose=larger, processing_resolution=SIDE_PX).images
+    assert drawn.shape == (1, 2 * SIDE_PX, 2 * SIDE_PX, 3)
+    same = call(pipe, "a", depth=larger, pose=depth, height=SIDE_PX).images
+    smaller = resize(as_pictures(larger, "depth"), SIDE_PX, SIDE_PX)
+    assert close(same, call(pipe, "a", depth=smaller, pose=depth).images)
+    mask = np.zeros((SIDE_PX // 2, SIDE_PX // 2), np.float32)
+    mask[: SIDE_PX // 4] = 1
+    edited = call(pipe, "a", image=photo, mask=mask, depth=larger).images[0]
+    assert close(edited[SIDE_PX // 2 + 1 :], photo[SIDE_PX // 2 + 1 :], 1e-6)
+    assert not close(edited[: SIDE_PX // 4], photo[: SIDE_PX // 4], 0.01)

@@ -1,7 +1,8 @@
 """Which pictures and masks does a call give, and in what size is it worked on?
 
-Pictures of one call share a size. Results come back in it, whatever happens in between: resizing to the
-processing resolution, padding to the latent grid.
+Results come back in one size, the user's: what was asked for, or that of the picture that leads. Pictures of
+other sizes are resized to it where their ratio of width to height agrees. In between there is another one:
+resizing to the processing resolution, padding to the latent grid.
 """
 
 from __future__ import annotations
@@ -17,23 +18,30 @@ from unicon.bases import BaseSize
 from unicon.branch import IMAGE, Branch
 from unicon.call.batch import Batch
 from unicon.call.request import Request
-from unicon.pictures import Frame, as_pictures
+from unicon.pictures import Frame, as_pictures, resize
 from unicon.sampling.plans import Known
 
 MOST_TIMES_OWN = 4
 """Longer side, in the base's own sizes, that is worked on without being asked for: 2048 px on Stable
 Diffusion 1.5. The cost of attention grows with the fourth power of the side."""
 
+MOST_STRETCH = 1.04
+"""How much more one side of a picture may be stretched than the other."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Given:
-    """The pictures and masks of a call, by branch, in the user's size and not yet repeated per sample."""
+    """The pictures and masks of a call, by branch, not yet repeated per sample."""
 
     frame: Frame
     pictures: dict[str, Tensor]
-    """(n, 3, H, W) in [0, 1]."""
+    """(n, 3, h, w) in [0, 1], each in a size of its own."""
     masks: dict[str, Tensor]
-    """(n, 1, H, W): 1 where the branch is generated, 0 where it is kept."""
+    """(n, 1, H, W) in the user's size: 1 where the branch is generated, 0 where it is kept."""
+
+    def in_users_size(self, name: str) -> Tensor:
+        """A branch's pictures (n, 3, H, W)."""
+        return resize(self.pictures[name], self.frame.height, self.frame.width)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -51,8 +59,8 @@ def read_given(
     *,
     tiled: bool = False,
 ) -> Given:
-    """Pictures, masks and frame of a call; ValueError for sizes that differ or, where the network sees all at
-    once, are too large."""
+    """Pictures, masks and frame of a call; ValueError for shapes that differ or, where the network sees all
+    at once, sizes that are too large."""
     branches = request.branches
     pictures = {n: as_pictures(b.map, n) for n, b in branches.items() if b.map is not None}
     size = _size(pictures, base, height, width)
@@ -78,28 +86,50 @@ def _size(
     for name, value in (("height", height), ("width", width)):
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{name} must be a whole number of pixels of at least 1, got {value!r}")
-    if not pictures:
-        return height or base.own_px, width or base.own_px
     sizes = {n: (p.shape[-2], p.shape[-1]) for n, p in pictures.items()}
-    if len(set(sizes.values())) > 1:
+    own, size = (result_size(sizes, base.own_px, *asked) for asked in ((None, None), (height, width)))
+    given = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in sizes.items())
+    if not all(_are_alike(each, own) for each in sizes.values()):
         raise ValueError(
-            f"pictures of one call share a size, got {sizes} (height, width); resize the maps to the image"
+            "pictures of one call share a shape (they are resized, not stretched), got "
+            f"{given} (height x width): crop or pad them to one ratio of height to width"
         )
-    size = next(iter(sizes.values()))
-    if (height or size[0], width or size[1]) != size:
+    if sizes and not _are_alike(own, size):
         raise ValueError(
-            f"height={height}, width={width}, but the given picture is {size}; leave them out, or resize it"
+            f"height={height}, width={width} stretch what is given, {given} (height x width): leave one of "
+            "them out to keep its shape, or crop it"
         )
     return size
 
 
+def result_size(
+    sizes: Mapping[str, tuple[int, int]], own_px: int, height: int | None, width: int | None
+) -> tuple[int, int]:
+    """(height, width) of results: as asked, or the image's, or the largest map's; one side alone keeps the
+    ratio. `sizes` are those of the given pictures, by branch."""
+    if not sizes:
+        return height or own_px, width or own_px
+    own = sizes.get(IMAGE) or max(sizes.values(), key=lambda size: (size[0] * size[1], size))
+    scale = height / own[0] if height else width / own[1] if width else 1.0
+    return height or max(1, round(own[0] * scale)), width or max(1, round(own[1] * scale))
+
+
+def _are_alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether a picture of one size can be resized to the other without looking stretched; a pixel is
+    rounding."""
+    stretch = [other[i] / one[i] for i in (0, 1)]
+    rounding = 1 + max(1 / side for side in (*one, *other))
+    return max(stretch) / min(stretch) <= max(MOST_STRETCH, rounding)
+
+
 def _mask(branch: Branch, name: str, size: tuple[int, int]) -> Tensor:
     grey = as_pictures(branch.mask, f"mask of {name}")
-    if tuple(grey.shape[-2:]) != size:
+    if not _are_alike((grey.shape[-2], grey.shape[-1]), size):
         raise ValueError(
-            f"mask of {name} is {tuple(grey.shape[-2:])}, its picture {size} (height, width); resize the mask"
+            f"mask of {name} is {grey.shape[-2]} x {grey.shape[-1]}, its picture {size[0]} x {size[1]} "
+            "(height x width): give it the picture's ratio of height to width"
         )
-    mask = (grey.mean(1, keepdim=True) > 0.5).float()
+    mask = (resize(grey.mean(1, keepdim=True), *size) > 0.5).float()
     if not bool(mask.any()):
         raise ValueError(
             f"mask of {name} is black everywhere: nothing would be generated; paint white what should"

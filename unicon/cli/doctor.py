@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import sys
@@ -67,13 +68,15 @@ def processor_flags(source: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 def examine(found: Installed) -> Iterator[Finding]:
     """Every check, on this process. The first entry of the import path is ours, put there by `main`."""
     yield from traps.overwritten(found)
-    yield from traps.shadowed(sys.path[1:], folder=Path.cwd())
+    pythonpath = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    yield from traps.shadowed(sys.path[1:], folder=Path.cwd(), pythonpath=list(pythonpath))
     yield from traps.missing_extras(found)
     yield traps.opencv(found)
     yield traps.torchvision(found, platform=sys.platform)
     yield traps.libraries(import_error("diffusers.models.unets.unet_2d_condition"))
     if "controlnet-aux" in found:
-        yield traps.annotators(import_error("unicon.conditions.annotators.detectors", "import_aux"))
+        error = import_error("unicon.conditions.annotators.detectors", "import_aux")
+        yield traps.annotators(error, found)
     yield cache()
     yield from torch_findings()
 

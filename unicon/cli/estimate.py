@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from unicon.output import UniConOutput
     from unicon.pipeline import UniConPipeline
 
+PUBLISHED, PUBLISHED_ADAPTERS = ("depth", "edge", "pose"), "lixirui142/unicon"
+"""Conditions with an adapter for Stable Diffusion on the hub, and where that is."""
+MOST_NAMED = 8
+"""Photos in a command that is printed."""
+
 EXAMPLE = "%(prog)s photos/ --recursive --condition depth --condition edge --ensemble 5"
 
 
@@ -178,17 +183,35 @@ def _limits(base: str) -> Limits | None:
 
 def _report_far(args: argparse.Namespace, names: list[str], reader: Reader, far: list[PhotoFile]) -> None:
     """At the end, where it is not scrolled away."""
-    if far:
-        print(
-            f"{len(far)} of {len(reader.files)} photos are far from what --base {args.base} knows; their "
-            f"maps are likely poor. A base that knows photographs:\n  {command_for_photos(names, far)}",
-            file=sys.stderr,
-        )
+    if not far:
+        return
+    lines = [
+        f"{len(far)} of {len(reader.files)} photos are far from what --base {args.base} knows; their maps "
+        "are likely poor."
+    ]
+    if published := [name for name in names if name in PUBLISHED]:
+        lines += ["A base that knows photographs:", f"  {command_for_photos(args, published, far)}"]
+    if others := [name for name in names if name not in PUBLISHED]:
+        lines.append(f"For {', '.join(others)} no adapter is published: train one, see docs/training.md.")
+    print("\n".join(lines), file=sys.stderr)
 
 
-def command_for_photos(names: Sequence[str], files: Sequence[PhotoFile]) -> str:
-    """The same estimate on Stable Diffusion, which needs an adapter trained for it."""
-    photos = shlex.join(str(file.path) for file in files[:3]) + (" ..." if len(files) > 3 else "")
-    wanted = " ".join(f"--condition {name}" for name in names)
-    folders = " ".join("--adapter FOLDER" for _ in names)
-    return f"unicon estimate {photos} {wanted} --base {STABLE_DIFFUSION} {folders}"
+def command_for_photos(args: argparse.Namespace, names: Sequence[str], files: Sequence[PhotoFile]) -> str:
+    """The same estimate of `PUBLISHED` conditions on Stable Diffusion, with the options that were given.
+
+    Of many files it names what the user named.
+    """
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    defaults = vars(parser.parse_args(["photo", "--condition", "depth"]))
+    said = {name: value for name in defaults if (value := getattr(args, name)) != defaults[name]}
+    words = [str(file.path) for file in files]
+    if len(files) > MOST_NAMED:
+        words = [*args.photos, *(["--recursive"] if args.recursive else [])]
+    for name in names:
+        words += ["--condition", name, "--adapter", f"{PUBLISHED_ADAPTERS}/{name}"]
+    words += ["--base", STABLE_DIFFUSION]
+    for name, value in said.items():
+        if name not in ("photos", "recursive", "condition", "base", "adapter", "again"):
+            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return shlex.join(["unicon", "estimate", *words])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import slug, write_picture
-from unicon.cli.given import GivenMap, add_map_options, fit, read_map
+from unicon.cli.given import GivenMap, add_map_options, read_map, say_work_size
 from unicon.cli.models import (
     add_run_options,
     add_style_option,
@@ -24,6 +24,7 @@ from unicon.numbers import fraction, work_size
 if TYPE_CHECKING:
     from PIL import Image
 
+    from unicon.pictures import Frame
     from unicon.pipeline import UniConPipeline
 
 EXAMPLE = '%(prog)s "a red chair on a wooden floor" --depth map.png,noise=0.4 --pose pose.png --num 4'
@@ -53,7 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_size_options(parser)
     parser.add_argument(
         "--upscale", type=float, metavar="SCALE",
-        help="draw the finished picture once more, so many times as large, beside itself (up to 4)",
+        help="draw the finished picture once more, so many times as large as it was drawn, beside itself (up "
+        "to 4)",
     )  # fmt: skip
     add_style_option(parser)
     add_run_options(parser, out="out/generate")
@@ -97,17 +99,17 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_size_options(parser: argparse.ArgumentParser) -> None:
-    """`--size` for given pictures, `--height` and `--width` where none is given."""
+    """`--size` for given pictures, `--height` and `--width`."""
     parser.add_argument(
         "--size", type=work_size, metavar="PX",
-        help="longer side that given pictures are resized to; 0: as they are (default: the base's own)",
+        help="longer side of the result, and of the work on it; 0: that of the given pictures (default: "
+        "drawn at the base's own, and resized to the given pictures')",
     )  # fmt: skip
-    parser.add_argument(
-        "--height", type=positive, metavar="PX", help="of the result, when no picture is given"
-    )
-    parser.add_argument(
-        "--width", type=positive, metavar="PX", help="of the result, when no picture is given"
-    )
+    for side in ("height", "width"):
+        parser.add_argument(
+            f"--{side}", type=positive, metavar="PX",
+            help="of the result, and of the work on it; given pictures are resized to it",
+        )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -124,10 +126,11 @@ def run(args: argparse.Namespace) -> None:
     if args.prior:
         pipe.unload_prior()
         pipe.load_prior(args.prior)
-    given = given.fitted(own_size_px(pipe) if args.size is None else args.size)
+    sizes = result_sizes(args, given, own_size_px(pipe))
+    say_work_size(given.pictures, (sizes.work_width, sizes.work_height))
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
-        drawn = draw(pipe, args, given, seeds)
+        drawn = draw(pipe, args, given, sizes, seeds)
         if larger is not None:
             drawn = upscale(pipe, drawn, larger, generator=generators(seeds))
         for seed, picture in zip(seeds, drawn, strict=True):
@@ -143,9 +146,6 @@ class Given:
     like: Image.Image | None = None
     """In its own size: CLIP sees it in another than the base."""
 
-    def fitted(self, longest_px: int) -> Given:
-        return Given(pictures=fit(self.pictures, longest_px), like=self.like)
-
     def get(self, name: str) -> Image.Image | None:
         return self.pictures.get(name)
 
@@ -160,16 +160,34 @@ def read(args: argparse.Namespace) -> Given:
     return Given(pictures=pictures | {each.name: read_map(each) for each in args.maps}, like=like)
 
 
-def draw(pipe: UniConPipeline, args: argparse.Namespace, given: Given, seeds: range) -> list[Image.Image]:
+def result_sizes(args: argparse.Namespace, given: Given, own_px: int) -> Frame:
+    """The result's size and the one it is drawn in: the same where one was asked for, or where the picture is
+    drawn once more, larger."""
+    from unicon.call.framing import result_size
+    from unicon.pictures import Frame
+
+    sizes = {name: picture.size[::-1] for name, picture in given.pictures.items() if name != "mask"}
+    height, width = result_size(sizes, own_px, args.height, args.width)
+    if not sizes or args.height or args.width:
+        return Frame.of(height, width, 1)
+    drawn = Frame.of(height, width, 1, own_px if args.size is None else args.size)
+    if args.size is None and args.upscale is None:
+        return drawn
+    return Frame.of(drawn.work_height, drawn.work_width, 1)
+
+
+def draw(
+    pipe: UniConPipeline, args: argparse.Namespace, given: Given, sizes: Frame, seeds: range
+) -> list[Image.Image]:
     """One picture per seed."""
     result = pipe(
         args.prompt,
         image=image_branch(args, given),
         conditions={each.name: map_branch(args, each, given) for each in args.maps},
         outputs=["image"],
-        height=args.height,
-        width=args.width,
-        processing_resolution=0,
+        height=sizes.height,
+        width=sizes.width,
+        processing_resolution=max(sizes.work_height, sizes.work_width),
         num_inference_steps=args.steps,
         guidance_scale=guidance_scale(args, pipe),
         negative_prompt=args.negative_prompt,
@@ -238,7 +256,10 @@ def _check(args: argparse.Namespace) -> None:
 
 def check_size(args: argparse.Namespace, *, given: bool) -> None:
     """ValueError for a size that says two things, or nothing."""
-    if given and (args.height or args.width):
+    if args.size is not None and (args.height or args.width):
+        raise ValueError("--size is the longer side of the result: give it, or --height and --width")
+    if args.size is not None and not given:
         raise ValueError(
-            "--height and --width are those of the given pictures; use --size PX for their longer side"
+            f"--size {args.size} is the longer side of a result that has the given pictures' ratio, but none "
+            "is given; use --height and --width"
         )

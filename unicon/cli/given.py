@@ -96,18 +96,21 @@ def read_map(given: GivenMap) -> Image.Image:
 
 
 def fit(pictures: Mapping[str, Image.Image], longest_px: int) -> dict[str, Image.Image]:
-    """Every picture with its longer side at `longest_px` (0: as it is); says what it resizes."""
-    return {name: _fitted(name, picture, longest_px) for name, picture in pictures.items()}
-
-
-def _fitted(name: str, picture: Image.Image, longest_px: int) -> Image.Image:
+    """Every picture with its longer side at `longest_px`; says what it resizes."""
     from unicon.data.photos import at_longer_side
 
-    made = at_longer_side(picture, longest_px) if longest_px else picture
-    if made.size != picture.size:
-        print(
-            f"{name}: {picture.width} x {picture.height} px, worked on at {made.width} x {made.height} "
-            "(see --size)",
-            file=sys.stderr,
-        )
+    made = {name: at_longer_side(picture, longest_px) for name, picture in pictures.items()}
+    for name, picture in pictures.items():
+        say_work_size({name: picture}, made[name].size)
     return made
+
+
+def say_work_size(pictures: Mapping[str, Image.Image], size: tuple[int, int]) -> None:
+    """Say which pictures are worked on in another size (width, height) than their own."""
+    for name, picture in pictures.items():
+        if picture.size != size:
+            print(
+                f"{name}: {picture.width} x {picture.height} px, worked on at {size[0]} x {size[1]} "
+                "(see --size)",
+                file=sys.stderr,
+            )

@@ -38,7 +38,7 @@ class Finding:
     """A note limits what can be done here; a trap breaks something."""
     text: str
     remedy: str | None = None
-    """One command line."""
+    """One command line that mends it or does without it; None where there is none."""
 
 
 def installed(path: Sequence[str]) -> dict[str, metadata.Distribution]:
@@ -63,8 +63,9 @@ def torchvision(found: Installed, *, platform: str) -> Finding:
     fits = wanted in (None, torch_version.split("+")[0])
     if fits and _is_cpu(torch_version, platform) == _is_cpu(own_version, platform):
         return Finding(name=name, status="ok", text=f"{own_version} fits torch {torch_version}")
+    again = f" && {_torchvision_command(found)}" if "controlnet-aux" in found else ""  # which needs it
     return Finding(
-        name=name, status="trap", remedy="pip uninstall -y torchvision",
+        name=name, status="trap", remedy=f"pip uninstall -y torchvision{again}",
         text=f"torchvision {own_version} was built for another torch than {torch_version}, and breaks "
         "`import diffusers`",
     )  # fmt: skip
@@ -92,21 +93,27 @@ def overwritten(found: Installed) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def shadowed(path: Sequence[str], *, folder: Path, root: Path = ROOT) -> Iterator[Finding]:
-    """Would a plain `import` of one of our names find something else, on `path` or in `folder`?"""
+def shadowed(
+    path: Sequence[str], *, folder: Path, pythonpath: Sequence[str] = (), root: Path = ROOT
+) -> Iterator[Finding]:
+    """Would a plain `import` of one of our names find something else, on `path` or in `folder`?
+
+    `pythonpath` are the entries of `path` that the variable of that name has brought.
+    """
     for package in PACKAGES:
         place = found_first(package, list(path))
         if place is not None and not place.is_relative_to(root / package):
-            yield Finding(
-                name="packages", status="trap", text=f"`import {package}` finds {place}, not ours",
-                remedy=f"env -u PYTHONPATH unicon {package if package in ('train', 'eval') else 'doctor'}",
-            )  # fmt: skip
+            text, remedy = f"`import {package}` finds {place}, not ours", "unset PYTHONPATH"
+            if not any(found_first(package, [entry]) == place for entry in pythonpath):
+                text, remedy = f"{text}: rename or remove it", None
+            yield Finding(name="packages", status="trap", text=text, remedy=remedy)
         local = found_first(package, [str(folder)])
         if local is not None and not local.is_relative_to(root / package):
-            yield Finding(
-                name="packages", status="note", text=f"`python -m {package}` here would run {local}",
-                remedy=f"unicon {package if package in ('train', 'eval') else 'doctor'}",
-            )  # fmt: skip
+            text = f"`python -m {package}` here would run {local}"
+            if package in ("train", "eval"):
+                yield Finding(name="packages", status="note", text=text, remedy=f"unicon {package}")
+            else:
+                yield Finding(name="packages", status="note", text=f"{text}: `unicon` runs ours all the same")
 
 
 def missing_extras(found: Installed) -> Iterator[Finding]:
@@ -121,7 +128,8 @@ def missing_extras(found: Installed) -> Iterator[Finding]:
         missing = [name for name in _required(found[DISTRIBUTION], extra) if name not in found]
         if missing:
             text = f"{extra}: {', '.join(missing)} not installed"
-            yield Finding(name="extras", status="note", text=text, remedy=install_command(extra))
+            command = _annotators_command(found) if extra == "annotators" else install_command(extra)
+            yield Finding(name="extras", status="note", text=text, remedy=command)
 
 
 def cache_folder(folder: Path) -> Finding:
@@ -133,7 +141,8 @@ def cache_folder(folder: Path) -> Finding:
     except OSError as error:
         return Finding(
             name="cache", status="trap", text=f"{folder} cannot be written ({error.strerror})",
-            remedy='export HF_HOME="$PWD/huggingface"',
+            # Each alone would lose to the other, if that is set.
+            remedy='export HF_HOME="$PWD/huggingface" HF_HUB_CACHE="$PWD/huggingface/hub"',
         )  # fmt: skip
 
 
@@ -142,8 +151,8 @@ def half_precision(speedup: float, *, worthwhile: float) -> Finding:
     text = f"bfloat16 runs {speedup:.2g} times as fast as float32 on this processor"
     if speedup >= worthwhile:
         return Finding(name="bfloat16", status="ok", text=f"{text}: --dtype auto uses it")
-    text += ": --dtype auto uses float32"
-    return Finding(name="bfloat16", status="note", text=text, remedy="unicon demo --dtype float32")
+    text += ": --dtype auto uses float32, so nothing is to be done"
+    return Finding(name="bfloat16", status="note", text=text)
 
 
 def accelerator(name: str | None, *, nvidia: bool) -> Finding:
@@ -155,10 +164,8 @@ def accelerator(name: str | None, *, nvidia: bool) -> Finding:
             name="accelerator", status="trap", text="an NVIDIA driver is here, but this torch cannot use it",
             remedy="pip uninstall -y torch && pip install torch",
         )  # fmt: skip
-    text = "none: the mini base is made for this, Stable Diffusion takes minutes for a picture"
-    return Finding(
-        name="accelerator", status="note", text=text, remedy="unicon demo --base mini --device cpu"
-    )
+    text = "none, and no command helps: mini is made for this, Stable Diffusion takes minutes for a picture"
+    return Finding(name="accelerator", status="note", text=text)
 
 
 def libraries(error: Exception | None) -> Finding:
@@ -168,21 +175,36 @@ def libraries(error: Exception | None) -> Finding:
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__  # pyright: ignore[reportAssignmentType]
-    return Finding(
-        name="libraries", status="trap", text=f"diffusers does not import: {str(cause).splitlines()[0]}",
-        remedy="pip install --upgrade --force-reinstall --no-deps diffusers transformers huggingface-hub",
-    )  # fmt: skip
+    first = (str(cause).splitlines() or [type(cause).__name__])[0]
+    remedy = "pip install --upgrade --force-reinstall diffusers transformers huggingface-hub"
+    if "torchvision" in first:
+        remedy = "pip uninstall -y torchvision"
+    return Finding(name="libraries", status="trap", text=f"diffusers does not import: {first}", remedy=remedy)
 
 
-def annotators(error: Exception | None) -> Finding:
+def annotators(error: Exception | None, found: Installed) -> Finding:
     """Do the installed detectors of controlnet-aux import? `error` is what importing them raised."""
     if error is None:
         return Finding(name="annotators", status="ok", text="controlnet-aux imports")
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return Finding(
         name="annotators", status="trap", text=f"controlnet-aux does not import: {first}",
-        remedy=f"pip uninstall -y controlnet-aux torchvision timm && {install_command('annotators')}",
+        remedy=f"pip uninstall -y controlnet-aux torchvision timm && {_annotators_command(found)}",
     )  # fmt: skip
+
+
+def _annotators_command(found: Installed) -> str:
+    """Installs their extra. Beside a torch that is not the package index's, torchvision comes first, from
+    where that torch came: pip's own choice would replace the torch, or break it."""
+    command = install_command("annotators")
+    if "torch" not in found or "+" not in found["torch"].version:
+        return command
+    return f"{_torchvision_command(found)} && {command}"
+
+
+def _torchvision_command(found: Installed) -> str:
+    _, _, tag = found["torch"].version.partition("+")
+    return "pip install torchvision" + (f" --index-url https://download.pytorch.org/whl/{tag}" if tag else "")
 
 
 def _normalised(name: str) -> str:

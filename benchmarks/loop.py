@@ -72,6 +72,7 @@ def overheads(pipe: UniConPipeline, call: Mapping[str, Any], steps: int) -> tupl
         inside.append(clock.read())
         return {}
 
+    call = {"guidance_scale": 1.0, **call}
     pipe("a", num_inference_steps=steps, output_type="latent", callback_on_step_end=watch, **call)
     clock.remove()
     return np.diff(marks) - inside[1:], np.array(inside[1:])

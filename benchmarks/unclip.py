@@ -95,7 +95,7 @@ def come_back(
 
     original, backwards.invert = backwards.invert, counted
     try:
-        common = {"num_inference_steps": steps, "like": like, "return_dict": True}
+        common = {"num_inference_steps": steps, "guidance_scale": 1.0, "like": like}
         noise = pipe("", image=photo, invert=True, **common).images
     finally:
         backwards.invert = original
@@ -113,10 +113,14 @@ def step_0(pipe: UniConPipeline) -> None:
     for like in (None, z):
         if like is not None:
             pipe.add_decoder(fresh_decoder(pipe))
-        generator = torch.Generator().manual_seed(0)
         drawn.append(
             pipe(
-                "a red chair", like=like, num_inference_steps=4, output_type="pt", generator=generator
+                "a red chair",
+                like=like,
+                num_inference_steps=4,
+                guidance_scale=1.0,
+                output_type="pt",
+                generator=torch.Generator().manual_seed(0),
             ).images
         )
     print(f"step 0: bitwise the base: {torch.equal(*drawn)}")
@@ -162,7 +166,7 @@ def speed(pipe: UniConPipeline) -> None:
 
 
 def draw(pipe: UniConPipeline, like: torch.Tensor | None) -> None:
-    pipe("a red chair", like=like, num_inference_steps=10, output_type="latent")
+    pipe("a red chair", like=like, num_inference_steps=10, guidance_scale=1.0, output_type="latent")
 
 
 def training(folder: Path) -> None:

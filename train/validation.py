@@ -142,6 +142,7 @@ class Validator:
             conditions={} if under is None else {self.condition: under},
             outputs=list(outputs),
             num_inference_steps=self.steps,
+            guidance_scale=1.0,
             generator=torch.Generator().manual_seed(0),
             output_type="pt",
             **given,

@@ -44,6 +44,7 @@ from unicon.sampling.noise import NoiseSource
 from unicon.sampling.plans import Plan, Trajectory
 from unicon.sampling.solvers import Solver, solver_from_scheduler
 from unicon.texts import TextReader
+from unicon.usual_guidance import usual_guidance
 
 
 class UniConPipeline(AdaptedPipeline):
@@ -73,7 +74,7 @@ class UniConPipeline(AdaptedPipeline):
         tile_size: int | None = None,
         num_inference_steps: int = 20,
         timesteps: Sequence[float] | None = None,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
         condition_guidance_scale: float = 0.0,
         guidance_rescale: float = 0.0,
         negative_prompt: str | Sequence[str] | None = None,
@@ -121,8 +122,9 @@ class UniConPipeline(AdaptedPipeline):
                 the base knows. 0: the base's own size. None: it sees all at once.
             num_inference_steps: steps of a branch that runs from pure noise to clean.
             timesteps: custom descending timesteps instead of the scheduler's spacing.
-            guidance_scale: classifier-free guidance of the image, 1 is off; conditions have their own in
-                `Branch`.
+            guidance_scale: classifier-free guidance of the image, from 0; 1 is off. None: off for a held
+                image and without words, else what suits the base (`usual_guidance_scale`). Conditions have
+                their own in `Branch`.
             condition_guidance_scale: along joint minus separate prediction, 0 is off.
             guidance_rescale: in [0, 1], Lin et al. 2023, section 3.4.
             negative_prompt: the image's, for its guidance; one, or one per sample.
@@ -147,7 +149,7 @@ class UniConPipeline(AdaptedPipeline):
                 `PriorSettings` or `ArPriorSettings` for the diffusion or the autoregressive one.
             invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
                 `latents` of a call that draws it again: the same one without image and invert, or with the
-                same `noise` and image.
+                same `noise` and image. Guidance makes it less exact, guidance_scale=1 is best.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
                 wherever all adapters in the run allow it.
             output_type: "pil", "np", "pt" or "latent".
@@ -171,7 +173,15 @@ class UniConPipeline(AdaptedPipeline):
             guidance_scale=guidance_scale,
         )
         names = Names(adapters=tuple(self.adapters), parameters=self.call_parameters())
-        request = read_request(image=main, conditions=conditions, keywords=maps, outputs=outputs, names=names)
+        said = (main.prompt, main.negative_prompt, prompt_embeds, negative_prompt_embeds)
+        request = read_request(
+            image=main,
+            conditions=conditions,
+            keywords=maps,
+            outputs=outputs,
+            names=names,
+            usual_scale=1.0 if all(words is None for words in said) else self.usual_guidance_scale,
+        )
         liking = LikeSettings(
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
         )
@@ -258,6 +268,12 @@ class UniConPipeline(AdaptedPipeline):
     def num_timesteps(self) -> int:
         """Steps of the last run."""
         return self._num_timesteps
+
+    @property
+    def usual_guidance_scale(self) -> float:
+        """What `guidance_scale` is where nobody says, for an image that is drawn after a prompt."""
+        own_px = base_size(self.unet, self.vae).own_px
+        return usual_guidance(own_px, self.scheduler, is_told=is_told_guidance(self.unet))
 
     def embed(self, pictures: Any) -> Tensor:
         """Embeddings (n, width) of pictures in the CLIP of this base, unit vectors; given ones are checked.

@@ -105,8 +105,8 @@ class Sets:
                 return painter.joint(scenes.take(range(*span.indices(len(scenes)))), "depth", 0).pictures
             generators = [torch.Generator().manual_seed(int(seed)) for seed in scenes.seeds[span]]
             made = self.pipe(
-                scenes.captions[span], num_inference_steps=self.budget.steps, generator=generators,
-                output_type="np",
+                scenes.captions[span], num_inference_steps=self.budget.steps, guidance_scale=1.0,
+                generator=generators, output_type="np",
             ).images  # fmt: skip
             return as_bytes(made)
 

@@ -50,6 +50,7 @@ def swaps(
             outputs=["image"],
             like=truth.z[rows],
             num_inference_steps=steps,
+            guidance_scale=1.0,
             generator=generators(list(truth.seeds[rows]), seed, "swap"),
             output_type="pt",
         )

@@ -63,6 +63,12 @@ def test_a_picture_depends_on_its_seed_alone(tmp_path):
     assert pixels(tmp_path / "b" / "x_seed9.png") != pixels(tmp_path / "c" / "x_seed8.png")
 
 
+def test_guidance_is_the_bases_own_unless_said(tmp_path):
+    generate(tmp_path / "usual", "x")
+    generate(tmp_path / "said", "x", "--guidance-scale", 2)
+    assert pixels(tmp_path / "usual" / "x_seed0.png") == pixels(tmp_path / "said" / "x_seed0.png")
+
+
 def test_an_adapter_of_your_own_takes_the_place_of_the_bases(tmp_path):
     drawing = save_noise(tmp_path / "map.png")
     other = base() / "adapters" / "edge"

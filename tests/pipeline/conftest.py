@@ -34,6 +34,11 @@ def seeded(*seeds: int) -> list[torch.Generator]:
 
 
 def call(pipe: UniConPipeline, *args: object, **kwargs: object) -> UniConOutput:
-    """Three steps from seed 0, as arrays, unless said otherwise."""
-    defaults = {"num_inference_steps": 3, "output_type": "np", "generator": torch.Generator().manual_seed(0)}
+    """Three steps from seed 0 without guidance, as arrays, unless said otherwise."""
+    defaults = {
+        "num_inference_steps": 3,
+        "guidance_scale": 1.0,
+        "output_type": "np",
+        "generator": torch.Generator().manual_seed(0),
+    }
     return pipe(*args, **{**defaults, **kwargs})

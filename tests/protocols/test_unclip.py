@@ -56,7 +56,7 @@ def test_ways_differ_in_what_they_are_told_alone(bench, pipe):
         assert float((one - other).abs().max()) > 1e-3
     pipe_alone = pipe(
         bench.captions[1], num_inference_steps=1, output_type="pt", like=bench.true[1:2],
-        num_images_per_prompt=2, generator=_own_noise(bench, 1),
+        num_images_per_prompt=2, guidance_scale=1.0, generator=_own_noise(bench, 1),
     ).images  # fmt: skip
     torch.testing.assert_close(drawn["oracle"][2:4], pipe_alone, atol=1e-4, rtol=1e-4)
     own = bench._features(drawn["oracle"]).unflatten(0, (4, 2))

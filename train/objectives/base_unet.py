@@ -38,6 +38,7 @@ SCHEDULER = {
     "timestep_spacing": "trailing",
     "prediction_type": "v_prediction",
     "algorithm_type": "sde-dpmsolver++",
+    "clip_sample": False,  # no option of this class; DDIM and DDPM, if made from this config, would clip
 }
 """The mini base's noise schedule and solver: cosine suits 16x16 latents, which less noise destroys than large
 ones; and fresh noise in every step mends what a young base got wrong in the steps before (`docs/log.md`)."""
@@ -122,7 +123,7 @@ class BaseUnetObjective(Objective):
         self.scenes = open_shards(folder / config.latents, config.num_scenes)
         self.photos = open_shards(folder / config.photo_latents) if config.photo_latents else None
         self.empty = torch.from_numpy(np.load(folder / config.latents / "empty_text.npy")).float()
-        self.schedule = Schedule.from_scheduler(DPMSolverMultistepScheduler(**SCHEDULER))
+        self.schedule = Schedule.from_scheduler(DPMSolverMultistepScheduler.from_config(SCHEDULER))
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before
         self.unet = self._unet()
         self.maps = None
@@ -224,7 +225,7 @@ class BaseUnetObjective(Objective):
     def export(self, folder: Path) -> None:
         """Write `unet` and `scheduler` in diffusers' layout."""
         self.unet.save_pretrained(folder / "unet")
-        DPMSolverMultistepScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+        DPMSolverMultistepScheduler.from_config(SCHEDULER).save_pretrained(folder / "scheduler")
 
 
 def _check_maps(maps: Sequence[str], arrays: Mapping[str, Any]) -> None:

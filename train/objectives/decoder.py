@@ -291,6 +291,7 @@ class DecoderObjective(Objective):
             list(captions),
             like=like,
             num_inference_steps=self.config.validation_steps,
+            guidance_scale=1.0,
             generator=torch.Generator().manual_seed(0),
             output_type="pt",
         )

@@ -64,8 +64,12 @@ def read_request(
     keywords: Mapping[str, Any],
     outputs: Sequence[str] | None,
     names: Names,
+    usual_scale: float = 1.0,
 ) -> Request:
-    """Branches, plans and outputs of a call; ValueError for names and combinations without a meaning."""
+    """Branches, plans and outputs of a call; ValueError for names and combinations without a meaning.
+
+    `usual_scale` guides an image that is drawn, where nobody says how strictly.
+    """
     given = _given(conditions, keywords, names)
     asked = _asked(outputs, names)
     present = [n for n in names.adapters if n in given or n in asked]
@@ -77,6 +81,8 @@ def read_request(
             f"nothing runs: all pictures ({', '.join(branches)}) are given and held; leave one out, give it "
             "noise or a mask, or name what to estimate, such as outputs=['depth']"
         )
+    if image.guidance_scale is None:
+        branches[IMAGE] = replace(image, guidance_scale=usual_scale if plans[IMAGE].moves else 1.0)
     request = Request(branches=branches, plans=plans, outputs=asked or tuple(running))
     _check_guidance(request)
     return request
@@ -89,7 +95,7 @@ def image_branch(
     mask: Any,
     prompt: str | Sequence[str] | None,
     negative_prompt: str | Sequence[str] | None,
-    guidance_scale: float,
+    guidance_scale: float | None,
 ) -> Branch:
     """The image's branch, from a `Branch` or a picture and the call's arguments."""
     if not isinstance(image, Branch):

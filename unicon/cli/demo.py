@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_json, write_picture
-from unicon.cli.generate import GUIDANCE_HELP, guidance_scale
+from unicon.cli.generate import GUIDANCE_HELP
 from unicon.cli.models import add_run_options, load_pipeline, own_size_px, positive
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def studio_of(
         photo=photo,
         steps=args.steps,
         seed=args.seed,
-        guidance_scale=guidance_scale(args, pipe),
+        guidance_scale=args.guidance_scale,
     )
 
 
@@ -226,7 +226,7 @@ def report_of(
         "device": str(pipe.device),
         "dtype": str(pipe.dtype).removeprefix("torch."),
         "steps": args.steps,
-        "guidance_scale": guidance_scale(args, pipe),
+        "guidance_scale": pipe.usual_guidance_scale if args.guidance_scale is None else args.guidance_scale,
         "seed": args.seed,
         "commit": commit(),
         "versions": versions(),

@@ -74,7 +74,8 @@ class Studio:
     photo: Image.Image | None
     steps: int
     seed: int
-    guidance_scale: float
+    guidance_scale: float | None
+    """None: what suits the base."""
 
     @property
     def captions(self) -> list[str]:
@@ -117,7 +118,7 @@ class Studio:
             conditions=conditions,
             outputs=list(outputs),
             num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale if prompt is not None else 1.0,
+            guidance_scale=None if prompt is None else self.guidance_scale,
             like=like,
             like_guidance_scale=1.0 if like is None else LIKE_GUIDANCE,
             temperature=temperature,

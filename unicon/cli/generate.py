@@ -20,6 +20,7 @@ from unicon.cli.models import (
     positive,
 )
 from unicon.numbers import fraction, work_size
+from unicon.usual_guidance import IN_WORDS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
 
 EXAMPLE = '%(prog)s "a red chair on a wooden floor" --depth map.png,noise=0.4 --pose pose.png --num 4'
-SMALL_BASE_PX = 256
-SMALL_BASE_GUIDANCE, LARGE_BASE_GUIDANCE = 2.0, 5.0
-GUIDANCE_HELP = (
-    f"how strictly the prompt is followed, 1 is off (default {SMALL_BASE_GUIDANCE:g} for bases of pictures "
-    f"below {SMALL_BASE_PX} px, as mini is, else {LARGE_BASE_GUIDANCE:g})"
-)
+GUIDANCE_HELP = f"how strictly the prompt is followed, 1 is off (default {IN_WORDS})"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +185,7 @@ def draw(
         width=sizes.width,
         processing_resolution=max(sizes.work_height, sizes.work_width),
         num_inference_steps=args.steps,
-        guidance_scale=guidance_scale(args, pipe),
+        guidance_scale=args.guidance_scale,
         negative_prompt=args.negative_prompt,
         like=given.like,
         like_scale=args.like_scale,
@@ -218,13 +214,6 @@ def map_branch(args: argparse.Namespace, each: GivenMap, given: Given) -> Any:
     shared = args.noise if args.image is None else None
     noise = each.noise if each.noise is not None else shared
     return Branch(map=given.get(each.name), noise=noise, hold=each.hold, weight=each.weight)
-
-
-def guidance_scale(args: argparse.Namespace, pipe: UniConPipeline) -> float:
-    """`--guidance-scale`, or what suits the base: a large base's usual scale oversaturates a small one."""
-    if args.guidance_scale is not None:
-        return args.guidance_scale
-    return SMALL_BASE_GUIDANCE if own_size_px(pipe) < SMALL_BASE_PX else LARGE_BASE_GUIDANCE
 
 
 def chunks(seeds: range, size: int) -> list[range]:

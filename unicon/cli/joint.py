@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unicon.cli.files import slug, write_picture
-from unicon.cli.generate import add_text_options, chunks, guidance_scale
+from unicon.cli.generate import add_text_options, chunks
 from unicon.cli.models import (
     add_run_options,
     add_style_option,
@@ -58,7 +58,7 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, names: list[str], seeds
         height=args.height,
         width=args.width,
         num_inference_steps=args.steps,
-        guidance_scale=guidance_scale(args, pipe),
+        guidance_scale=args.guidance_scale,
         negative_prompt=args.negative_prompt,
         num_images_per_prompt=len(seeds),
         generator=generators(seeds),

@@ -156,7 +156,9 @@ class Schedule:
         config = scheduler_config(scheduler)
         if is_flow(config):
             share = torch.linspace(0, 1, config.get("num_train_timesteps", 1000) + 1, dtype=torch.float64)
-            return cls(kind="flow", prediction="flow_prediction", noise_share=share)
+            # A flow scheduler made from the config of a base that predicts anything else would draw noise.
+            prediction = config.get("prediction_type", "flow_prediction")
+            return cls(kind="flow", prediction=prediction, noise_share=share)
         alpha, sigma = _alphas_and_sigmas(_betas(config), config.get("rescale_betas_zero_snr", False))
         prediction = config.get("prediction_type", "epsilon")
         return cls(kind="vp", prediction=prediction, noise_share=sigma / (alpha + sigma))

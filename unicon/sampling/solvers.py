@@ -191,7 +191,10 @@ def solver_from_scheduler(scheduler: Any) -> tuple[Solver, Spacing]:
     config = scheduler_config(scheduler)
     name = config.get("_class_name")
     if name not in _SOLVERS:
-        raise ValueError(f"no solver stands for scheduler {name!r}; known: {', '.join(sorted(_SOLVERS))}")
+        raise ValueError(
+            f"no solver stands for scheduler {name!r}; known: {', '.join(sorted(_SOLVERS))}: take one of "
+            "them, such as DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)"
+        )
     _refuse_options(config)
     solver = _dpm_solver(config) if name == "DPMSolverMultistepScheduler" else _SOLVERS[name]
     return solver, _spacing(config)
@@ -228,7 +231,8 @@ def _refuse_options(config: Mapping[str, Any]) -> None:
         if option in config and config[option] not in harmless:
             raise ValueError(
                 f"{config['_class_name']} option {option}={config[option]!r} is not supported; "
-                f"set it to {harmless[0]!r}"
+                f"set it to {harmless[0]!r}: {config['_class_name']}.from_config(pipe.scheduler.config, "
+                f"{option}={harmless[0]!r})"
             )
 
 

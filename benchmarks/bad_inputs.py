@@ -149,6 +149,19 @@ def with_map(content: bytes, name: str = "0.png") -> Callable[[Place], list[str]
     return make
 
 
+def with_maps(first: bytes, others: bytes) -> Callable[[Place], list[str]]:
+    """The first of three maps, and the others."""
+
+    def make(place: Place) -> list[str]:
+        place.pairs()
+        shutil.rmtree(place.data / "depth")
+        for i, content in enumerate((first, others, others)):
+            put(place.data / "depth" / f"{i}.tiff", content)
+        return place.check()
+
+    return make
+
+
 def with_file(name: str, content: bytes, *more: str) -> Callable[[Place], list[str]]:
     """Another file beside good pairs."""
 
@@ -208,8 +221,8 @@ def huge_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def floats(value: float) -> bytes:
-    return saved(PIL.Image.fromarray(np.full((64, 64), value, np.float32)), "TIFF")
+def floats(value: float, kind: type = np.float32) -> bytes:
+    return saved(PIL.Image.fromarray(np.full((64, 64), value, kind)), "TIFF")
 
 
 def picture_twice(place: Place) -> list[str]:
@@ -517,6 +530,18 @@ CASES = (
         name="constant map",
         make=with_map(saved(PIL.Image.new("RGB", (64, 64), (9, 9, 9)))),
         told=("constant: 1", "depth/0.png: is (9, 9, 9) everywhere"),
+        status=0,
+    ),
+    Case(
+        name="maps in millimetres, 16 bits",
+        make=with_maps(floats(2000, np.uint16), floats(4000, np.uint16)),
+        told=("narrow range: 1", "depth: 3 maps of 8 to 16 of 255", "unicon rescale"),
+        status=0,
+    ),
+    Case(
+        name="float maps of mixed scales",
+        make=with_maps(floats(0.5), floats(4.0)),
+        told=("mixed scales: 1", "1 with 1 as white", "2 with 255 as white", "unicon rescale"),
         status=0,
     ),
     Case(

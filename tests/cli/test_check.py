@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,6 +44,22 @@ def test_a_damaged_file_is_named_and_the_exit_status_says_so(scenes, tmp_path, c
         "unreadable: 1 (a file that cannot be decoded, or whose values are out of range; not used)" in printed
     )
     assert f"  {broken}: is truncated or damaged" in printed
+
+
+def test_what_holds_for_a_whole_set_is_said_with_files_and_what_to_do(tmp_path, capsys):
+    """Also where it is every pair of it."""
+    for name, plane in (("image", np.arange(64 * 64)), ("depth", np.arange(64 * 64) % 2000)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(plane.reshape(64, 64).astype(np.uint16)).save(tmp_path / name / "0.png")
+    assert cli.main(["check", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    told = f"depth: 1 map of 0 to 8 of 255, such as {tmp_path / 'depth' / '0.png'}; unicon rescale"
+    assert (
+        f"narrow range: 1 (all maps of a condition together span less than 40 of 255; used)\n  {told}"
+        in printed
+    )
+    report = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert report["counts"] == {"no caption": 1, "narrow range": 1}
 
 
 def test_bad_arguments(scenes, tmp_path, capsys):

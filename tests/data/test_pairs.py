@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.check import check_pairs, usable
+from unicon.data.pairs.ranges import KINDS, doubts
 
 STEMS = ("a", "b", "c")
 CAPTIONS = {"a": ["one", "another"], "b": ["two"], "c": []}
@@ -288,3 +290,62 @@ def test_parquet_without_pictures(tmp_path):
         open_pairs(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="is no readable parquet file"):
         open_pairs(_write(tmp_path / "b.parquet", b"nothing"))
+
+
+def depths(root: Path, values: list[np.ndarray]) -> Path:
+    """Pairs with these maps: 16 bits as PNG, floats as TIFF."""
+    for name in ("image", "depth"):
+        (root / name).mkdir(parents=True)
+    for i, plane in enumerate(values):
+        picture(i).save(root / "image" / f"{i}.png")
+        PIL.Image.fromarray(plane).save(
+            root / "depth" / f"{i}.{'png' if plane.dtype == np.uint16 else 'tiff'}"
+        )
+    return root
+
+
+def ramp(low: float, high: float, kind: type) -> np.ndarray:
+    return np.linspace(low, high, 64 * 80).reshape(64, 80).astype(kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        # Millimetres, that end at 10 metres; and the same written for 16 bits.
+        ([ramp(400, 9900, np.uint16)] * 2, ["narrow range: 2 maps of 2 to 39 of 255, such as "]),
+        ([ramp(400, 9900, np.uint16), ramp(400, 11000, np.uint16)], []),
+        ([ramp(0, 0, np.uint16), ramp(0, 65535, np.uint16)], []),
+        # In [0, 1], in metres, black at any scale, and 16 bits, which say their scale.
+        (
+            [ramp(0, 1, np.float32), ramp(0, 8, np.float32), ramp(0.5, 9, np.float32),
+             ramp(0, 0, np.float32), ramp(0, 65535, np.uint16)],
+            ["mixed scales: read 1 with 1 as white, such as {0}; 2 with 255 as white, such as {1}, {2}; "],
+        ),
+        ([ramp(0, 1, np.float32), ramp(0, 0.2, np.float32), ramp(0, 65535, np.uint16)], []),
+    ],
+)  # fmt: skip
+def test_maps_of_next_to_no_range_and_of_mixed_scales_are_named_for_the_set(values, told, tmp_path):
+    pairs = open_pairs(depths(tmp_path / "data", values))
+    files = [entry.maps["depth"].place for entry in pairs]
+    report = check_pairs(pairs)
+    found = [p for p in report.problems if p.kind in KINDS]
+    texts = [f"{p.key}: {p.kind}: {p.text}" for p in found]
+    assert report.num_usable == len(values)
+    assert len(texts) == len(told)
+    for text, start in zip(texts, told, strict=True):
+        assert text.startswith(f"depth: {start.format(*files)}")
+        assert "unicon rescale" in text
+    assert doubts(pairs, pairs.conditions) == texts  # what a training says when it starts
+
+
+def test_a_training_looks_at_maps_from_all_over_a_set(tmp_path):
+    values = [ramp(0, 1, np.float32)] * 40
+    root = depths(tmp_path / "data", [*values, *[ramp(0, 8, np.float32)] * 4])
+    (root / "depth" / "0.tiff").write_bytes(b"")
+    looked = []
+    pairs = open_pairs(root)
+    assert len(pairs) == 44
+    seen = replace(pairs, entry=lambda index: looked.append(index) or pairs.entry(index))
+    assert "read 19 with 1 as white" in doubts(seen, ["depth"])[0]
+    assert len(looked) == 22
+    assert doubts(pairs, ["lowres"]) == []

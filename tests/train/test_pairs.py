@@ -310,6 +310,14 @@ def test_what_cannot_be_read_is_named_and_too_much_of_it_stops_the_run(data, bas
     assert [row["key"] for row in rows] == ["0", "1"]
 
 
+def test_maps_that_a_network_cannot_tell_apart_are_told_at_the_start(data, base, tmp_path, capsys):
+    for i, size in enumerate(SIZES):
+        PIL.Image.new("RGB", size, (i, i, i)).save(data / "depth" / f"{i}.png")
+    settings(data, base).build(tmp_path)
+    told = capsys.readouterr().err
+    assert "warning: depth: narrow range: 6 maps of 0 to 5 of 255, such as " in told
+
+
 def test_what_another_run_encoded_unpaired_stays_out(data, base, tmp_path):
     (data / "depth" / "0.png").unlink()
     assert len(settings(data, base, unpaired=True).build(tmp_path).examples) == len(SIZES)
@@ -405,8 +413,9 @@ def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path):
     assert (tmp_path / "out" / "adapter" / "validation.jsonl").is_file()
 
 
-def test_few_pairs_are_all_trained_on(data, base, tmp_path):
+def test_few_pairs_are_all_trained_on(data, base, tmp_path, capsys):
     objective = settings(data, base).build(tmp_path)
+    assert "warning" not in capsys.readouterr().err
     assert len(objective.examples) == len(SIZES)
     assert objective.validate() is None
 

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -298,8 +299,13 @@ def test_it_is_continued_with_as_many_processes(tars, base, tmp_path, capsys):
 
 
 def test_a_dry_run_of_a_stream(tars, base, tmp_path, capsys):
-    assert run(tars, base, tmp_path, "--dry-run") == 0
-    assert "items: a stream, 2 a step, 24 in all" in capsys.readouterr().out
+    flat = encoded(PIL.Image.new("RGB", (40, 40), (9, 9, 9)))
+    rows = [{**members(0, i), f"{i:02}.depth.png": flat} for i in range(1, 4)]
+    write_tar(tars / "000.tar", rows)
+    assert run(tars / "000.tar", base, tmp_path, "--dry-run") == 0
+    said = capsys.readouterr()
+    assert "items: a stream, 2 a step, 24 in all" in said.out
+    assert "warning: depth: narrow range: 3 maps of 9 to 9 of 255, such as " in said.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ The objective is the mini family's (`joint`); here a base, a folder of pairs and
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from unicon.conditions import normals
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.pose_sides import swap_sides
 from unicon.data.pairs import Pairs, open_pairs
+from unicon.data.pairs.ranges import doubts
 from unicon.data.pairs.streams import open_stream
 from unicon.devices import use_quick_attention
 from unicon.pipeline import UniConPipeline
@@ -111,6 +114,8 @@ class PairsConfig(JointConfig):
         if self.streaming:
             return self._of_stream(pipe, start, state, folder)
         reader = self._reader(pipe, start, state, folder)
+        if state.is_main_process:
+            _warn(doubts(reader.pairs, [self.condition]))
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
         report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / SKIPPED)
         use_quick_attention(pipe.unet)
@@ -141,6 +146,8 @@ class PairsConfig(JointConfig):
             bad_share=self.bad_share,
             log=folder / SKIPPED,
         )
+        if state.is_main_process:
+            _warn(pairs.doubts())
         use_quick_attention(pipe.unet)
         return StreamObjective(self, self._fresh_or(start, encoder.trigger), pipe, pairs)
 
@@ -199,6 +206,11 @@ class PairsConfig(JointConfig):
 
     def _flips(self) -> list[bool]:
         return [False, True] if self.flip else [False]
+
+
+def _warn(doubts: Sequence[str]) -> None:
+    for text in doubts:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 class StreamObjective(JointObjective):

@@ -33,7 +33,8 @@ from train.pairs.examples import (
 )
 from train.randomness import DataOrder, Order, Share, seed_of
 from train.validation import HeldOut
-from unicon.data.pairs import Pairs
+from unicon.data.pairs import Entry, Pairs
+from unicon.data.pairs.ranges import LOOKED_AT, doubts_of
 from unicon.data.pairs.streams import PairStream
 from unicon.extras import need
 
@@ -70,15 +71,22 @@ class StreamedPairs:
 
     def head(self, num: int) -> tuple[PairReader, list[Found]]:
         """About `num` whole pairs from the start of the stream, to look at; `split` of a `PairReader`."""
+        pairs = Pairs.of(self._first(HEAD * num), [self.condition])
+        reader = PairReader(pairs=pairs, condition=self.condition, encoder=self.encoder, cache=None)
+        return reader, reader.split(reader.find(range(len(pairs)), show=False), num)[1]
+
+    def doubts(self) -> list[str]:
+        """What the first maps say of all of them; `unicon.data.pairs.ranges`."""
+        return doubts_of(self._first(LOOKED_AT), [self.condition])
+
+    def _first(self, num: int) -> list[Entry]:
         entries = []
-        for row in self.stream.rows.take(HEAD * num if num else 0):
+        for row in self.stream.rows.take(num):
             try:
                 entries.append(self.stream.entry(row))
             except ValueError:  # named when training comes to it
                 continue
-        pairs = Pairs.of(entries, [self.condition])
-        reader = PairReader(pairs=pairs, condition=self.condition, encoder=self.encoder, cache=None)
-        return reader, reader.split(reader.find(range(len(pairs)), show=False), num)[1]
+        return entries
 
     def held_out(self, num: int) -> tuple[HeldOut | None, frozenset[str]]:
         """Those pairs as pictures, and by what they hold, so that they are not trained on."""

@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(report: Report, data: str) -> list[str]:
     from unicon.data.pairs.check import DOUBTFUL, UNUSABLE
+    from unicon.data.pairs.ranges import KINDS
 
     sizes = ", ".join(f"{size} ({count})" for size, count in islice(report.sizes.items(), 3))
     more = ", ..." if len(report.sizes) > 3 else ""
@@ -87,7 +88,7 @@ def _lines(report: Report, data: str) -> list[str]:
         keeps_out = "not used" if kind in UNUSABLE else "used"
         lines.append(f"\n{kind}: {count} ({(UNUSABLE | DOUBTFUL)[kind]}; {keeps_out})")
         found = [p for p in report.problems if p.kind == kind]
-        if count == report.num_pairs:
+        if count == report.num_pairs and kind not in KINDS:
             continue
         for problem in found[:SHOWN]:
             # What could not be read says itself where it lies.

@@ -48,6 +48,7 @@ COMMANDS = (
     Command(name="annotate", module="unicon.cli.annotate", help="make pairs of your photographs"),
     Command(name="pairs", module="unicon.cli.pairs", help="make pairs of your copy of a public set"),
     Command(name="check", module="unicon.cli.check", help="find what is wrong with your own pairs"),
+    Command(name="rescale", module="unicon.cli.rescale", help="bring maps of any unit into the range read"),
     Command(
         name="train",
         module="unicon.cli.launch",

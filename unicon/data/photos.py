@@ -28,6 +28,8 @@ MIN_SIDE_PX = 8
 ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF's tag of the orientation, and its values that swap width and height."""
+WHITE = "white"
+"""Entry of a picture's `info`: the value that is read as white, where only the largest value tells it."""
 
 
 def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: str = "") -> PIL.Image.Image:
@@ -194,12 +196,16 @@ def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
         raise _Refused(
             f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255"
         )
-    top = 1.0 if values.dtype.kind == "f" and plane.max() <= 1 else 255.0 if plane.max() <= 255 else 65535.0
+    most = float(plane.max())
+    top = 1.0 if values.dtype.kind == "f" and most <= 1 else 255.0 if most <= 255 else 65535.0
     if values.dtype == np.uint16:
         top = 65535.0
-    if plane.max() > top:
-        raise _Refused(f"{name}: holds values up to {plane.max():.4g}; expected at most 65535: rescale it")
-    return PIL.Image.fromarray(np.round(plane / top * 255).astype(np.uint8)).convert("RGB")
+    if most > top:
+        raise _Refused(f"{name}: holds values up to {most:.4g}; expected at most 65535: rescale it")
+    picture = PIL.Image.fromarray(np.round(plane / top * 255).astype(np.uint8)).convert("RGB")
+    if values.dtype != np.uint16 and most > 0:  # black is black at any scale
+        picture.info[WHITE] = top
+    return picture
 
 
 def _from_array(array: np.ndarray) -> PIL.Image.Image:

@@ -15,8 +15,10 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from unicon.data.pairs.entries import Entry, Pairs, Picture
+from unicon.data.pairs.ranges import KINDS, MapRange, SetRange, bands
 
 UNUSABLE = {
     "no picture": "there is a map, but no picture for it",
@@ -31,6 +33,7 @@ DOUBTFUL = {
     "duplicate": "the same pixels as another picture of this set",
     "no caption": "trained with the empty prompt",
     "small": "a side under 64 pixels",
+    **KINDS,
 }
 SMALL_PX = 64
 SHAPE_TOLERANCE = 0.02
@@ -39,14 +42,14 @@ SHAPE_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with one pair."""
+    """One thing that is wrong with one pair, or with all maps of a condition."""
 
     kind: str
     """A key of `UNUSABLE` or `DOUBTFUL`."""
     key: str
-    """The pair."""
+    """The pair, or the condition."""
     place: str
-    """The file, row or member; empty where it is one that is missing."""
+    """The file, row or member; empty where it is one that is missing, or several."""
     text: str
 
 
@@ -82,6 +85,8 @@ class _Seen:
     digest: bytes | None = None
     place: str = ""
     num_captions: int = 0
+    ranges: dict[str, MapRange] = field(default_factory=dict)
+    """Of its maps by condition."""
 
     @property
     def is_usable(self) -> bool:
@@ -91,7 +96,7 @@ class _Seen:
 def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progress: Any = iter) -> Report:
     """Decode everything and report it. `progress` wraps the iteration, as tqdm does. Maps that are not
     `aligned` may be of any size and shape."""
-    seen, first = [], {}
+    seen, first, ranges = [], {}, {name: SetRange() for name in pairs.conditions}
     for found in progress(_in_parallel(pairs, workers, aligned)):
         if found.digest is not None:
             if found.digest in first:
@@ -100,7 +105,10 @@ def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progres
                     Problem("duplicate", found.key, found.place, f"the same pixels as {earlier}")
                 )
             first.setdefault(found.digest, found.place)
+        for name, spanned in found.ranges.items():
+            ranges[name].add(spanned)
         seen.append(found)
+    of_sets = [Problem(kind, n, "", text) for n, r in ranges.items() for kind, text in r.problems()]
     sizes = Counter(f"{s.size[0]}x{s.size[1]}" for s in seen if s.size)
     return Report(
         num_pairs=len(seen),
@@ -108,7 +116,7 @@ def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progres
         conditions=pairs.conditions,
         num_captions=sum(s.num_captions for s in seen),
         sizes=dict(sizes.most_common()),
-        problems=tuple(problem for s in seen for problem in s.problems),
+        problems=(*(problem for s in seen for problem in s.problems), *of_sets),
     )
 
 
@@ -143,30 +151,33 @@ def _look(pairs: Pairs, index: int, aligned: bool) -> _Seen:
         problem("no caption", "", "has no caption")
     image = None if entry.image is None else _decoded(entry.image, problem)
     if entry.image is not None and image is not None:
-        seen.size, seen.digest, seen.place = image.shape[1::-1], _digest(image), entry.image.place
+        seen.size, seen.digest, seen.place = image.size, _digest(image), entry.image.place
     for name in pairs.conditions:
         picture = entry.maps.get(name)
         drawn = None if picture is None else _decoded(picture, problem)
-        if not aligned or picture is None or drawn is None or image is None:
+        if picture is None or drawn is None:
             continue
-        if found := disagreement(image, drawn):
+        seen.ranges[name] = MapRange.of(picture.place, drawn)
+        if not aligned or image is None:
+            continue
+        if found := disagreement(np.asarray(image), np.asarray(drawn)):
             problem(found[0], picture.place, found[1])
     return seen
 
 
-def _decoded(picture: Picture, problem: Any) -> np.ndarray | None:
-    """(H, W, 3) uint8, or None for what cannot be read."""
+def _decoded(picture: Picture, problem: Any) -> PIL.Image.Image | None:
+    """RGB, or None for what cannot be read."""
     try:
-        pixels = np.asarray(picture.load())
+        drawn = picture.load()
     except (ValueError, OSError) as error:
         problem("unreadable", picture.place, str(error))
         return None
-    height, width = pixels.shape[:2]
-    if min(height, width) < SMALL_PX:
-        problem("small", picture.place, f"has {width} x {height} pixels")
-    if (pixels == pixels[0, 0]).all():
-        problem("constant", picture.place, f"is {tuple(pixels[0, 0].tolist())} everywhere")
-    return pixels
+    if min(drawn.size) < SMALL_PX:
+        problem("small", picture.place, f"has {drawn.width} x {drawn.height} pixels")
+    spans = bands(drawn)
+    if all(low == high for low, high in spans):
+        problem("constant", picture.place, f"is {tuple(low for low, _ in spans)} everywhere")
+    return drawn
 
 
 def disagreement(image: np.ndarray, drawn: np.ndarray) -> tuple[str, str] | None:
@@ -180,8 +191,8 @@ def disagreement(image: np.ndarray, drawn: np.ndarray) -> tuple[str, str] | None
     return ("other size" if same_shape else "other shape"), sizes
 
 
-def _digest(pixels: np.ndarray) -> bytes:
-    return hashlib.blake2b(pixels.tobytes(), digest_size=16, salt=str(pixels.shape[1]).encode()).digest()
+def _digest(picture: PIL.Image.Image) -> bytes:
+    return hashlib.blake2b(picture.tobytes(), digest_size=16, salt=str(picture.width).encode()).digest()
 
 
 def usable(pairs: Pairs, report: Report) -> Iterator[Entry]:

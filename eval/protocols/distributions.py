@@ -7,12 +7,13 @@ record that names the features, the resizing, the split and both N.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from eval.engines import ENGINES, Engine, open_engine
 from eval.features import MINI, FeatureSet, add_resizing, open_features, resizing
 from eval.manifold.manifold import Manifold
 from eval.manifold.sets import compare_sets
@@ -110,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--fake", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
+    top.add_argument(
+        "--engine", choices=list(ENGINES),
+        help="the features, and FID and KID, of a package that papers name, with --weights",
+    )  # fmt: skip
+    top.add_argument("--weights", metavar="FILE", help="Inception's of 2015, as --engine reads them")
     top.add_argument("--split", default="unnamed", help="which part of the real set this is, for the record")
     top.add_argument("--neighbours", type=int, nargs="+", default=[3], metavar="K", help="default 3")
     top.add_argument(
@@ -141,8 +147,7 @@ def _run(arguments: argparse.Namespace) -> str:
     labels = None
     if arguments.strata is not None:  # before anything is decoded
         labels = read_labels(arguments.strata, arguments.real, arguments.fake, k=ks[0])
-    device = str(pick_device(arguments.device))
-    take = partial(open_features, model=arguments.features, device=device, **resizing(arguments))
+    engine, take = _features(arguments)
     real, fake = take(arguments.real), take(arguments.fake)
     if real.source != fake.source and ", " in real.source + fake.source:
         raise ValueError(
@@ -159,6 +164,9 @@ def _run(arguments: argparse.Namespace) -> str:
             settings={**named, "k": " ".join(map(str, ks)), **circumstances(real, fake)},
         )
     ]
+    if engine is not None:
+        theirs = engine.numbers(real, fake, arguments.seed)
+        found.append(Record(name=f"distributions/{arguments.engine}", numbers={**theirs}, settings=named))
     if labels is not None:
         found += [one for k in ks for one in strata_records(real, fake, labels, k=k, settings=named)]
     if arguments.both_ways:
@@ -173,6 +181,20 @@ def _run(arguments: argparse.Namespace) -> str:
         text += f"\n\n{_as_table(curve)}"
     save(arguments.out, found)
     return text
+
+
+def _features(arguments: argparse.Namespace) -> tuple[Engine | None, Callable[[str], FeatureSet]]:
+    """An engine, if one is asked for, and what turns a source into features."""
+    device = str(pick_device(arguments.device))
+    if arguments.engine is None:
+        if arguments.weights is not None:
+            raise ValueError(f"--weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
+        return None, partial(open_features, model=arguments.features, device=device, **resizing(arguments))
+    own = {name: parser().get_default(name) for name in ("features", "resize", "fit", "size")}
+    if given := [f"--{name}" for name, value in own.items() if getattr(arguments, name) != value]:
+        raise ValueError(f"--engine has features and resizing of its own; leave out {', '.join(given)}")
+    engine = open_engine(arguments.engine, arguments.weights, device)
+    return engine, engine
 
 
 def _both_ways(real: FeatureSet, fake: FeatureSet, k: int, seed: int, settings: Settings) -> list[Record]:

@@ -98,7 +98,7 @@ def find_pictures(source: str | Path) -> Pictures:
     Raises ValueError where there is none.
     """
     path = Path(source)
-    if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
+    if is_flat(path):
         files = list_photos(path)
         return Pictures(tuple(f.name for f in files), lambda n: load_photo(files[n]))
     pairs = open_pairs(source)
@@ -106,6 +106,11 @@ def find_pictures(source: str | Path) -> Pictures:
     if not entries:
         raise ValueError(f"{source}: holds maps alone; expected pictures")
     return Pictures(tuple(e.key for e in entries), lambda n: _loaded(entries[n].image))
+
+
+def is_flat(path: Path) -> bool:
+    """Whether it is a folder that holds pictures itself, rather than pairs."""
+    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
 
 
 def _loaded(picture: Any) -> Image.Image:

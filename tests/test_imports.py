@@ -7,8 +7,8 @@ import pytest
 from tests.programs import ROOT, python
 
 EXTRAS = (
-    "beartype", "controlnet_aux", "datasets", "jaxtyping", "pyEdgeEval", "pycocotools", "pytest", "scipy",
-    "tensorboard", "torchvision",
+    "beartype", "cleanfid", "controlnet_aux", "datasets", "jaxtyping", "pyEdgeEval", "pycocotools", "pytest",
+    "scipy", "tensorboard", "torch_fidelity", "torchvision",
 )  # fmt: skip
 """What the extras of pyproject.toml install that nothing in the core brings along."""
 

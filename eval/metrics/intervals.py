@@ -55,6 +55,11 @@ def interval(
     return low, high
 
 
+def usual_method(num_members: int) -> Method:
+    """Order statistics where there are enough members for a level of 0.9, Student's t below."""
+    return "quantile" if num_members >= 19 else "gaussian"
+
+
 def coverage(
     members: np.ndarray,
     truth: np.ndarray,

@@ -7,14 +7,16 @@ record that names the features, the resizing, the split and both N.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from eval.engines import ENGINES, Engine, open_engine
 from eval.features import MINI, FeatureSet, add_resizing, open_features, resizing
 from eval.manifold.manifold import Manifold
+from eval.manifold.sets import compare_sets
 from eval.metrics.distributions import (
     SPLITS,
     SizeCurve,
@@ -27,9 +29,11 @@ from eval.metrics.distributions import (
 from eval.metrics.summary import markdown_table
 from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.setup import run_command
+from eval.protocols.strata import read_labels, strata_records
 from eval.records import Record
 from unicon.devices import pick_device
 
+Settings = dict[str, str | int | float | bool]
 KID_SUBSETS, KID_SIZE = 100, 1000
 """As published, where the sets are large enough."""
 
@@ -77,10 +81,10 @@ def kid_subsets(real: FeatureSet, fake: FeatureSet) -> tuple[int, int]:
     return (1, smaller) if smaller < 4 else (KID_SUBSETS, min(KID_SIZE, smaller // 2))
 
 
-def circumstances(real: FeatureSet, fake: FeatureSet) -> dict[str, str | int | float | bool]:
+def circumstances(real: FeatureSet, fake: FeatureSet) -> Settings:
     """What one must know of `distances` to compare them."""
     subsets, size = kid_subsets(real, fake)
-    known: dict[str, str | int | float | bool] = {
+    known: Settings = {
         "full_rank": min(len(real), len(fake)) > real.values.shape[1],
         "kid_subsets": subsets, "kid_subset_size": size,
     }  # fmt: skip
@@ -107,8 +111,22 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--fake", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
+    top.add_argument(
+        "--engine", choices=list(ENGINES),
+        help="the features, and FID and KID, of a package that papers name, with --weights",
+    )  # fmt: skip
+    top.add_argument("--weights", metavar="FILE", help="Inception's of 2015, as --engine reads them")
     top.add_argument("--split", default="unnamed", help="which part of the real set this is, for the record")
     top.add_argument("--neighbours", type=int, nargs="+", default=[3], metavar="K", help="default 3")
+    top.add_argument(
+        "--strata", nargs="*", metavar="FILE",
+        help="also rarity within each prompt or class: by the captions that lie with the pictures, or by a "
+        "table with name and stratum (class, label, caption); two tables: of --real, of --fake",
+    )  # fmt: skip
+    top.add_argument(
+        "--both-ways", action="store_true",
+        help="also each set in the other's manifold, at the size of the smaller: to compare two data sets",
+    )  # fmt: skip
     top.add_argument("--sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N")
     top.add_argument("--seed", type=int, default=0, help="of random subsets (default 0)")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
@@ -123,45 +141,87 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    if min(arguments.neighbours) < 1:
+    ks = sorted(set(arguments.neighbours))
+    if ks[0] < 1:
         raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
-    device = str(pick_device(arguments.device))
-    take = partial(open_features, model=arguments.features, device=device, **resizing(arguments))
+    labels = None
+    if arguments.strata is not None:  # before anything is decoded
+        labels = read_labels(arguments.strata, arguments.real, arguments.fake, k=ks[0])
+    engine, take = _features(arguments)
     real, fake = take(arguments.real), take(arguments.fake)
     if real.source != fake.source and ", " in real.source + fake.source:
         raise ValueError(
             f"features differ: real are {real.source}, fake {fake.source}; use one model for both"
         )
-    one = Record(
-        name="distributions",
-        numbers=distances(real, fake, ks=arguments.neighbours, seed=arguments.seed),
-        settings={
-            "real": Path(arguments.real).name, "fake": Path(arguments.fake).name, "split": arguments.split,
-            "features": real.source, "k": " ".join(map(str, sorted(arguments.neighbours))),
-            **circumstances(real, fake),
-        },
-    )  # fmt: skip
-    if not arguments.sizes:
-        save(arguments.out, [one])
-        return tables([one])
-    curve = size_curve(
-        lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sizes,
-        seed=arguments.seed,
-    )  # fmt: skip
-    save(arguments.out, [one, _as_record(curve, one.settings)])
-    return f"{tables([one])}\n\n{_as_table(curve)}"
+    named: Settings = {
+        "real": Path(arguments.real).name, "fake": Path(arguments.fake).name, "split": arguments.split,
+        "features": real.source,
+    }  # fmt: skip
+    found = [
+        Record(
+            name="distributions",
+            numbers=distances(real, fake, ks=ks, seed=arguments.seed),
+            settings={**named, "k": " ".join(map(str, ks)), **circumstances(real, fake)},
+        )
+    ]
+    if engine is not None:
+        theirs = engine.numbers(real, fake, arguments.seed)
+        found.append(Record(name=f"distributions/{arguments.engine}", numbers={**theirs}, settings=named))
+    if labels is not None:
+        found += [one for k in ks for one in strata_records(real, fake, labels, k=k, settings=named)]
+    if arguments.both_ways:
+        found += [one for k in ks for one in _both_ways(real, fake, k, arguments.seed, named)]
+    text = tables(found)
+    if arguments.sizes:
+        curve = size_curve(
+            lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sizes,
+            seed=arguments.seed,
+        )  # fmt: skip
+        found.append(_as_record(curve, named))
+        text += f"\n\n{_as_table(curve)}"
+    save(arguments.out, found)
+    return text
 
 
-def _as_record(found: SizeCurve, settings: dict[str, str | int | float | bool]) -> Record:
+def _features(arguments: argparse.Namespace) -> tuple[Engine | None, Callable[[str], FeatureSet]]:
+    """An engine, if one is asked for, and what turns a source into features."""
+    device = str(pick_device(arguments.device))
+    if arguments.engine is None:
+        if arguments.weights is not None:
+            raise ValueError(f"--weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
+        return None, partial(open_features, model=arguments.features, device=device, **resizing(arguments))
+    own = {name: parser().get_default(name) for name in ("features", "resize", "fit", "size")}
+    if given := [f"--{name}" for name, value in own.items() if getattr(arguments, name) != value]:
+        raise ValueError(f"--engine has features and resizing of its own; leave out {', '.join(given)}")
+    engine = open_engine(arguments.engine, arguments.weights, device)
+    return engine, engine
+
+
+def _both_ways(real: FeatureSet, fake: FeatureSet, k: int, seed: int, settings: Settings) -> list[Record]:
+    """Either set judged by the other's manifold, of as many pictures as the smaller has."""
+    found = compare_sets(real.values, fake.values, k, seed=seed)
+    judged = (("fake in real", found.second_in_first), ("real in fake", found.first_in_second))
+    records = []
+    for (kind, one), radius in zip(judged, found.radius, strict=True):
+        inside = one.rarity[one.in_manifold]
+        numbers: dict[str, float | int] = {"num_each": found.num, "median_radius": radius}
+        numbers |= {"rarity": float(inside.mean())} if len(inside) else {}
+        numbers |= {"precision": one.precision, "density": one.density, "coverage": one.coverage}
+        records.append(
+            Record(
+                name="distributions/both_ways", numbers=numbers, settings={**settings, "k": k, "kind": kind}
+            )
+        )
+    return records
+
+
+def _as_record(found: SizeCurve, settings: Settings) -> Record:
     """The curve, a number per size."""
     numbers: dict[str, float | int] = {"frechet_at_infinity": found.at_infinity}
     for size, value in zip(found.sizes, found.values, strict=True):
         numbers |= {f"frechet_{size}": value.mean, f"frechet_{size}{DEVIATION}": value.deviation}
-    kept = ("real", "fake", "split", "features")
-    return Record(
-        name="distributions/sizes", numbers=numbers,
-        settings={name: settings[name] for name in kept} | {"repeats": found.values[0].num},
-    )  # fmt: skip
+    repeats = found.values[0].num
+    return Record(name="distributions/sizes", numbers=numbers, settings={**settings, "repeats": repeats})
 
 
 def _as_table(found: SizeCurve) -> str:

@@ -82,7 +82,7 @@ def by_condition(
     """
     if table is None and stems is None:
         made = by_prompt(folder)
-        told = _beside([path for group in made.values() for path in group])
+        told = beside([path for group in made.values() for path in group])
         return (_split(made, told), "names and captions") if told else (made, "names")
     pictures = _named([path for group in by_subject(folder).values() for path in group], "image")
     made, by = {"": pictures}, []
@@ -108,8 +108,8 @@ def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str | None]) 
     return found
 
 
-def _beside(paths: Sequence[Path]) -> dict[Path, str]:
-    """What folders and files say; empty where any picture has no caption."""
+def beside(paths: Sequence[Path]) -> dict[Path, str]:
+    """Captions that folders and files say; empty where any picture has none."""
     found = {}
     for folder in {path.parent for path in paths}:
         within = [path for path in paths if path.parent == folder]
@@ -162,21 +162,25 @@ def captions(folder: str | Path, table: str | Path | None = None) -> tuple[list[
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """Captions by name; ValueError for a file that holds none."""
-    rows = read_rows(path)
-    key = next((k for k in KEYS if rows and k in rows[0]), None)
-    text = next((t for t in TEXTS if rows and t in rows[0]), None)
-    if key is None or text is None:
-        raise ValueError(
-            f"{path}: has columns {', '.join(rows[0]) if rows else 'none'}; expected name and caption"
-        )
-    told = {}
-    for row in rows:
-        value = row[text]
-        told.setdefault(
-            Path(str(row[key])).name, str(value[0] if isinstance(value, list) and value else value)
-        )
+    """Captions by file name, the first of each; ValueError for a file that holds none."""
+    told: dict[str, str] = {}
+    for name, text in named_texts(path):
+        told.setdefault(Path(name).name, text)
     return told
+
+
+def named_texts(path: Path, columns: Sequence[str] = TEXTS) -> list[tuple[str, str]]:
+    """Names of a table with the first of `columns` that it has; ValueError for a file that has none."""
+    rows = read_rows(path)
+    key, text = (next((c for c in known if c in rows[0]), None) for known in (KEYS, columns))
+    if key is None or text is None:
+        raise ValueError(f"{path}: has columns {', '.join(rows[0])}; expected name and {columns[0]}")
+    found = []
+    for row in rows:
+        value = row.get(text)
+        value = value[0] if isinstance(value, list) and value else value
+        found.append((str(row.get(key)), "" if value is None else str(value)))
+    return found
 
 
 def read_rows(path: Path) -> list[dict]:

@@ -17,11 +17,11 @@ import numpy as np
 
 from eval.metrics.depth import DepthErrors, batch_depth_errors, mean_errors, valid_mask
 from eval.metrics.edges import best_threshold, edge_counts
-from eval.metrics.intervals import Coverage, Method, coverage, pooled
+from eval.metrics.intervals import Coverage, coverage, pooled, usual_method
 from eval.metrics.pose import pose_counts
 from eval.protocols.scene_set import SceneSet, check_conditions
 from unicon.conditions.edges import edge_strength, map_to_edges
-from unicon.conditions.palettes import FAR_QUANTILE, NEAR_QUANTILE, map_to_depth
+from unicon.conditions.palettes import FAR_QUANTILE, NEAR_QUANTILE, map_to_depth, unclipped
 from unicon.conditions.pose_reading import read_pose
 from unicon.data.scenes import FAR_M
 
@@ -185,14 +185,12 @@ def score_coverage(members: np.ndarray, scenes: SceneSet, level: float = 0.9) ->
 
     Order statistics from 19 members on, Student's t below; the mean's scale and shift moves all members.
     """
-    method: Method = "quantile" if len(members) >= 19 else "gaussian"
+    method = usual_method(len(members))
     inside, everywhere = [], []
     for picture, metres in enumerate(scenes.metres):
         depths = 1 - members[:, picture].astype(np.float64)
         surface = nearer_than_sky(metres)
-        near, far = np.quantile(metres, (NEAR_QUANTILE, FAR_QUANTILE))
-        drawn = surface & (metres > near) & (metres < far)
-        inside.append(coverage(depths, metres, drawn, level=level, method=method))
+        inside.append(coverage(depths, metres, surface & unclipped(metres), level=level, method=method))
         everywhere.append(coverage(depths, metres, surface, level=level, method=method))
     return _coverage_score(pooled(inside), pooled(everywhere), len(inside))
 

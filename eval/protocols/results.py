@@ -40,7 +40,7 @@ LABELS = {
     "num": "N",
 }
 """Heading of each number in a table."""
-FIRST_COLUMNS = ("prediction", "kind")
+FIRST_COLUMNS = ("prediction", "kind", "stratum")
 """Settings that are columns wherever they occur; others are where they differ, else they stand in the line
 above the table."""
 

@@ -61,9 +61,11 @@ def carry_out(
     painter = Painter(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, guidance_scale=settings.guidance
     )
+    spread = material.spread if settings.ensemble > 1 else {}
     maker = Maker(
-        store=store, painter=painter, readers=readers, batch_size=batch_size, share=share, costs=costs
-    )
+        store=store, painter=painter, readers=readers, batch_size=batch_size, share=share, costs=costs,
+        with_members=frozenset(spread),
+    )  # fmt: skip
     maker.items(roll)
     for task in settings.tasks:
         chooses = any(isinstance(measure, Calibrates) for measure in material.measures[task.condition])
@@ -71,7 +73,7 @@ def carry_out(
     share.wait()
     scorer = Scorer(
         store=store, material=material, roll=roll, validation=validation, share=share,
-        has_regressor="regressor" in readers,
+        has_regressor="regressor" in readers, spread=spread,
     )  # fmt: skip
     rows = {}
     for task in settings.tasks:

@@ -105,6 +105,8 @@ class Sample:
     """Of the item, or the map that was generated with the picture in the same form."""
     picture: np.ndarray | None = None
     """(H, W, 3) uint8, the generated picture; None of an estimate."""
+    members: np.ndarray | None = None
+    """(M, h, w) of the ensemble whose mean the map is, as `eval.runs.members` keeps them, where asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from eval.protocols.drawing import Painter
 from eval.protocols.readers import Reader
 from eval.runs.costs import Costs
 from eval.runs.items import Task
+from eval.runs.members import write_members
 from eval.runs.roll import Roll
 from eval.runs.store import Store, read_picture, write_picture
 from unicon.processes import Share
@@ -33,6 +34,8 @@ class Maker:
     batch_size: int
     share: Share
     costs: Costs
+    with_members: frozenset[str] = frozenset()
+    """Conditions whose ensembles' members are kept."""
 
     def items(self, roll: Roll) -> None:
         """The items' own pictures and maps, so that the folder can be looked at and compared alone."""
@@ -47,21 +50,28 @@ class Maker:
 
     def estimates(self, roll: Roll, places: Sequence[int], condition: str, by: str, seed: int) -> None:
         """Maps of the items' own pictures."""
+        keeps = by == "adapter" and condition in self.with_members
 
         def file(place: int) -> Path:
             return self.store.estimate(condition, by, seed, roll.entries[place].stem)
 
+        def members_file(place: int) -> Path:
+            return self.store.members(condition, seed, roll.entries[place].stem)
+
         def is_done(place: int) -> bool:
-            return file(place).is_file()
+            return file(place).is_file() and (not keeps or members_file(place).is_file())
 
         title = f"{by} estimates {condition}"
         with self._todo(places, is_done, title, seed) as (todo, bar):
             for batch in roll.batches(todo, self.batch_size):
                 images = np.stack([roll.load(place).image for place in batch])
                 keys = [roll.entries[place].key for place in batch]
-                maps = self.readers[by].read(images, condition, keys, seed).maps
-                for place, values in zip(batch, maps, strict=True):
-                    write_picture(file(place), values)
+                found = self.readers[by].read(images, condition, keys, seed)
+                for n, place in enumerate(batch):
+                    if keeps:
+                        assert found.members is not None
+                        write_members(members_file(place), found.members[:, n])
+                    write_picture(file(place), found.maps[n])
                 bar.update(len(batch))
 
     def drawings(self, roll: Roll, places: Sequence[int], task: Task, seed: int) -> None:

@@ -25,13 +25,16 @@ from eval.metrics.bsds import (
     f1_of_counts,
     suppress,
 )
-from eval.metrics.depth import SMALLEST, depth_errors, valid_mask
+from eval.metrics.calibration import LEVELS, calibration, crps
+from eval.metrics.depth import SMALLEST, SMALLEST_DISPARITY, Alignment, depth_errors, fit, valid_mask
 from eval.metrics.edges import best_threshold, edge_counts
+from eval.metrics.intervals import coverage, usual_method
 from eval.metrics.pictures import psnr, ssim
 from eval.metrics.pose import Normaliser, pose_counts
 from eval.runs.items import Sample
+from eval.runs.members import kept_pixels
 from unicon.conditions.edges import edge_strength
-from unicon.conditions.palettes import map_to_depth
+from unicon.conditions.palettes import map_to_depth, unclipped
 from unicon.conditions.pose_reading import read_pose
 
 Better = Literal["higher", "lower", "neither"]
@@ -88,23 +91,34 @@ class DepthMeasure:
     """Fitted predictions are clipped to at least this, in the truth's unit."""
     high: float = float("inf")
     """And to at most this; truths from here on (sky) are left out."""
+    alignment: Alignment = "scale_shift"
+    """The fit is in depth, or with "disparity" in its inverse, for maps that are linear in that."""
 
     KIND: ClassVar[str] = "depth"
     NAMES: ClassVar = ("abs_rel", "delta1", "delta2", "delta3", "rmse", "log10", "silog")
+    LABELS: ClassVar = ("AbsRel", "delta1", "delta2", "delta3", "RMSE", "log10", "SILog")
 
     @property
     def convention(self) -> str:
+        space = "depth"
+        if self.alignment == "disparity":
+            space = f"disparity (1/depth), clipped at {SMALLEST_DISPARITY:g} and inverted,"
         return (
-            f"scale and shift fitted in depth per picture, clipped to {self.low:g} to {self.high:g}, mean "
+            f"scale and shift fitted in {space} per picture, clipped to {self.low:g} to {self.high:g}, mean "
             "over pictures"
         )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The two spaces are different columns."""
+        return tuple(f"{n}_disparity" if self.alignment == "disparity" else n for n in self.NAMES)
+
+    @property
     def numbers(self) -> tuple[Number, ...]:
-        labels = ("AbsRel", "delta1", "delta2", "delta3", "RMSE", "log10", "SILog")
+        of = " (disparity)" if self.alignment == "disparity" else ""
         return tuple(
-            Number(name=name, label=label, better="higher" if name.startswith("delta") else "lower")
-            for name, label in zip(self.NAMES, labels, strict=True)
+            Number(name=name, label=label + of, better="higher" if name.startswith("delta") else "lower")
+            for name, label in zip(self.names, self.LABELS, strict=True)
         )
 
     def facts(self, sample: Sample) -> np.ndarray | None:
@@ -112,13 +126,82 @@ class DepthMeasure:
         mask = valid_mask(sample.truth, 0.0, self.high)
         if not mask.any():
             return None
+        predicted = map_to_depth(sample.map)
+        if self.alignment == "disparity":
+            predicted = 1 - predicted
+            if not predicted[mask].any():  # black says as much as any constant, and has no pixel to fit
+                predicted = np.ones_like(predicted)
         found = depth_errors(
-            map_to_depth(sample.map), sample.truth, mask, low=self.low, high=self.high
-        )  # fmt: skip
+            predicted, sample.truth, mask, alignment=self.alignment, low=self.low, high=self.high
+        )
         return np.array([getattr(found, name) for name in self.NAMES])
 
     def of(self, total: np.ndarray, num: int) -> dict[str, float]:
-        return _means(self.NAMES, total, num)
+        return _means(self.names, total, num)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpreadMeasure:
+    """How often the truth lies where the members of a depth ensemble say."""
+
+    high: float = float("inf")
+    """Truths from here on (sky) are left out."""
+
+    KIND: ClassVar[str] = "spread"
+    LEVEL: ClassVar[int] = LEVELS.index(0.9)
+
+    @property
+    def convention(self) -> str:
+        return (
+            "intervals of the members, moved by the fit of their mean in depth: order statistics from 19 "
+            "members on, Student's t below; over pixels that the drawing of the truth does not clip, or all; "
+            f"calibration error: mean |coverage - level| over levels {LEVELS[0]:g} to {LEVELS[-1]:g}, bias "
+            "without the bars; pooled over pixels"
+        )
+
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        return (
+            Number(name="calibration_error", label="calibration error", better="lower"),
+            Number(name="calibration_bias", label="bias of coverage", better="neither"),
+            Number(name="interval_coverage", label="coverage of 90% interval", better="neither"),
+            Number(name="interval_coverage_all", label="of all pixels", better="neither"),
+            Number(name="interval_width", label="its width", better="neither"),
+            Number(name="crps", label="CRPS", better="lower"),
+        )
+
+    def facts(self, sample: Sample) -> np.ndarray | None:
+        """Sums over pixels: covered at every level, width and CRPS, their number; covered of all, and that
+        number. Truth is (H, W) depth."""
+        assert sample.members is not None, "the caller has seen to it"
+        valid = valid_mask(sample.truth, 0.0, self.high)
+        drawn = valid & unclipped(sample.truth)
+        truth, valid, drawn = (kept_pixels(each) for each in (sample.truth, valid, drawn))
+        if not drawn.any():
+            return None
+        members = 1 - sample.members.astype(np.float64)
+        usual = usual_method(len(members))
+        found = calibration(members, truth, drawn, method=usual)
+        everywhere = coverage(members, truth, valid, method=usual)
+        scale, shift = fit(members[:, drawn].mean(0), truth[drawn])
+        error = crps(scale * members[:, drawn] + shift, truth[drawn]).sum()
+        num, width = found.num_pixels, found.mean_widths[self.LEVEL] * found.num_pixels
+        inside = np.multiply(found.coverages, num)
+        return np.array([*inside, width, error, num, everywhere.coverage * valid.sum(), valid.sum()])
+
+    def of(self, total: np.ndarray, num: int) -> dict[str, float]:
+        if not num:
+            return {}
+        *inside, width, error, pixels, inside_all, pixels_all = total.tolist()
+        gaps = np.array(inside) / pixels - LEVELS
+        return {
+            "calibration_error": float(np.abs(gaps).mean()),
+            "calibration_bias": float(gaps.mean()),
+            "interval_coverage": inside[self.LEVEL] / pixels,
+            "interval_coverage_all": inside_all / pixels_all,
+            "interval_width": width / pixels,
+            "crps": error / pixels,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,7 +396,15 @@ def _extractor(model: str) -> Extractor:
 
 MEASURES: dict[str, type] = {
     kind.KIND: kind
-    for kind in (DepthMeasure, EdgeMeasure, BoundaryMeasure, PoseMeasure, LikenessMeasure, ViewMeasure)
+    for kind in (
+        DepthMeasure,
+        EdgeMeasure,
+        BoundaryMeasure,
+        PoseMeasure,
+        LikenessMeasure,
+        ViewMeasure,
+        SpreadMeasure,
+    )
 }
 
 

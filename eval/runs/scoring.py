@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from eval.records import source_digest
 from eval.runs import measures as measures_module
 from eval.runs.items import Item, Sample, Task
 from eval.runs.measures import Calibrates, Measure, as_json
+from eval.runs.members import read_members
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
 from eval.runs.store import FactsFile, Store, read_picture
@@ -42,6 +43,8 @@ class Material:
     items: Sequence[Item]
     measures: Mapping[str, tuple[Measure, ...]]
     """By condition; the first one's first number orders the pictures."""
+    spread: Mapping[str, tuple[Measure, ...]] = field(default_factory=dict)
+    """By condition, what the members of ensembles are measured by, where estimates are ensembles."""
     validation: Sequence[Item] = ()
     """Where measures choose their settings; empty: they keep their own."""
     mean_map: Callable[[str], np.ndarray] | None = None
@@ -78,6 +81,8 @@ class Scorer:
     validation: Roll
     share: Share
     has_regressor: bool
+    spread: Mapping[str, tuple[Measure, ...]]
+    """The material's where members were kept."""
 
     def rows(self, task: Task, seeds: Sequence[int]) -> list[Row]:
         """All predictions of a task by all measures, the model first. In one of several processes: its part
@@ -88,6 +93,11 @@ class Scorer:
                 found.append(
                     self._row(task, prediction, self._calibrated(measure, task.condition, prediction))
                 )
+        if task.direction == "estimate":
+            found += [
+                self._row(task, self._of_members(task.condition, seeds), measure)
+                for measure in self.spread.get(task.condition, ())
+            ]
         return found
 
     def predictions(self, task: Task, seeds: Sequence[int]) -> list[Prediction]:
@@ -141,6 +151,15 @@ class Scorer:
             )  # fmt: skip
         )
         return [prediction for prediction in found if prediction.places]
+
+    def _of_members(self, condition: str, seeds: Sequence[int]) -> Prediction:
+        def sample(place: int, seed: int) -> Sample:
+            values = self._estimate(condition, "adapter", seed, place)
+            members = read_members(self.store.members(condition, seed, self.roll.entries[place].stem))
+            return replace(self._sample(place, condition, values), members=members)
+
+        places = self.roll.places(Task(condition=condition, direction="estimate"))
+        return Prediction(name="adapter", seeds=seeds, by="adapter", places=places, sample=sample)
 
     def _mean(self, condition: str, mean: np.ndarray, places: list[int]) -> Prediction:
         return Prediction(

@@ -2,6 +2,7 @@
 
     DIR/items/ITEM.png, ITEM_CONDITION.png         the item's own picture and its maps
     DIR/maps/CONDITION-KEY/seed0/ITEM.png          map read from the item's own picture
+    DIR/maps/CONDITION-KEY/seed0/members/ITEM.npz  of the ensemble whose mean it is
     DIR/pictures/TASK-KEY/seed0/ITEM.png           generated picture
     DIR/pictures/TASK-KEY/seed0/map/ITEM.png       map generated with it (joint)
     DIR/pictures/TASK-KEY/seed0/read-KEY/ITEM.png  map read back from it
@@ -41,6 +42,10 @@ class Store:
         return (
             self.folder / "maps" / f"{condition}-{self.keys.reader(condition, by)}" / f"seed{seed}"
         ) / f"{stem}.png"
+
+    def members(self, condition: str, seed: int, stem: str) -> Path:
+        """Of the ensemble whose mean the adapter's map is."""
+        return self.estimate(condition, "adapter", seed, stem).parent / "members" / f"{stem}.npz"
 
     def picture(self, task: Task, seed: int, stem: str) -> Path:
         """Generated picture."""

@@ -16,7 +16,15 @@ from PIL import Image
 
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import DepthMeasure, EdgeMeasure, LikenessMeasure, Measure, PoseMeasure, ViewMeasure
+from eval.runs.measures import (
+    DepthMeasure,
+    EdgeMeasure,
+    LikenessMeasure,
+    Measure,
+    PoseMeasure,
+    SpreadMeasure,
+    ViewMeasure,
+)
 from eval.runs.scoring import Material
 from eval.runs.truth import DEPTH_RANGE, shows_nothing, truth_of_map
 from unicon.data.pairs import Entry, open_pairs
@@ -43,6 +51,7 @@ def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     return Material(
         items=Items([pairs[n].key for n in range(num)], load),
         measures={name: MEASURES.get(name, LIKENESS) for name in conditions},
+        spread={"depth": (SpreadMeasure(),)},
         facts={"source": str(arguments.data)},
     )
 

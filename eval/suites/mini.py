@@ -15,7 +15,7 @@ from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, 
 from eval.protocols.setup import check_positive
 from eval.runs import suite
 from eval.runs.items import Item, Items, WhenAsked
-from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure
+from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure, SpreadMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
 from unicon.data.scenes import FAR_M
@@ -56,6 +56,7 @@ def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     return Material(
         items=items_of(scenes),
         measures={name: MEASURES[name] for name in conditions},
+        spread={"depth": (SpreadMeasure(high=FAR_M),)},
         # Edges alone choose a threshold, and every validation picture costs a run.
         validation=items_of(render("validation", arguments.validation_num)) if "edge" in conditions else (),
         mean_map=cache(lambda condition: np.asarray(mean_map(condition, training), dtype=np.float32)),

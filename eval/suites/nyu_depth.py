@@ -1,8 +1,8 @@
 """Suite `nyu_depth`: depth of real rooms (NYU Depth v2), zero-shot for the mini base.
 
 The held-out tenth of `eval.data`, or the rooms that its `train` leaves out, whole pictures; scale and shift
-fitted per picture over all pixels. This copy of the data has lost its metric scale, so predictions are
-clipped from below only.
+fitted per picture over all pixels, in depth or in disparity. This copy of the data has lost its metric scale,
+so predictions that were fitted in depth are clipped from below only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eval.baselines import NYU_LOW
 from eval.data import RoomSplit, nyu_depth
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import DepthMeasure
+from eval.runs.measures import DepthMeasure, SpreadMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.palettes import depth_to_map
 from unicon.sampling.noise import stable_hash
@@ -27,6 +27,14 @@ OTHERS: dict[str, tuple[RoomSplit, str]] = {
     "other_rooms": ("train", "mean map of the other rooms"),
 }
 """Splits that are measured, and which pictures' mean map they are measured beside."""
+
+NYU_HIGH = 256 / 255
+"""The first value beyond the picture's largest depth, which 8 bits cannot say: a disparity near 0 has no
+inverse that one could average."""
+MEASURES = {
+    "scale_shift": DepthMeasure(low=NYU_LOW),
+    "disparity": DepthMeasure(low=NYU_LOW, high=NYU_HIGH, alignment="disparity"),
+}
 
 
 def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
@@ -48,7 +56,8 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
 
     return Material(
         items=Items(photos.names, load),
-        measures={"depth": (DepthMeasure(low=NYU_LOW),)},
+        measures={"depth": tuple(MEASURES[name] for name in dict.fromkeys(arguments.alignment))},
+        spread={"depth": (SpreadMeasure(),)},
         mean_map=mean if arguments.split in OTHERS else None,
         mean_map_name=OTHERS[arguments.split][1] if arguments.split in OTHERS else "",
         facts={"source": "NYU Depth v2", "split": arguments.split},
@@ -61,6 +70,11 @@ def configure(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--split", choices=[*OTHERS, "all"], default="held_out",
         help="a tenth by name (default), stretches of neighbours, or all",
+    )  # fmt: skip
+    top.add_argument(
+        "--alignment", nargs="+", choices=list(MEASURES), default=["scale_shift"],
+        help="the fit in depth (default), in disparity for adapters whose maps are linear in 1/depth, or "
+        "both, in columns of their own",
     )  # fmt: skip
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval import __main__ as front
 from eval.features import FeatureSet
+from eval.manifold.sets import compare_sets
 from eval.metrics import distributions
 from eval.metrics.distributions import (
     cmmd,
@@ -20,6 +22,8 @@ from eval.metrics.distributions import (
 )
 from eval.protocols.distributions import circumstances, distances
 from eval.protocols.results import tables
+from eval.protocols.strata import read_labels
+from eval.rarity import rarity_score
 from eval.records import Record, read
 from tests.eval.test_manifold import ORACLES
 
@@ -194,3 +198,91 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys):
     with pytest.raises(SystemExit):
         front.main(["distributions", *sources, "--neighbours", "0"])
     assert "--neighbours are [0]; each is at least 1" in capsys.readouterr().err
+
+
+def saved(path, rows: np.ndarray, names) -> str:
+    FeatureSet(values=rows.astype(np.float32), names=tuple(names), source="mine").save(path)
+    return str(path)
+
+
+def table(path, rows: dict[str, str], column: str = "stratum") -> str:
+    path.write_text("\n".join([f"name,{column}", *(f"{name},{label}" for name, label in rows.items())]))
+    return str(path)
+
+
+def test_strata_are_judged_within_and_among_all(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    common, rare = rng.normal(size=(60, 4)), rng.normal(size=(20, 4)) * 3 + 40
+    kinds = {f"cat/{n}.png": "cat" for n in range(60)} | {f"emu/{n}.png": "emu" for n in range(20)}
+    real = saved(tmp_path / "real.npz", np.concatenate([common, rare]), kinds)
+    made = np.concatenate([common[:30] + 0.01, rare[:10] + 0.01, common[:3]])
+    names = [f"p{n}" for n in range(43)]
+    fake = saved(tmp_path / "fake.npz", made, names)
+    of_fake = dict(zip(names, ["cat"] * 30 + ["emu"] * 10 + ["yak"] * 3, strict=True))
+    tables = [table(tmp_path / "real.csv", kinds, "class"), table(tmp_path / "fake.csv", of_fake)]
+    command = ["distributions", "--real", real, "--fake", fake, "--device", "cpu", "--both-ways"]
+    out = tmp_path / "out.jsonl"
+    assert front.main([*command, "--strata", *tables, "--neighbours", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "has 0 reals for 3 fakes" in printed
+    pooled, cat, emu, yak, there, back = read(out)
+    assert [one.settings["stratum"] for one in (cat, emu, yak)] == ["cat", "emu", "yak"]
+    alone = rarity_score(rare.astype(np.float32), (rare[:10] + 0.01).astype(np.float32)).summary
+    assert emu.numbers["rarity"] == alone.mean
+    assert (emu.numbers["num_real"], emu.numbers["num_fake"], emu.settings["k"]) == (20, 10, 3)
+    assert emu.numbers["rarity_among_all"] > 2 * cat.numbers["rarity_among_all"]
+    assert yak.numbers == {"num_real": 0, "num_fake": 3}
+    assert pooled.numbers["num_fake"] == 43
+    # The other way round the rare kind is the one that is missed.
+    assert (there.settings["kind"], back.settings["kind"]) == ("fake in real", "real in fake")
+    whole = compare_sets(np.concatenate([common, rare]).astype(np.float32), made.astype(np.float32))
+    assert there.numbers["num_each"] == back.numbers["num_each"] == 43
+    assert there.numbers["precision"] == whole.second_in_first.precision
+    assert back.numbers["precision"] == whole.first_in_second.precision
+    assert back.numbers["median_radius"] == whole.radius[1]
+
+
+def test_strata_that_cannot_be_told_are_refused(tmp_path):
+    real, fake = (
+        saved(tmp_path / f"{n}.npz", A, [f"{k}/{n}" for k in "ab" for n in range(30)]) for n in "rf"
+    )
+    short = table(tmp_path / "short.csv", {"a/1": "x"})
+    with pytest.raises(ValueError, match="a/0 has no stratum .*short.csv"):
+        read_labels([short], real, fake, k=3)
+    by_file = table(tmp_path / "by_file.csv", {f"{n}": "x" for n in range(30)})
+    assert read_labels([by_file], real, fake, k=3).real == ["x"] * 60
+    twice = table(
+        tmp_path / "twice.csv", {f"y/{n}": "y" for n in range(30)} | {f"z/{n}": "z" for n in range(30)}
+    )
+    with pytest.raises(ValueError, match="a/0 is of 2 strata, such as 'y' and 'z'"):
+        read_labels([twice], real, fake, k=3)
+    single = table(tmp_path / "single.csv", {f"{k}/{n}": f"{k}{n}" for k in "ab" for n in range(30)})
+    with pytest.raises(
+        ValueError, match="none of the 60 strata of fakes can be judged: .* has 1 reals, and k = 3"
+    ):
+        read_labels([single], real, fake, k=3)
+    with pytest.raises(ValueError, match="features say no captions"):
+        read_labels([], real, fake, k=3)
+    with pytest.raises(ValueError, match="--strata got 3 tables"):
+        read_labels([single] * 3, real, fake, k=3)
+
+
+def test_strata_are_the_captions_that_lie_with_the_pictures(tmp_path):
+    for name in ("flat", "pairs"):
+        (tmp_path / name).mkdir()
+    for n in range(4):
+        picture = Image.new("RGB", (8, 8), (40 * n, 0, 0))
+        picture.save(tmp_path / "flat" / f"{n}.png")
+        (tmp_path / "flat" / f"{n}.txt").write_text("a cat" if n else "a dog")
+    for folder in ("images", "depth", "captions"):
+        (tmp_path / "pairs" / folder).mkdir()
+    for n in range(3):
+        for folder in ("images", "depth"):
+            Image.new("RGB", (8, 8), (40 * n, 9, 9)).save(tmp_path / "pairs" / folder / f"{n}.png")
+        (tmp_path / "pairs" / "captions" / f"{n}.txt").write_text("a cat")
+    found = read_labels([], str(tmp_path / "pairs"), str(tmp_path / "flat"), k=2)
+    assert found.real == ["a cat"] * 3
+    assert found.fake == ["a dog", "a cat", "a cat", "a cat"]
+    (tmp_path / "flat" / "2.txt").unlink()
+    with pytest.raises(ValueError, match="not every picture says its caption"):
+        read_labels([], str(tmp_path / "pairs"), str(tmp_path / "flat"), k=2)

@@ -15,11 +15,20 @@ from eval.protocols.drawing import Painter
 from eval.protocols.readers import JudgeReader
 from eval.records import read
 from eval.runs.costs import Costs
+from eval.runs.items import Item, Sample
+from eval.runs.measures import SpreadMeasure
+from eval.runs.members import read_members
 from eval.runs.report import read_run
 from eval.runs.store import FactsFile
+from eval.suites import nyu_depth
 from tests.eval import suite_data
 from tests.eval.conftest import NUM
 from tests.programs import run_python
+
+SPREAD = (
+    "calibration_error", "calibration_bias", "interval_coverage", "interval_coverage_all", "interval_width",
+    "crps",
+)  # fmt: skip
 
 
 def refusal(capsys, *arguments: object) -> str:
@@ -182,14 +191,90 @@ def short(base, out, *more: object) -> list[str]:
     return [str(argument) for argument in [*how, "--out", out, *more]]
 
 
-def test_nyu(base, tmp_path):
+def test_nyu_in_both_spaces_with_the_spread_of_its_ensemble(base, tmp_path):
     data = suite_data.nyu(tmp_path / "nyu")
     out = tmp_path / "run"
-    assert front.main(["nyu_depth", *short(base, out, "--data", data, "--num", 2, "--ensemble", 2)]) == 0
+    more = ["--data", data, "--num", 2, "--ensemble", 3, "--alignment", "scale_shift", "disparity"]
+    assert front.main(["nyu_depth", *short(base, out, *more)]) == 0
     rows = results(out)
     assert rows["estimate", "adapter"]["num"] == 2
-    assert rows["estimate", "mean map of the other nine tenths"]["numbers"]["abs_rel"]["mean"] < 0.1
-    assert json.loads((out / "report.json").read_text())["data"]["split"] == "held_out"
+    report = json.loads((out / "report.json").read_text())
+    assert report["data"]["split"] == "held_out"
+    own, other, spread = (r for r in report["results"] if r["prediction"] == "adapter")
+    mean, inverse = (r for r in report["results"] if r["prediction"] == "mean map of the other nine tenths")
+    assert mean["numbers"]["abs_rel"]["mean"] < 0.1
+    assert inverse["numbers"]["abs_rel_disparity"]["mean"] > 2 * mean["numbers"]["abs_rel"]["mean"]
+    assert "fitted in depth per" in own["convention"]
+    assert "fitted in disparity (1/depth), clipped at 0.001 and inverted" in other["convention"]
+    assert own["numbers"].keys() & other["numbers"].keys() == set()
+    assert set(spread["numbers"]) == set(SPREAD)
+    assert all(len(number["per_seed"]) == 1 for number in spread["numbers"].values())
+    assert "coverage of 90% interval" in (out / "report.html").read_text()
+    table = next(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert float(table["interval_width"]) > 0
+    assert float(table["abs_rel_disparity"]) > 0
+    # Members that are lost are made again.
+    kept = sorted(out.glob("maps/*/seed0/members/*.npz"))
+    assert len(kept) == 2
+    before = read_members(kept[0])
+    assert before.shape == (3, 32, 40)
+    kept[0].unlink()
+    assert front.main(["nyu_depth", *short(base, out, *more)]) == 0
+    np.testing.assert_allclose(read_members(kept[0]), before, atol=2e-3)  # in a batch of another size
+    kept[0].write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="is not there or damaged; delete it"):
+        read_members(kept[0])
+
+
+def test_an_ensemble_of_the_truth_is_calibrated():
+    rng = np.random.default_rng(0)
+    depth = np.linspace(2, 6, 40 * 60).reshape(40, 60)
+    at = (depth - 2) / 4
+    noise = rng.normal(0, 0.1, (24, 40, 60))
+    item = Item(name="made up", key=0, image=np.zeros((40, 60, 3), np.uint8))
+
+    def facts(stretched: float) -> np.ndarray:
+        # The truth is a draw of the same law as the members, which leave no room at the ends.
+        members = 0.5 + 0.25 * (0.5 - at) + stretched * noise[1:] / 4
+        truth = 2 + 4 * (0.5 - 0.25 * (0.5 - at) - noise[0] / 4)
+        sample = Sample(
+            item=item, condition="depth", map=np.repeat(members.mean(0)[..., None], 3, -1), truth=truth,
+            members=members.astype(np.float16),
+        )  # fmt: skip
+        found = SpreadMeasure().facts(sample)
+        assert found is not None
+        return found
+
+    measure = SpreadMeasure()
+    right, sure = (measure.of(facts(stretched) + facts(stretched), 2) for stretched in (1.0, 0.3))
+    assert tuple(right) == SPREAD == tuple(n.name for n in measure.numbers)
+    assert right["calibration_error"] < 0.05
+    assert right["interval_coverage_all"] == pytest.approx(0.9, abs=0.03)
+    assert sure["calibration_bias"] == pytest.approx(-sure["calibration_error"])
+    assert sure["calibration_error"] > 0.2
+    assert sure["interval_coverage"] < 0.6
+    assert right["interval_width"] == pytest.approx(2 * 1.64 * 0.1, rel=0.3)
+    assert right["crps"] < sure["crps"]
+    assert measure.of(np.zeros(14), 0) == {}
+
+
+@pytest.mark.parametrize("linear_in", ["scale_shift", "disparity"])
+def test_a_map_is_exact_in_the_space_it_is_linear_in(linear_in):
+    depth = np.linspace(0.2, 0.999, 32 * 40).reshape(32, 40)
+    plane = 1 - depth if linear_in == "scale_shift" else 0.9 * (1 / depth) / 5
+    item = Item(name="made up", key=0, image=np.zeros((32, 40, 3), np.uint8))
+
+    def scored(alignment: str, values: np.ndarray) -> float:
+        shown = np.repeat(values[..., None], 3, -1).astype(np.float32)
+        found = nyu_depth.MEASURES[alignment].facts(
+            Sample(item=item, condition="depth", map=shown, truth=depth)
+        )
+        return float(found[0])
+
+    other = {"scale_shift": "disparity", "disparity": "scale_shift"}[linear_in]
+    assert scored(linear_in, plane) < 1e-5 < 0.02 < scored(other, plane)
+    black = scored("disparity", 0 * plane)  # no pixel to fit, and no reason to stop a run
+    assert black == pytest.approx(scored("disparity", 0 * plane + 0.5))
 
 
 def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):

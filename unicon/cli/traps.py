@@ -24,7 +24,7 @@ OPENCV = (
     "opencv-python",
     "opencv-python-headless",
 )
-EXTRAS = ("annotators", "engines", "eval", "test", "train")  # metrics is for recording fixtures alone
+EXTRAS = ("annotators", "engines", "eval", "metrics", "test", "train")
 
 Installed = Mapping[str, metadata.Distribution]
 

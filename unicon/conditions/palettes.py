@@ -28,6 +28,12 @@ def depth_to_map(depth: np.ndarray) -> np.ndarray:
     return np.repeat(picture[..., None], 3, axis=-1).astype(np.float32)
 
 
+def unclipped(depth: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where `depth_to_map` tells one depth from another."""
+    near, far = np.quantile(depth, [NEAR_QUANTILE, FAR_QUANTILE])
+    return (depth > near) & (depth < far)
+
+
 def map_to_depth(picture: np.ndarray) -> np.ndarray:
     """Picture (H, W, 3), uint8 or [0, 1] -> float32 (H, W) in [0, 1]: depth up to scale and shift."""
     return 1 - np.clip(as_map(picture, "depth map").mean(axis=-1), 0, 1)

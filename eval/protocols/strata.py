@@ -1,0 +1,142 @@
+"""To which stratum (prompt, class) does each picture of two sets belong, and how rare is it within it?
+
+Labels come from a table, or from the captions that lie with the pictures. Leaves out how rarity within a
+stratum is found (`eval.rarity.rarity_by_stratum`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eval.features import FILES, FeatureSet, find_pictures, is_flat, read_features
+from eval.protocols.generated import TEXTS, beside, named_texts
+from eval.rarity import Rarity, rarity_by_stratum
+from eval.records import Record
+from unicon.data.pairs import open_pairs
+from unicon.data.photos import list_photos
+
+COLUMNS = ("stratum", "class", "label", *TEXTS)
+"""Of a table, the first that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A stratum for each picture of either set, in their order."""
+
+    real: list[str]
+    fake: list[str]
+
+
+def read_labels(tables: Sequence[str], real: str, fake: str, *, k: int) -> Labels:
+    """Of the pictures of two sources: by one table, by one for each, or with none by their own captions.
+
+    Nothing is decoded. Raises ValueError for a picture without a label, a name with several, and where no
+    stratum has a fake and more than `k` reals.
+    """
+    if len(tables) > 2:
+        raise ValueError(f"--strata got {len(tables)} tables; expected one for both sets, or two: real, fake")
+    of_real, of_fake = (
+        _told(_names(source), source, tables[min(n, len(tables) - 1)] if tables else None)
+        for n, source in enumerate((real, fake))
+    )
+    counts = Counter(of_real)
+    if not any(counts[name] > k for name in set(of_fake)):
+        fullest, num = max(((name, counts[name]) for name in set(of_fake)), key=lambda one: one[1])
+        raise ValueError(
+            f"none of the {len(set(of_fake))} strata of fakes can be judged: the fullest, {fullest!r}, has "
+            f"{num} reals, and k = {k} needs at least {k + 1}; give --strata a table of wider classes"
+        )
+    return Labels(of_real, of_fake)
+
+
+def strata_records(
+    real: FeatureSet,
+    fake: FeatureSet,
+    labels: Labels,
+    *,
+    k: int,
+    settings: Mapping[str, str | int | float | bool],
+) -> list[Record]:
+    """A record for each stratum: rarity and precision within it, and of its fakes among all reals.
+
+    One that cannot be judged has its counts alone, and says why.
+    """
+    found = rarity_by_stratum(real.values, fake.values, labels.real, labels.fake, k, features=real.source)
+    own: dict[str, list[int]] = {name: [] for name in [*labels.fake, *labels.real]}
+    for place, name in enumerate(labels.fake):
+        own[name].append(place)
+    reals, records = Counter(labels.real), []
+    for name, places in own.items():
+        numbers: dict[str, float | int] = {"num_real": reals[name], "num_fake": len(places)}
+        told: dict[str, str | int | float | bool] = {**settings, "k": k, "stratum": name}
+        if (within := found.within.get(name)) is not None:
+            numbers |= _numbers(within) | {"radius_of_reals": within.summary.real_mean}
+            numbers |= _numbers(_of(found.pooled, places), "_among_all")
+        else:
+            told["left_out"] = found.left_out[name]
+        records.append(Record(name="distributions/strata", numbers=numbers, settings=told))
+    return records
+
+
+def _numbers(found: Rarity, among: str = "") -> dict[str, float | int]:
+    one = found.summary
+    rarity = {} if one.mean is None else {f"rarity{among}": one.mean}
+    return {**rarity, f"precision{among}": one.in_manifold}
+
+
+def _of(pooled: Rarity, places: list[int]) -> Rarity:
+    return replace(pooled, scores=pooled.scores[places])
+
+
+def _names(source: str) -> tuple[str, ...]:
+    return (read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)).names
+
+
+def _told(names: Sequence[str], source: str, table: str | None) -> list[str]:
+    known = _of_table(Path(table)) if table else _of_source(source)
+    found = []
+    for name in names:
+        several = next((known[form] for form in _forms(name) if form in known), set())
+        if not several:
+            where = table or "no caption lies with it"
+            raise ValueError(
+                f"{source}: {name} has no stratum ({where}); give --strata FILE with columns name and stratum"
+            )
+        if len(several) > 1:
+            raise ValueError(
+                f"{table or source}: {name} is of {len(several)} strata, such as {min(several)!r} and "
+                f"{max(several)!r}; write names as {source} has them, or give a table for each set"
+            )
+        found += several
+    return found
+
+
+def _of_table(path: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, label in named_texts(path, COLUMNS):
+        for form in _forms(name) if label else ():
+            found.setdefault(form, set()).add(label)
+    return found
+
+
+def _of_source(source: str) -> dict[str, set[str]]:
+    path = Path(source)
+    if path.suffix in FILES:
+        raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
+    if is_flat(path):
+        told = beside(list_photos(path))
+        if not told:
+            raise ValueError(
+                f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
+                "--strata FILE with columns name and stratum"
+            )
+        return {picture.name: {text} for picture, text in told.items()}
+    return {entry.key: {entry.captions[0]} for entry in open_pairs(source) if entry.captions}
+
+
+def _forms(name: str) -> tuple[str, str, str]:
+    """How a name may be written, the fullest first."""
+    return name, Path(name).name, Path(name).stem

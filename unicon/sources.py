@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
 PRIOR_FOLDERS = ("prior", "prior_ar")
 """Where a saved pipeline keeps its adapters, one folder each, its styles, one file each, by name, its decoder
@@ -96,11 +98,15 @@ def located(base: str, revision: str | None = None) -> tuple[str, str | None]:
 
 @contextmanager
 def explained(source: str, revision: str | None = None) -> Iterator[None]:
-    """What the hub's libraries say about a place they cannot get, as a ValueError with the command."""
+    """What libraries say about a place they cannot get, or weights they cannot read there, as a ValueError
+    with the remedy."""
     try:
         yield
-    except OSError as error:
-        if Path(source).exists() or (isinstance(error, FileNotFoundError) and not _of_the_hub(error)):
+    except (OSError, SafetensorError) as error:
+        if damaged := _damaged(source, revision):
+            raise ValueError(damaged) from error
+        is_here = Path(source).exists() or isinstance(error, SafetensorError)
+        if is_here or (isinstance(error, FileNotFoundError) and not _of_the_hub(error)):
             raise
         place = HubPlace.read(source)
         place = replace(place, revision=place.revision or revision)
@@ -110,6 +116,38 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
             f"and the network; without one, run `{place.command}` where there is one, and copy the folder it "
             "prints"
         ) from error
+
+
+def _damaged(source: str, revision: str | None) -> str | None:
+    """What is wrong with the first file of weights that cannot be opened, of a place on this machine."""
+    folder, place = Path(source), None
+    if not folder.exists():
+        from huggingface_hub import snapshot_download
+
+        place = HubPlace.read(source)
+        place = replace(place, revision=place.revision or revision)
+        try:
+            found = snapshot_download(place.repository, revision=place.revision, local_files_only=True)
+        except OSError:
+            return None
+        folder = Path(found)
+    for file in sorted(folder.rglob("*.safetensors")):
+        if error := _unreadable(file):
+            again = "copy it again"
+            if place is not None:
+                within = replace(place, inside=file.relative_to(folder).as_posix())
+                again = f"run `{within.command} --force-download`"
+            return f"{file} is damaged or cut short ({error}): {again}"
+    return None
+
+
+def _unreadable(file: Path) -> str | None:
+    """Why a file of weights cannot be opened; None where it can."""
+    try:
+        with safe_open(file, "np"):
+            return None
+    except (OSError, SafetensorError) as error:
+        return str(error)
 
 
 def without_network(source: str) -> bool:
@@ -164,11 +202,14 @@ def _of_the_hub(error: Exception) -> bool:
 
 
 def is_xl(checkpoint: Path) -> bool:
-    """Whether a single-file checkpoint is SDXL's: it has a second text encoder."""
+    """Whether a single-file checkpoint is SDXL's: it has a second text encoder.
+
+    Raises ValueError for a damaged file.
+    """
     if checkpoint.suffix != ".safetensors":
         return False  # a pickle would have to be loaded to see; SDXL came out after them
-    from safetensors import safe_open
-
+    if error := _unreadable(checkpoint):
+        raise ValueError(f"{checkpoint} is damaged or cut short ({error}): copy or download it again")
     with safe_open(checkpoint, "pt") as file:
         return any(name.startswith("conditioner.embedders.1.") for name in file.keys())  # noqa: SIM118
 

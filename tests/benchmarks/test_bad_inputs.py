@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bad_inputs import CASES, Case, Place, line_of, outcome, starter
+from benchmarks.bad_input_kinds.case import Case, Place
+from benchmarks.bad_input_kinds.cases import CASES
+from benchmarks.bad_input_kinds.outcomes import line_of, outcome, starter
 from tests.pipeline.test_prior import tiny_prior
 from tests.tiny_base import tiny_pipeline
 from tests.tiny_clip import tiny_decoder, with_clip

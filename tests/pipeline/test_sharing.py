@@ -118,6 +118,20 @@ def test_a_cached_hub_id_loads_without_a_network_and_its_commit_is_known(hub_cac
     assert (pipe.commit, list(pipe.adapters)) == (COMMITS["main"], ["appearance", "depth", "edge", "pose"])
 
 
+def test_weights_cut_short_are_named_with_what_brings_them_back(hub_cache):
+    folder = hub_cache("some/base")
+    save_tiny_base(folder)
+    weights = folder / "text_encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    name = "text_encoder/model.safetensors"
+    with pytest.raises(ValueError, match=rf"{name} is damaged or cut short \(.*\): copy it again"):
+        UniConPipeline.from_pretrained(folder)
+    with pytest.raises(ValueError, match=rf"run `hf download some/base {name} --force-download`"):
+        UniConPipeline.from_pretrained("some/base")
+    with pytest.raises(ValueError, match=rf"{name} is damaged or cut short .*: copy or download it again"):
+        UniConPipeline.from_single_file(weights)
+
+
 @pytest.mark.parametrize("how", [("some/base@old", None), ("some/base", "old"), ("some/base@old", "old")])
 def test_a_revision_is_part_of_the_name_or_given_beside_it(hub_cache, tmp_path, how):
     for branch in COMMITS:

@@ -162,7 +162,7 @@ def result_sizes(args: argparse.Namespace, given: Given, own_px: int) -> Frame:
     from unicon.call.framing import result_size
     from unicon.pictures import Frame
 
-    sizes = {name: picture.size[::-1] for name, picture in given.pictures.items() if name != "mask"}
+    sizes = {name: (p.height, p.width) for name, p in given.pictures.items() if name != "mask"}
     height, width = result_size(sizes, own_px, args.height, args.width)
     if not sizes or args.height or args.width:
         return Frame.of(height, width, 1)

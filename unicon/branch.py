@@ -22,15 +22,27 @@ and refine with a solver that adds noise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unicon.ranges import Range
 from unicon.sampling.plans import BranchPlan, Stage, hold, run, staged
 
 IMAGE = "image"
 """Name of the image branch; conditions carry their adapter's name."""
+
+_OFF = "0 switches it off"
+_ALLOWED = {
+    "noise": Range(
+        least=0, most=1, optional=True, hint="it is a fraction of the run, 0 is clean and 1 pure noise"
+    ),
+    "weight": Range(hint=_OFF),
+    "reads": Range(hint=_OFF),
+    "mask_guidance": Range(least=0, hint=_OFF),
+    "guidance_scale": Range(least=0, optional=True, hint="1 is off"),
+}
+_PROGRESS = Range(least=0, most=1, hint="0 is pure noise, 1 clean")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,8 +50,8 @@ class Branch:
     """What is known and wanted of one branch; every field is optional."""
 
     map: Any = None
-    """Its picture: a file, PIL image, float array in [0, 1] or uint8 (H, W[, 3]), tensor (3, H, W), or a list
-    of them, one per sample. None: it is generated."""
+    """Its picture: a file, PIL image, array (H, W[, 3]) or tensor (3, H, W) of floats in [0, 1], uint8 or
+    uint16, or a list of them, one per sample. None: it is generated."""
     noise: float | None = None
     """Fraction of the grid in [0, 1] at which it starts: 0 is clean, 1 pure noise."""
     hold: bool = False
@@ -64,17 +76,13 @@ class Branch:
     """Progress (from, to) in every stage of an asynchronous run, 0 pure noise, 1 clean; replaces `noise`."""
 
     def __post_init__(self) -> None:
-        if self.noise is not None and not 0 <= self.noise <= 1:
-            raise ValueError(
-                f"noise is a fraction of the grid from 0 (clean) to 1 (pure noise), got {self.noise}"
-            )
-        for field in ("weight", "reads"):
-            if not math.isfinite(getattr(self, field)):
-                raise ValueError(
-                    f"{field} must be a finite number, got {getattr(self, field)}; 0 switches it off"
-                )
-        if not self.mask_guidance >= 0:
-            raise ValueError(f"mask_guidance must be 0 (off) or above, got {self.mask_guidance}")
+        for field, allowed in _ALLOWED.items():
+            allowed.check(field, getattr(self, field))
+        for stage in self.stages:
+            if not isinstance(stage, Sequence) or isinstance(stage, str) or len(stage) != 2:
+                raise ValueError(f"stages are pairs (from, to) of progress, got {stage!r}")
+            for progress in stage:
+                _PROGRESS.check("each number of stages", progress)
         if self.mask_guidance and self.mask is None:
             raise ValueError(f"mask_guidance={self.mask_guidance} needs a mask; give one, or leave it out")
 

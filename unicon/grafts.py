@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from adapters import (
 )
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
+from unicon.ranges import FINITE
 from unicon.sources import LORA_FILE, find_adapter, find_style
 from unicon.styles import StyleCard
 from unicon.texts import TextReader
@@ -148,6 +150,34 @@ class WithGrafts(DiffusionPipeline):
     def unload_lora_weights(self) -> None:
         """`unload_style` of all, as it is called in diffusers."""
         self.unload_style()
+
+    def set_adapters(
+        self,
+        adapter_names: str | Sequence[str],
+        adapter_weights: float | Sequence[float | None] | None = None,
+    ) -> None:
+        """`set_style` of all styles at once, as it is called in diffusers: these at their weights (None: 1),
+        all others at 0.
+
+        Raises ValueError for names of other things, and for weights that are not one, or one for each.
+        """
+        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        several = isinstance(adapter_weights, (list, tuple))
+        weights: list[Any] = list(adapter_weights) if several else [adapter_weights] * len(names)
+        if len(weights) != len(names):
+            raise ValueError(f"got {len(weights)} weights for {len(names)} styles; give one, or one for each")
+        given = {n: 1.0 if w is None else w for n, w in zip(names, weights, strict=True)}
+        for name, weight in given.items():
+            FINITE.check(f"weight of {name!r}", weight)
+            if name not in self.styles and name in self.adapters:
+                raise ValueError(
+                    f"{name!r} is an adapter of a condition, whose weight stands in the call: "
+                    f"{name}=Branch(map=picture, weight={weight}); set_adapters weights styles"
+                )
+            if name not in self.styles:
+                raise ValueError(f"no style {name!r} is loaded, only {', '.join(self.styles) or 'none'}")
+        for name in self.styles:
+            self.set_style(name, given.get(name, 0.0))
 
     def set_style(self, name: str, weight: float) -> None:
         """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""

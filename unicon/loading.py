@@ -36,7 +36,6 @@ from adapters import (
     save_lora,
 )
 from adapters.files import write_whole
-from adapters.joint import GraftedProcessor
 from unicon.bases import check_base
 from unicon.cards import Origin, write_card
 from unicon.grafts import WithGrafts
@@ -56,6 +55,7 @@ from unicon.sources import (
     located,
     saved_with,
 )
+from unicon.switches import WithSwitches
 from unicon.texts import TextReader
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
-class AdaptedPipeline(WithGrafts, WithPriors):
+class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
     """Stable Diffusion's components (1.x, 2.x or XL), with joint adapters on the UNet. A safety checker is
     not run."""
 
@@ -79,15 +79,6 @@ class AdaptedPipeline(WithGrafts, WithPriors):
     vae: Autoencoder
     image_encoder: CLIPVisionModelWithProjection | None
     feature_extractor: BaseImageProcessor | None
-
-    def set_attention_slice(self, slice_size: int | None) -> None:
-        """Refused while something is grafted: diffusers' sliced attention would take its place, unnoticed."""
-        if any(isinstance(each, GraftedProcessor) for each in self.unet.attn_processors.values()):
-            raise ValueError(
-                "attention slicing would silently take adapters, styles and decoder off the UNet: leave it "
-                "out, fused attention needs no more memory; or unload_adapter() first"
-            )
-        super().set_attention_slice(slice_size)
 
     def __init__(
         self,

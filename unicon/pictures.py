@@ -20,6 +20,9 @@ from unicon.data.photos import load_photo
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
+FULL = {torch.uint8: 255, torch.uint16: 65535}
+"""What stands for 1 in whole numbers."""
+
 SLACK = 1e-3
 """How far a float picture may leave [0, 1], as resizing and decoding do; it is clipped."""
 
@@ -28,8 +31,8 @@ def as_pictures(value: Any, name: str) -> Tensor:
     """A file, PIL image, array (H, W), (H, W, C) or (N, H, W, C), tensor (H, W), (C, H, W) or (N, C, H, W),
     or a list of them, as float32 (N, 3, H, W) in [0, 1].
 
-    uint8 is divided by 255, one channel repeated, a fourth laid over white as alpha. Raises ValueError naming
-    `name` for other kinds, shapes, ranges, and pictures of different sizes.
+    uint8 is divided by 255, uint16 by 65535, one channel repeated, a fourth laid over white as alpha. Raises
+    ValueError naming `name` for other kinds, shapes, ranges, and pictures of different sizes.
     """
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
@@ -73,15 +76,16 @@ def _channels_first(array: np.ndarray) -> Tensor:
 
 def _in_range(tensor: Tensor, name: str) -> Tensor:
     """Float32 in [0, 1]."""
-    if tensor.dtype == torch.uint8:
-        return tensor.float() / 255
+    if tensor.dtype in FULL:
+        return tensor.float() / FULL[tensor.dtype]
     if not (tensor.is_floating_point() or tensor.dtype == torch.bool):
-        raise ValueError(f"{name}: values are {tensor.dtype}; give uint8, bool, or floats in [0, 1]")
+        raise ValueError(f"{name}: values are {tensor.dtype}; give uint8, uint16, bool, or floats in [0, 1]")
     values = tensor.detach().float()
     low, high = (float(v) for v in values.aminmax())
     if not (low >= -SLACK and high <= 1 + SLACK):  # also where they are NaN
         raise ValueError(
-            f"{name}: values run from {low:.3g} to {high:.3g}; floats must lie in [0, 1], or give uint8"
+            f"{name}: values run from {low:.3g} to {high:.3g}; floats must lie in [0, 1], or give uint8 "
+            "or uint16"
         )
     return values.clamp(0, 1)
 

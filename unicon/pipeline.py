@@ -21,6 +21,7 @@ from adapters.grafting import check_in_place
 from unicon import latents as autoencoder
 from unicon.bases import base_size
 from unicon.branch import IMAGE
+from unicon.call.arguments import check_numbers
 from unicon.call.backwards import check_invertible, inverse
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
@@ -163,6 +164,19 @@ class UniConPipeline(AdaptedPipeline):
         """
         assert not isinstance(processing_resolution, Sequence), "in_every_size asks for one at a time"
         check_output_type(output_type)
+        check_numbers(
+            timesteps,
+            height=height,
+            width=width,
+            processing_resolution=processing_resolution,
+            tile_size=tile_size,
+            num_inference_steps=num_inference_steps,
+            condition_guidance_scale=condition_guidance_scale,
+            guidance_rescale=guidance_rescale,
+            num_images_per_prompt=num_images_per_prompt,
+            ensemble_size=ensemble_size,
+            eta=eta,
+        )
         # 1. What is asked for: branches, what each does, what comes back.
         main = image_branch(
             image,

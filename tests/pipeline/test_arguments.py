@@ -8,6 +8,7 @@ import torch
 
 from tests.pipeline.conftest import call, seeded
 from unicon import Branch
+from unicon.call.arguments import ELSEWHERE
 
 GREY = np.full((32, 32, 3), 0.5, np.float32)
 NAN = torch.full((1, 4, 8, 8), float("nan"))
@@ -15,18 +16,35 @@ NAN = torch.full((1, 4, 8, 8), float("nan"))
 WRONG = [
     ({"output_type": "jpg"}, "output_type is 'jpg'; choose one of pil, np, pt, latent"),
     ({"held_clean": "always"}, "held_clean is 'always'; choose auto, shortcut or two_way"),
-    ({"num_inference_steps": 0}, "num_steps must be 1 to"),
+    ({"num_inference_steps": 0}, "num_inference_steps must be a whole number of at least 1, got 0"),
     ({"timesteps": [5, 500]}, "timesteps must descend"),
-    ({"eta": 1.5}, "eta must be from 0 to 1"),
-    ({"temperature": -0.5}, "temperature of 'image' is -0.5; expected a number from 0"),
-    ({"temperature": float("nan")}, "temperature of 'image' is nan"),
+    ({"num_inference_steps": 1.5}, "num_inference_steps must be a whole number of at least 1, got 1.5"),
+    ({"num_inference_steps": True}, "num_inference_steps must be a whole number of at least 1, got True"),
+    ({"num_inference_steps": "20"}, "num_inference_steps must be a whole number of at least 1, got '20'"),
+    ({"num_inference_steps": None}, "num_inference_steps must be a whole number of at least 1, got None"),
+    ({"num_inference_steps": 10**6}, "num_steps must be 1 to"),
+    ({"timesteps": 500}, "timesteps is 500; give a list of numbers that descend"),
+    ({"timesteps": torch.tensor([500.0, float("nan")])}, "each of timesteps must be a number .*, got nan"),
+    ({"timesteps": ["500"]}, "each of timesteps must be a number of at least 0, got '500'"),
+    ({"eta": 1.5}, "eta must be a number from 0 to 1, got 1.5; 0 adds no fresh noise"),
+    ({"eta": "1"}, "eta must be a number from 0 to 1, got '1'"),
+    ({"temperature": -0.5}, "temperature of 'image' must be a number of at least 0, got -0.5; 0 is the mean"),
+    ({"temperature": float("nan")}, "temperature of 'image' must be a number of at least 0, got nan"),
+    ({"temperature": {"image": "low"}}, "temperature of 'image' must be a number of at least 0, got 'low'"),
+    ({"guidance_scale": float("nan")}, "guidance_scale must be a number of at least 0, got nan; 1 is off"),
+    ({"guidance_scale": float("inf")}, "guidance_scale must be a number of at least 0, got inf"),
+    ({"guidance_scale": -1.0}, "guidance_scale must be a number of at least 0, got -1.0"),
+    ({"guidance_scale": "5"}, "guidance_scale must be a number of at least 0, got '5'"),
+    ({"guidance_scale": True}, "guidance_scale must be a number of at least 0, got True"),
+    ({"condition_guidance_scale": float("nan")}, "condition_guidance_scale must be a finite number, got nan"),
     ({"temperature": {"depth": 0.5}}, "temperature of 'depth', but this call has only image"),
-    ({"guidance_rescale": 2.0, "guidance_scale": 2.0}, "guidance rescale must be from 0 to 1"),
+    ({"guidance_rescale": 2.0, "guidance_scale": 2.0}, "guidance_rescale must be a number from 0 to 1"),
     ({"num_images_per_prompt": 0}, "num_images_per_prompt must be a whole number of at least 1, got 0"),
+    ({"num_images_per_prompt": 2.0}, "num_images_per_prompt must be a whole number of at least 1, got 2.0"),
     ({"ensemble_size": 0}, "ensemble_size must be a whole number of at least 1"),
     ({"ensemble_size": 3}, "ensemble_size=3 combines estimates from one held image"),
     ({"condition_guidance_scale": 1.0}, "condition_guidance_scale=1.0, but no condition takes part"),
-    ({"noise": 1.4}, "noise is a fraction of the grid"),
+    ({"noise": 1.4}, "noise must be a number from 0 to 1, got 1.4; it is a fraction of the run"),
     ({"noise": 0.4}, "image: noise=0.4, hold=False start from a picture, but none is given"),
     ({"mask": GREY}, "image: a mask says which part of a picture to keep"),
     ({"prompt": []}, r"image: prompt is \[\]; give a text, or a list of texts"),
@@ -48,19 +66,43 @@ WRONG = [
     ({"depth": GREY * np.nan}, "depth: values run from nan to nan"),
     ({"depth": GREY[..., :2]}, r"depth: got shape \(32, 32, 2\); expected 1, 3 or 4 channels"),
     ({"depth": []}, "depth: got an empty list"),
-    ({"depth": GREY.astype(np.int64)}, "depth: values are torch.int64; give uint8"),
+    ({"depth": GREY.astype(np.int64)}, "depth: values are torch.int64; give uint8, uint16"),
     ({"depth": [GREY, GREY[:8]]}, "depth: pictures of one call share a size"),
     ({"depth": GREY, "pose": GREY[:16]}, "share a shape .* got depth 32 x 32, pose 16 x 32 .*: crop or pad"),
     ({"depth": GREY, "height": 64, "width": 32}, "height=64, width=32 stretch .* depth 32 x 32 .* leave one"),
-    ({"height": 0}, "height must be a whole number of pixels of at least 1, got 0"),
+    ({"height": 0}, "height must be a whole number of at least 1, got 0; it is in pixels"),
     ({"width": 1.5}, "width must be a whole number"),
     ({"height": 200}, "200 x 32 pixels .* at most 128 a side. Give processing_resolution=32"),
-    ({"depth": GREY, "processing_resolution": -1}, "processing_resolution must be a number of pixels"),
+    ({"depth": GREY, "processing_resolution": -1}, "processing_resolution must be a whole number .*, got -1"),
+    ({"tile_size": -8}, "tile_size must be a whole number of at least 0, got -8; it is in pixels"),
+    ({"tile_size": 32.0}, "tile_size must be a whole number of at least 0, got 32.0"),
     ({"image": GREY, "mask": GREY[:8]}, "mask of image is 8 x 32, its picture 32 x 32"),
     ({"image": GREY, "mask": GREY * 0}, "mask of image is black everywhere"),
     ({"depth": Branch(stages=((0, 1), (1, 1)))}, "branches must have the same number of stages"),
     ({"callback_on_step_end_tensor_inputs": ["x"]}, "callback input 'x' is unknown"),
 ]  # fmt: skip
+
+
+HINTS = {
+    "strength": "`strength=0.6` is `noise=0.6` beside `image=photo`, or `image=Branch",
+    "mask_image": "`mask_image=picture` is `mask=picture` beside `image=photo`",
+    "control_image": "`control_image=picture` is the name of the picture's adapter, such as `depth=picture`",
+    "controlnet_conditioning_scale": r"`depth=Branch\(map=picture, weight=0.6\)`",
+    "adapter_conditioning_scale": r"`depth=Branch\(map=picture, weight=0.6\)`",
+    "ip_adapter_image": "`ip_adapter_image=photo` is `like=photo`",
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_arguments_of_diffusers_are_answered_with_what_to_write_here(pipe, name):
+    with pytest.raises(TypeError, match=f"{name} is no argument here: .*{HINTS[name]}"):
+        call(pipe, "a dog", **{name: 0.6})
+    assert not pipe.call_parameters() & ELSEWHERE.keys()
+
+
+def test_numbers_of_numpy_are_numbers(pipe):
+    numbers = {"num_inference_steps": np.int64(1), "guidance_scale": np.float32(2), "eta": np.float64(0.5)}
+    assert np.isfinite(call(pipe, "a dog", **numbers).images).all()
 
 
 @pytest.mark.parametrize("arguments, match", WRONG, ids=range(len(WRONG)))

@@ -23,8 +23,21 @@ RAMP = (np.arange(16 * 12 * 3).reshape(16, 12, 3) % 256).astype(np.uint8)
         (torch.from_numpy(RAMP).movedim(-1, 0).double() / 255)[None],
         [RAMP],
         np.concatenate([RAMP, np.full((16, 12, 1), 255, np.uint8)], -1),
+        RAMP.astype(np.uint16) * 257,
+        torch.from_numpy(RAMP.astype(np.uint16) * 257).movedim(-1, 0),
     ],
-    ids=["uint8", "float", "batch", "pil", "tensor", "tensor batch", "list", "opaque alpha"],
+    ids=[
+        "uint8",
+        "float",
+        "batch",
+        "pil",
+        "tensor",
+        "tensor batch",
+        "list",
+        "opaque alpha",
+        "uint16",
+        "uint16 tensor",
+    ],
 )
 def test_every_kind_is_the_same_picture(value):
     found = as_pictures(value, "depth")

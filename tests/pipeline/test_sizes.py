@@ -51,7 +51,7 @@ def test_forms_of_what_comes_back(pipe):
     [
         ([], {}, "expected sizes in pixels, each once"),
         ([64, 64], {}, "expected sizes in pixels, each once"),
-        ([64, -3], {}, "processing_resolution must be a number of pixels"),
+        ([64, -3], {}, "processing_resolution must be a whole number of at least 0, got -3"),
         ([64, 128], {"output_type": "latent"}, "latents of several sizes make no ensemble"),
         ([64, 128], {"output_type": "jpg"}, "output_type is 'jpg'"),
     ],

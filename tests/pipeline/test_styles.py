@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import ImageLora, save_lora
+from adapters import ImageLora, lora_weights, save_lora
 from tests.pipeline.conftest import ROUNDING, call
 from tests.tiny_base import tiny_pipeline
 from unicon import UniConPipeline
@@ -42,6 +42,28 @@ def test_images_change_and_estimates_do_not(own, tmp_path, photo, depth):
     own.unload_style()
     assert own.styles == {}
     assert np.array_equal(call(own, "a dog", depth=depth).images, drawn.images)
+
+
+def test_set_adapters_weights_all_styles_as_in_diffusers(own, tmp_path):
+    for name in ("ink", "oil"):
+        own.load_style(style(own, tmp_path / f"{name}.safetensors"))
+    for asked, weights in (
+        (("ink",), {"ink": 1.0, "oil": 0.0}),
+        ((["oil", "ink"], [0.5, None]), {"ink": 1.0, "oil": 0.5}),
+        ((["ink", "oil"], 0.3), {"ink": 0.3, "oil": 0.3}),
+        (([],), {"ink": 0.0, "oil": 0.0}),
+    ):
+        own.set_adapters(*asked)
+        assert lora_weights(own.unet) == weights
+    for asked, match in (
+        (("depth", 0.6), r"depth=Branch\(map=picture, weight=0.6\); set_adapters weights styles"),
+        (("chalk",), "no style 'chalk' is loaded, only ink, oil"),
+        ((["ink"], [1.0, 2.0]), "got 2 weights for 1 styles; give one, or one for each"),
+        (("ink", {"down": 1.0}), "weight of 'ink' must be a finite number"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            own.set_adapters(*asked)
+    assert lora_weights(own.unet) == {"ink": 0.0, "oil": 0.0}
 
 
 def test_its_phrase_follows_the_images_prompt_alone(own, tmp_path):

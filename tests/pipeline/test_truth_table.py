@@ -64,13 +64,18 @@ def test_rows_that_contradict_themselves(branch, asked, match):
 @pytest.mark.parametrize(
     "fields, match",
     [
-        ({"noise": 1.2}, "noise is a fraction of the grid from 0 .* to 1 .*, got 1.2"),
-        ({"noise": -0.1}, "noise is a fraction"),
-        ({"noise": float("nan")}, "noise is a fraction"),
+        ({"noise": 1.2}, "noise must be a number from 0 to 1, got 1.2; .* 0 is clean and 1 pure noise"),
+        ({"noise": -0.1}, "noise must be a number from 0 to 1"),
+        ({"noise": float("nan")}, "noise must be a number from 0 to 1"),
+        ({"noise": "0.5"}, "noise must be a number from 0 to 1, got '0.5'"),
+        ({"weight": "1"}, "weight must be a finite number, got '1'; 0 switches it off"),
+        ({"guidance_scale": True}, "guidance_scale must be a number of at least 0, got True; 1 is off"),
+        ({"stages": (0, 1)}, r"stages are pairs \(from, to\) of progress, got 0"),
+        ({"stages": ((0, 2),)}, "each number of stages must be a number from 0 to 1, got 2"),
         ({"weight": float("inf")}, "weight must be a finite number, got inf"),
         ({"reads": float("nan")}, "reads must be a finite number"),
         ({"mask_guidance": 2.0}, "mask_guidance=2.0 needs a mask"),
-        ({"mask": P, "mask_guidance": -1.0}, "mask_guidance must be 0"),
+        ({"mask": P, "mask_guidance": -1.0}, "mask_guidance must be a number of at least 0, got -1.0"),
     ],
 )
 def test_fields_out_of_range(fields, match):

@@ -24,14 +24,6 @@ class Batch:
     members: int = 1
     """Size of the ensemble of every image."""
 
-    def __post_init__(self) -> None:
-        for name, value in (
-            ("num_images_per_prompt", self.images_per_input),
-            ("ensemble_size", self.members),
-        ):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-
     @classmethod
     def of(cls, counts: Mapping[str, int], images_per_input: int, members: int) -> Batch:
         """The batch for so many of each given thing: 1, which serves all, or as many as of the others."""

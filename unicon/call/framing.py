@@ -69,10 +69,6 @@ def read_given(
     longest = processing_resolution
     if longest is None and estimating:
         longest = base.own_px
-    if longest is not None and longest < 0:
-        raise ValueError(
-            f"processing_resolution must be a number of pixels, or 0 for as given, got {longest}"
-        )
     frame = Frame.of(*size, base.multiple_px, longest or None)
     if processing_resolution is None and not tiled:
         _check_affordable(frame, base)
@@ -83,9 +79,6 @@ def _size(
     pictures: Mapping[str, Tensor], base: BaseSize, height: int | None, width: int | None
 ) -> tuple[int, int]:
     """The user's height and width."""
-    for name, value in (("height", height), ("width", width)):
-        if value is not None and not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"{name} must be a whole number of pixels of at least 1, got {value!r}")
     sizes = {n: (p.shape[-2], p.shape[-1]) for n, p in pictures.items()}
     own, size = (result_size(sizes, base.own_px, *asked) for asked in ((None, None), (height, width)))
     given = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in sizes.items())

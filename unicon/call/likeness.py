@@ -6,7 +6,6 @@ the noisier it is, the less of it has to be kept. Its noise belongs to a sample,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from unicon.embeddings import NOISE, check_unit
 from unicon.pictures import as_pictures
 from unicon.prior import PriorSettings
 from unicon.prior_ar import ArPriorSettings
+from unicon.ranges import FINITE, Range
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import add_noise
 from unicon.sampling.loop import Noise
@@ -41,14 +41,10 @@ class LikeSettings:
     noise_level: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("scale", "guidance_scale"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"like_{name} must be a finite number, got {getattr(self, name)}")
-        if not (isinstance(self.noise_level, int) and 0 <= self.noise_level <= NOISE.last_timestep):
-            raise ValueError(
-                f"like_noise_level must be a whole number from 0 (none) to {NOISE.last_timestep}, got "
-                f"{self.noise_level!r}"
-            )
+        FINITE.check("like_scale", self.scale)
+        FINITE.check("like_guidance_scale", self.guidance_scale)
+        levels = Range(least=0, most=NOISE.last_timestep, whole=True, hint="0 is none")
+        levels.check("like_noise_level", self.noise_level)
         if self.scale == 0 and self.guidance_scale != 1:
             raise ValueError(
                 f"like_guidance_scale={self.guidance_scale} has no effect at like_scale=0, which switches "

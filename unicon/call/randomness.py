@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from unicon.branch import IMAGE
+from unicon.ranges import Range
 from unicon.sampling.noise import INITIAL, NoiseSource
 from unicon.sampling.plans import Trajectory
+
+_TEMPERATURE = Range(least=0, hint="0 is the mean, 1 samples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +41,7 @@ def given_temperatures(temperature: Mapping[str, float] | float, trajectory: Tra
     for name, value in given.items():
         if name not in trajectory.names:
             raise ValueError(f"temperature of {name!r}, but this call has only {', '.join(trajectory.names)}")
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(
-                f"temperature of {name!r} is {value}; expected a number from 0 (mean) to 1 (sample)"
-            )
+        _TEMPERATURE.check(f"temperature of {name!r}", value)
     return {name: float(value) for name, value in given.items()}
 
 

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from unicon.branch import IMAGE, Branch, plan_branch
+from unicon.call.arguments import check_known
 from unicon.sampling.guidance import Guidance
 from unicon.sampling.plans import BranchPlan
 
@@ -46,9 +47,12 @@ class Names:
     parameters: Collection[str]
 
     def check(self, name: str, *, keyword: bool) -> None:
-        """ValueError with the nearest known name unless `name` is a loaded adapter."""
+        """ValueError with the nearest known name unless `name` is a loaded adapter; TypeError for a keyword
+        that diffusers' pipelines have and this one has not."""
         if name in self.adapters:
             return
+        if keyword:
+            check_known(name)
         near = get_close_matches(name, [*self.adapters, *(self.parameters if keyword else ())], n=1)
         hint = f", did you mean {near[0]!r}?" if near else ";"
         raise ValueError(

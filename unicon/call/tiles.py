@@ -115,7 +115,7 @@ def tile_cells(tile_size: int | None, base: BaseSize, factor: int) -> int | None
     """
     if tile_size is None:
         return None
-    if isinstance(tile_size, bool) or tile_size < 0 or tile_size % base.multiple_px:
+    if tile_size % base.multiple_px:
         raise ValueError(
             f"tile_size is {tile_size}; expected a multiple of {base.multiple_px} pixels, this base's latent "
             f"grid, such as {base.own_px}; or 0 for the base's own size"

@@ -21,10 +21,12 @@ from train.command import main
 from train.compiling import compile_blocks
 from train.config import read_assignments
 from train.objectives.pairs import PairsConfig
+from train.pairs.encoding import PairEncoder
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
 from unicon import UniConPipeline
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_sides import mirror_joints
+from unicon.data.pairs import Picture
 from unicon.latents import encode
 
 
@@ -228,8 +230,10 @@ def test_poses_in_other_colours_are_not_mirrored_by_guess(data, base, tmp_path):
     assert settings(data, base, condition="pose", flip=False).build(tmp_path).num_items == len(SIZES)
 
 
-def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path):
+def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.pairs.contents.SETTLED_NS", -(10**12))
     settings(data, base).prepare(tmp_path)
+    monkeypatch.delattr(Picture, "read")  # what a pair holds is known from now on
     files = sorted((tmp_path / "cache").rglob("*.safetensors"))
     whole = [path.read_bytes() for path in files]
     files[0].unlink()
@@ -500,3 +504,44 @@ def test_compiled_blocks_learn_the_same(data, base, tmp_path):
     torch._dynamo.reset()
     for (name, one), two in zip(plain.trained().items(), other.trained().values(), strict=True):
         torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_pairs_of_one_size_are_encoded_together_and_as_alone(data, base, tmp_path, monkeypatch):
+    (data / "depth" / "3.png").unlink()
+    sizes = []
+    encode_many = PairEncoder.encode
+
+    def counted(self, pairs):
+        sizes.append(len(pairs))
+        return encode_many(self, pairs)
+
+    monkeypatch.setattr(PairEncoder, "encode", counted)
+    examples = settings(data, base, unpaired=True).build(tmp_path).examples
+    assert sorted(sizes) == [2, 4]
+    assert [pair.index for pair in examples.found] == list(range(len(SIZES)))
+    reader = examples.read_one.__self__
+    seen = [(found, reader.encoder.see(reader.pairs[found.index], "depth")) for found in examples.found]
+    sizes.clear()
+    monkeypatch.setattr("train.pairs.encoding.BATCH_PX", 1)
+    for found, alone in reader.encoder.in_batches(seen):
+        for name, tensor in dataclasses.asdict(alone).items():
+            together = getattr(examples.read_one(found), name)
+            torch.testing.assert_close(together, tensor, msg=f"{found.index} {name}")
+    assert sizes == [1] * len(SIZES)
+
+
+def test_one_of_a_batch_that_cannot_be_encoded_is_named_alone(data, base, tmp_path, monkeypatch):
+    """As an autoencoder that makes NaN of it."""
+    encode_many = PairEncoder.encode
+
+    def fails(self, pairs):
+        if any((pair.image == 7).all() for pair in pairs):
+            raise ValueError("the autoencoder makes NaN")
+        return encode_many(self, pairs)
+
+    monkeypatch.setattr(PairEncoder, "encode", fails)
+    PIL.Image.new("RGB", SIZES[1], (7, 7, 7)).save(data / "image" / "1.png")
+    objective = settings(data, base, bad_share=0.5).build(tmp_path)
+    assert [pair.index for pair in objective.examples.found] == [0, 2, 3, 4, 5]
+    told = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert told == [{"key": "1", "reason": "the autoencoder makes NaN"}]

@@ -6,12 +6,15 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate.utils import LoggerType
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -381,11 +384,16 @@ def test_numbers_that_make_no_sense():
         PairsConfig(clean_image=0.8, clean_condition=0.3)
 
 
-def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+def twenty(root: Path) -> None:
+    """So many that some are held out."""
     for name, seed in (("image", 0), ("depth", 100)):
-        (tmp_path / "data" / name).mkdir(parents=True)
+        (root / name).mkdir(parents=True)
         for i in range(20):
-            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+            picture(seed + i, (40, 40)).save(root / name / f"{i:02}.png")
+
+
+def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+    twenty(tmp_path / "data")
     looked, blind = tmp_path / "looked", tmp_path / "blind"
     fast = ["--learning_rate", "0.1", "--warmup_steps", "1", "--ema_decay", "0.5", "--validation_steps", "1"]
     tracked = ["--trackers", "tensorboard"]
@@ -407,10 +415,7 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
 
 def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path):
     """As `mini` is stored, and what mixed precision is on most processors."""
-    for name, seed in (("image", 0), ("depth", 100)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(20):
-            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+    twenty(tmp_path / "data")
     UniConPipeline.from_pretrained(base, dtype=torch.float16).save_pretrained(tmp_path / "half")
     more = ["--validate_every", "2", "--validation_steps", "1", "--mixed_precision", "bf16"]
     assert run(tmp_path / "data", tmp_path / "half", tmp_path / "out", *more) == 0
@@ -475,8 +480,66 @@ def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
     rows = [json.loads(line) for line in (out / "adapter" / "metrics.jsonl").read_text().splitlines()]
     assert [e.step for e in seen.Scalars("loss")] == [1, 2]
     assert [e.value for e in seen.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
-    assert run(data, base, tmp_path / "other", "--trackers", "tensorbord") == 2
-    assert "--trackers tensorbord: not installed here" in capsys.readouterr().err
+    assert len({e.value for e in seen.Scalars("lr")}) == 2
+
+
+class Wandb(types.ModuleType):
+    """What accelerate calls of it, and what it was given."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.asked, self.fields, self.logged, self.is_finished = {}, {}, [], False
+        self.config = types.SimpleNamespace(update=lambda fields, **how: self.fields.update(fields))
+
+    def init(self, **asked):
+        self.asked = asked
+        return self
+
+    def log(self, values, step=None):
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.is_finished = True
+
+    Image = staticmethod(np.shape)
+
+
+def test_weights_and_biases_gets_the_same(base, tmp_path, monkeypatch):
+    """Through accelerate's own tracker."""
+    wandb = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.WANDB])
+    twenty(tmp_path / "data")
+    more = ["--trackers", "wandb", "--log_every", "1", "--validate_every", "2", "--validation_steps", "1"]
+    assert run(tmp_path / "data", base, tmp_path / "runs", *more) == 0
+    folder = tmp_path / "runs" / "adapter"
+    assert wandb.asked == {"project": "adapter", "dir": str(folder), "name": "runs"}
+    assert (wandb.fields["loop.steps"], wandb.fields["objective.condition"]) == (2, "depth")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(step, given["loss"]) for step, given in wandb.logged if "loss" in given] == [
+        (row["step"], row["loss"]) for row in rows
+    ]
+    (sheet,) = (given["validation"] for _, given in wandb.logged if "validation" in given)
+    assert [len(shape) for shape in sheet] == [3]
+    assert [step for step, _ in wandb.logged] == sorted(step for step, _ in wandb.logged)  # or it drops some
+    assert wandb.is_finished
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("wandb", "--trackers wandb: not installed here; pip install wandb, or choose from tensorboard"),
+        ("comet_ml", "not installed here; pip install comet-ml, or"),
+        ("tensorbord", "accelerate knows no such tracker; did you mean tensorboard?"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_told_before_anything_is_encoded(
+    name, told, data, base, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TENSORBOARD])
+    assert run(data, base, tmp_path / "runs", "--trackers", name) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "cache").exists()
 
 
 def test_recomputed_blocks_learn_the_same(data, base, tmp_path):

@@ -27,6 +27,7 @@ from train.checkpoint import whole_checkpoints
 from train.config import RunConfig, as_json
 from train.names import closest
 from train.schedules import rate_share
+from train.validation import not_heeded
 
 CONFIG, METRICS, VALIDATION = "config.json", "metrics.jsonl", "validation.jsonl"
 WHAT_IT_IS = ("condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase", "rank",
@@ -137,6 +138,8 @@ class RunLog:
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({"validation": np.asarray(sheet)[None]}, step=step, **layout)
         self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+        if ignored := not_heeded(numbers):
+            self.bar.write(f"  the other side is not heeded yet in {' and '.join(ignored)}")
 
     def leave_out(self, seconds: float) -> None:
         """Time that is no part of the rate of training."""

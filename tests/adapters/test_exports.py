@@ -26,7 +26,8 @@ def test_diffusers_reads_it_as_the_condition_branch(tmp_path):
         plain = tiny_unet()(sample, timestep, text).sample[1]
     assert not torch.allclose(expected, plain, atol=1e-2)
     theirs = StableDiffusionPipeline(
-        vae=tiny_vae(), text_encoder=None, tokenizer=None, unet=tiny_unet(), scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        vae=tiny_vae(), text_encoder=None, tokenizer=None, unet=tiny_unet(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     theirs.load_lora_weights(tmp_path / "depth.safetensors")

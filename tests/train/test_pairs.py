@@ -25,11 +25,13 @@ from train.compiling import compile_blocks
 from train.config import read_assignments
 from train.objectives.pairs import PairsConfig
 from train.pairs.encoding import PairEncoder
+from train.pairs.examples import Found, PairReader
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
+from train.validation import not_heeded
 from unicon import UniConPipeline
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_sides import mirror_joints
-from unicon.data.pairs import Picture
+from unicon.data.pairs import Pairs, Picture
 from unicon.latents import encode
 
 
@@ -413,13 +415,29 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
     assert len(objective.examples) == 18  # a tenth is held out
 
 
-def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path):
+def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path, capsys):
     """As `mini` is stored, and what mixed precision is on most processors."""
     twenty(tmp_path / "data")
     UniConPipeline.from_pretrained(base, dtype=torch.float16).save_pretrained(tmp_path / "half")
     more = ["--validate_every", "2", "--validation_steps", "1", "--mixed_precision", "bf16"]
     assert run(tmp_path / "data", tmp_path / "half", tmp_path / "out", *more) == 0
-    assert (tmp_path / "out" / "adapter" / "validation.jsonl").is_file()
+    (row,) = (tmp_path / "out" / "adapter" / "validation.jsonl").read_text().splitlines()
+    both = {"denoised_image", "denoised_map"}
+    assert set(not_heeded(json.loads(row))) == both  # after two steps
+    assert "the other side is not heeded yet in denoised_image and denoised_map" in capsys.readouterr().out
+    assert not_heeded({"denoised_map": 0.1, "denoised_map_of_another": 0.2, "estimated": 1.0}) == []
+
+
+def test_what_is_held_out_is_not_trained_on_under_another_name():
+    reader = PairReader(pairs=Pairs.of([], []), condition="depth", encoder=None, cache=None)
+    contents = [str(n) for n in range(40)]
+    contents[7] = contents[30]
+    for keys, num_kept in ((contents, 37), ([""] * 40, 38)):  # without a cache nobody knows
+        found = [Found(n, key, (4, 8, 8), n in (30, 31)) for n, key in enumerate(keys)]
+        kept, held_out = reader.split(found, 2)
+        assert [pair.index for pair in held_out] == [30, 31]
+        assert len(kept) == num_kept
+        assert all(pair.index not in (30, 31) for pair in kept)
 
 
 def test_few_pairs_are_all_trained_on(data, base, tmp_path, capsys):

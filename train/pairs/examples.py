@@ -187,6 +187,7 @@ class PairReader:
         """Pairs to train on, and about `num` whole ones of the commonest size to look at.
 
         Those are spread evenly, at most a tenth of all pairs, at least two or none, the same in every run.
+        What is in the set a second time is not trained on either, as far as a cache tells.
         """
         whole = [pair for pair in found if pair.whole]
         shapes = Counter(pair.shape for pair in whole).most_common(1)
@@ -194,8 +195,9 @@ class PairReader:
         num = min(num, len(found) // 10, len(common))
         num = num if num > 1 else 0  # each is compared with another
         held_out = [common[(2 * n + 1) * len(common) // (2 * num)] for n in range(num)]
-        places = {pair.index for pair in held_out}
-        return [pair for pair in found if pair.index not in places], held_out
+        places, contents = {pair.index for pair in held_out}, {pair.key for pair in held_out} - {""}
+        kept = [pair for pair in found if pair.index not in places and pair.key not in contents]
+        return kept, held_out
 
     def show(self, found: Sequence[Found]) -> HeldOut | None:
         """Whole pairs of one size as pictures; None where there are none."""

@@ -3,7 +3,8 @@
     python benchmarks/pairs.py [--base mini] [--num 64] [--steps 12]
 
 The same rendered scenes in every form that `unicon.data.pairs` reads: pairs decoded per second, median over
-rounds. Then training steps of an adapter on the base, from the cache and without one, alternating.
+rounds. Then pairs that are framed already, encoded one at a time and in batches, and training steps of an
+adapter on the base, from the cache and without one, each in turn.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from timing import processor_name
 
 from train.config import LoopConfig
 from train.objectives.pairs import PairsConfig
+from train.pairs.encoding import PairEncoder
+from train.pairs.framing import View
 from train.stepping import Stepper
+from unicon import UniConPipeline
 from unicon.data.pairs import open_pairs
 from unicon.data.scenes import SceneConfig, write_scenes
 
@@ -49,13 +53,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\n| source | pairs decoded per second |\n|---|---|")
         for name, source in sources(scenes, Path(folder)).items():
             print(f"| {name} | {np.median([decoded_per_second(source) for _ in range(ROUNDS)]):.0f} |")
+        alone, together = encoding_seconds(args, scenes)
         times = step_seconds(args, scenes, Path(folder))
+    each = 1e3 * np.array((np.median(alone), np.median(together))) / args.num
+    print(f"\nEncoding a pair: {each[0]:.0f} ms alone, {each[1]:.0f} in batches.")
+    print(f"Alone to in batches: {spread(alone, together)}")
     with_s, without_s = (float(np.median(times[name])) for name in ("cache", "none"))
-    ratios = np.quantile(np.array(times["none"]) / np.array(times["cache"]), (0.25, 0.5, 0.75))
     print(
         f"\nSteps of {args.batch} pairs: {1e3 * with_s:.0f} ms from the cache, {1e3 * without_s:.0f} without."
     )
-    print(f"Without to with: {ratios[1]:.2f} ({ratios[0]:.2f} to {ratios[2]:.2f})")
+    print(f"Without to with: {spread(times['none'], times['cache'])}")
+
+
+def spread(one: Sequence[float], other: Sequence[float]) -> str:
+    """Median and quartiles of the ratio."""
+    low, middle, high = np.quantile(np.array(one) / np.array(other), (0.25, 0.5, 0.75))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def sources(scenes: Path, folder: Path) -> dict[str, Path]:
@@ -96,6 +109,26 @@ def decoded_per_second(source: Path) -> float:
         np.asarray(entry.image.load())
         np.asarray(entry.maps["depth"].load())
     return len(pairs) / (time.perf_counter() - started)
+
+
+def encoding_seconds(args: argparse.Namespace, scenes: Path) -> tuple[list[float], list[float]]:
+    """Seconds of each round for all pairs: one at a time, and in batches."""
+    views = [View(), View(flip=True)]
+    encoder = PairEncoder.of(
+        UniConPipeline.from_pretrained(args.base, dtype=torch.float32), None, resolution=0, views=views
+    )
+    seen = [(number, encoder.see(entry, "depth")) for number, entry in enumerate(open_pairs(scenes))]
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _, pair in seen:
+            encoder.encode([pair])
+        middle = time.perf_counter()
+        for _ in encoder.in_batches(seen):
+            pass
+        taken[0].append(middle - started)
+        taken[1].append(time.perf_counter() - middle)
+    return taken
 
 
 def step_seconds(args: argparse.Namespace, scenes: Path, folder: Path) -> dict[str, list[float]]:

@@ -18,6 +18,7 @@ from typing import Any
 from train.names import closest
 from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, POSITIVE, SHARE, check
 
+DECAYS = ("linear", "cosine")
 OPTIMIZERS = ("adamw", "muon", "adamw8bit", "prodigy")
 
 
@@ -41,7 +42,9 @@ class LoopConfig:
     warmup_steps: int = 200
     """Steps of linear warm-up."""
     decay_share: float = 0.2
-    """Share of the run, at its end, over which the rate falls linearly to zero (warm-up, stable, decay)."""
+    """Share of the run, at its end, over which the rate falls to zero (warm-up, stable, decay)."""
+    decay: str = "linear"
+    """How it falls: linear, or cosine, with --decay_share 1 the cosine schedule of other trainers."""
     weight_decay: float = 0.01
     """Decoupled, as in AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
@@ -82,6 +85,8 @@ class LoopConfig:
                 f"learning_rate is {self.learning_rate:g} with optimizer prodigy, which finds its own: "
                 "give --learning_rate 1"
             )
+        if self.decay not in DECAYS:
+            raise ValueError(f"decay is {self.decay!r}; {closest(self.decay, DECAYS)}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {self.optimizer!r}; {closest(self.optimizer, OPTIMIZERS)}")
         if self.optimizer == "muon" and self.mixed_precision == "fp16":

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,7 +25,9 @@ from adapters.files import write_whole
 from eval.records import commit, versions
 from train.checkpoint import whole_checkpoints
 from train.config import RunConfig, as_json
+from train.names import closest
 from train.schedules import rate_share
+from train.validation import not_heeded
 
 CONFIG, METRICS, VALIDATION = "config.json", "metrics.jsonl", "validation.jsonl"
 WHAT_IT_IS = ("condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase", "rank",
@@ -81,7 +84,8 @@ class RunLog:
             for name in (METRICS, VALIDATION):
                 _keep_until(folder / name, start)
         if config.loop.trackers:
-            accelerator.init_trackers(config.name, config=_flat(config))
+            wandb = {"dir": str(folder), "name": folder.parent.name}  # else below the current folder
+            accelerator.init_trackers(config.name, config=_flat(config), init_kwargs={"wandb": wandb})
 
     def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
         self.pending.append((step, values))
@@ -134,6 +138,8 @@ class RunLog:
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({"validation": np.asarray(sheet)[None]}, step=step, **layout)
         self.bar.write(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+        if ignored := not_heeded(numbers):
+            self.bar.write(f"  the other side is not heeded yet in {' and '.join(ignored)}")
 
     def leave_out(self, seconds: float) -> None:
         """Time that is no part of the rate of training."""
@@ -161,11 +167,15 @@ def _keep_until(path: Path, step: int) -> None:
 def trackers(names: str) -> list[str]:
     """The trackers that a text names, separated by commas. ValueError for one that cannot be used here."""
     asked = [name.strip() for name in names.split(",") if name.strip()]
+    known = [str(tracker) for tracker in LoggerType if tracker != LoggerType.ALL]
     usable = [str(tracker) for tracker in get_available_trackers()]
     for name in asked:
+        if name not in known:
+            raise ValueError(f"--trackers {name}: accelerate knows no such tracker; {closest(name, known)}")
         if name not in usable:
+            install = f"pip install {name.replace('_', '-')}"
             raise ValueError(
-                f"--trackers {name}: not installed here; pip install {name}, or choose from "
+                f"--trackers {name}: not installed here; {install}, or choose from "
                 f"{', '.join(usable) or 'none'}"
             )
     return asked

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 def run_stage(stage: Stage, folder: Path, args: argparse.Namespace, assignments: dict[str, str]) -> bool:
     """Carry out one stage below `folder`; False when it paused before its end."""
     if isinstance(stage, RunConfig):
+        from train.run_log import trackers
+
         config = override(replace(stage, name=args.name or stage.name), assignments)
+        trackers(config.loop.trackers)  # before anything is encoded
         if args.dry_run:
             from train.dry_run import dry_run
 

@@ -24,6 +24,10 @@ from unicon.sampling.levels import Levels, Schedule
 from unicon.sheets import contact_sheet, picture
 from unicon.texts import TextReader
 
+OF_ANOTHER = "_of_another"
+"""How the number is called that another pair's other side gives."""
+HEEDED = 0.01
+"""By which share the right side must be better than another pair's to count as heeded."""
 NOISE_SHARES = (0.3, 0.6, 0.9)
 """At which shares of the timesteps denoising is looked at."""
 COARSE, EDIT = 0.6, 0.7
@@ -90,7 +94,7 @@ class Validator:
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(clean)
         found = {}
         for side, name in enumerate(("image", "map")):
-            for other, ending in ((clean[1 - side], ""), (clean[1 - side].roll(1, 0), "_of_another")):
+            for other, ending in ((clean[1 - side], ""), (clean[1 - side].roll(1, 0), OF_ANOTHER)):
                 latents = torch.stack([clean[0], other] if side == 0 else [other, clean[1]])
                 errors = []
                 for share in NOISE_SHARES:
@@ -106,7 +110,7 @@ class Validator:
         own, found = self.held_out.maps, {}
         for name in ("estimated", "read_back"):
             found[name] = _difference(drawn[name], own)
-            found[f"{name}_of_another"] = _difference(drawn[name], own.roll(1, 0))
+            found[f"{name}{OF_ANOTHER}"] = _difference(drawn[name], own.roll(1, 0))
         return found
 
     # --- pictures -----------------------------------------------------------------------------------------
@@ -184,6 +188,12 @@ class Validator:
         texts = [*captions, *(trigger + caption for caption in captions)]
         rows = TextReader.of(self.pipe)(texts, self.pipe.unet.device)
         return rows.unflatten(0, (2, -1)).float()
+
+
+def not_heeded(numbers: Mapping[str, float]) -> list[str]:
+    """Which errors of denoising are hardly smaller than with another pair's other side: what is ignored."""
+    names = [name for name in numbers if name.startswith("denoised") and f"{name}{OF_ANOTHER}" in numbers]
+    return [name for name in names if numbers[name] > (1 - HEEDED) * numbers[f"{name}{OF_ANOTHER}"]]
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +373,11 @@ def test_the_rate_warms_up_stays_and_decays():
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:80] == [1.0] * 70
     assert rates[-1] == pytest.approx(0.05)
+    loop = config(steps=100, warmup_steps=10, decay_share=1.0, decay="cosine").loop
+    assert rate_share(loop, 0) == pytest.approx(0.1)
+    cosine = (1 + np.cos(np.pi * np.arange(25, 100) / 100)) / 2
+    assert [rate_share(loop, s) for s in range(25, 100)] == pytest.approx(cosine)
+    assert rate_share(replace(loop, decay_share=0.0), 99) == 1.0
 
 
 def test_overrides_reach_both_sections():
@@ -457,6 +462,7 @@ def test_values_of_another_kind_are_answered_with_one_that_fits(name, text, expe
         ({"weight_decay": "-0.1"}, "weight_decay is -0.1; it must not be negative"),
         ({"betas": "[0.9, 1]"}, r"betas is \(0.9, 1.*\); each must lie in \[0, 1\)"),
         ({"ema_decay": "1"}, "ema_decay is 1.0; it must lie in"),
+        ({"decay": "cosin"}, "decay is 'cosin'; did you mean cosine?"),
         ({"decay_share": "2"}, "decay_share is 2.0; it must lie in"),
         ({"mixed_precision": "fp8"}, "choose auto, no, bf16 or fp16"),
     ],

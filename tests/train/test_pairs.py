@@ -6,12 +6,15 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate.utils import LoggerType
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -21,10 +24,14 @@ from train.command import main
 from train.compiling import compile_blocks
 from train.config import read_assignments
 from train.objectives.pairs import PairsConfig
+from train.pairs.encoding import PairEncoder
+from train.pairs.examples import Found, PairReader
 from train.pairs.framing import Bucket, View, buckets, framed, nearest
+from train.validation import not_heeded
 from unicon import UniConPipeline
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_sides import mirror_joints
+from unicon.data.pairs import Pairs, Picture
 from unicon.latents import encode
 
 
@@ -228,8 +235,10 @@ def test_poses_in_other_colours_are_not_mirrored_by_guess(data, base, tmp_path):
     assert settings(data, base, condition="pose", flip=False).build(tmp_path).num_items == len(SIZES)
 
 
-def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path):
+def test_a_lost_or_damaged_file_of_the_cache_is_made_again(data, base, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.pairs.contents.SETTLED_NS", -(10**12))
     settings(data, base).prepare(tmp_path)
+    monkeypatch.delattr(Picture, "read")  # what a pair holds is known from now on
     files = sorted((tmp_path / "cache").rglob("*.safetensors"))
     whole = [path.read_bytes() for path in files]
     files[0].unlink()
@@ -377,11 +386,16 @@ def test_numbers_that_make_no_sense():
         PairsConfig(clean_image=0.8, clean_condition=0.3)
 
 
-def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+def twenty(root: Path) -> None:
+    """So many that some are held out."""
     for name, seed in (("image", 0), ("depth", 100)):
-        (tmp_path / "data" / name).mkdir(parents=True)
+        (root / name).mkdir(parents=True)
         for i in range(20):
-            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+            picture(seed + i, (40, 40)).save(root / name / f"{i:02}.png")
+
+
+def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+    twenty(tmp_path / "data")
     looked, blind = tmp_path / "looked", tmp_path / "blind"
     fast = ["--learning_rate", "0.1", "--warmup_steps", "1", "--ema_decay", "0.5", "--validation_steps", "1"]
     tracked = ["--trackers", "tensorboard"]
@@ -401,16 +415,29 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
     assert len(objective.examples) == 18  # a tenth is held out
 
 
-def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path):
+def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path, capsys):
     """As `mini` is stored, and what mixed precision is on most processors."""
-    for name, seed in (("image", 0), ("depth", 100)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(20):
-            picture(seed + i, (40, 40)).save(tmp_path / "data" / name / f"{i:02}.png")
+    twenty(tmp_path / "data")
     UniConPipeline.from_pretrained(base, dtype=torch.float16).save_pretrained(tmp_path / "half")
     more = ["--validate_every", "2", "--validation_steps", "1", "--mixed_precision", "bf16"]
     assert run(tmp_path / "data", tmp_path / "half", tmp_path / "out", *more) == 0
-    assert (tmp_path / "out" / "adapter" / "validation.jsonl").is_file()
+    (row,) = (tmp_path / "out" / "adapter" / "validation.jsonl").read_text().splitlines()
+    both = {"denoised_image", "denoised_map"}
+    assert set(not_heeded(json.loads(row))) == both  # after two steps
+    assert "the other side is not heeded yet in denoised_image and denoised_map" in capsys.readouterr().out
+    assert not_heeded({"denoised_map": 0.1, "denoised_map_of_another": 0.2, "estimated": 1.0}) == []
+
+
+def test_what_is_held_out_is_not_trained_on_under_another_name():
+    reader = PairReader(pairs=Pairs.of([], []), condition="depth", encoder=None, cache=None)
+    contents = [str(n) for n in range(40)]
+    contents[7] = contents[30]
+    for keys, num_kept in ((contents, 37), ([""] * 40, 38)):  # without a cache nobody knows
+        found = [Found(n, key, (4, 8, 8), n in (30, 31)) for n, key in enumerate(keys)]
+        kept, held_out = reader.split(found, 2)
+        assert [pair.index for pair in held_out] == [30, 31]
+        assert len(kept) == num_kept
+        assert all(pair.index not in (30, 31) for pair in kept)
 
 
 def test_few_pairs_are_all_trained_on(data, base, tmp_path, capsys):
@@ -471,8 +498,66 @@ def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
     rows = [json.loads(line) for line in (out / "adapter" / "metrics.jsonl").read_text().splitlines()]
     assert [e.step for e in seen.Scalars("loss")] == [1, 2]
     assert [e.value for e in seen.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
-    assert run(data, base, tmp_path / "other", "--trackers", "tensorbord") == 2
-    assert "--trackers tensorbord: not installed here" in capsys.readouterr().err
+    assert len({e.value for e in seen.Scalars("lr")}) == 2
+
+
+class Wandb(types.ModuleType):
+    """What accelerate calls of it, and what it was given."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.asked, self.fields, self.logged, self.is_finished = {}, {}, [], False
+        self.config = types.SimpleNamespace(update=lambda fields, **how: self.fields.update(fields))
+
+    def init(self, **asked):
+        self.asked = asked
+        return self
+
+    def log(self, values, step=None):
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.is_finished = True
+
+    Image = staticmethod(np.shape)
+
+
+def test_weights_and_biases_gets_the_same(base, tmp_path, monkeypatch):
+    """Through accelerate's own tracker."""
+    wandb = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.WANDB])
+    twenty(tmp_path / "data")
+    more = ["--trackers", "wandb", "--log_every", "1", "--validate_every", "2", "--validation_steps", "1"]
+    assert run(tmp_path / "data", base, tmp_path / "runs", *more) == 0
+    folder = tmp_path / "runs" / "adapter"
+    assert wandb.asked == {"project": "adapter", "dir": str(folder), "name": "runs"}
+    assert (wandb.fields["loop.steps"], wandb.fields["objective.condition"]) == (2, "depth")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(step, given["loss"]) for step, given in wandb.logged if "loss" in given] == [
+        (row["step"], row["loss"]) for row in rows
+    ]
+    (sheet,) = (given["validation"] for _, given in wandb.logged if "validation" in given)
+    assert [len(shape) for shape in sheet] == [3]
+    assert [step for step, _ in wandb.logged] == sorted(step for step, _ in wandb.logged)  # or it drops some
+    assert wandb.is_finished
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("wandb", "--trackers wandb: not installed here; pip install wandb, or choose from tensorboard"),
+        ("comet_ml", "not installed here; pip install comet-ml, or"),
+        ("tensorbord", "accelerate knows no such tracker; did you mean tensorboard?"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_told_before_anything_is_encoded(
+    name, told, data, base, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TENSORBOARD])
+    assert run(data, base, tmp_path / "runs", "--trackers", name) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "cache").exists()
 
 
 def test_recomputed_blocks_learn_the_same(data, base, tmp_path):
@@ -500,3 +585,44 @@ def test_compiled_blocks_learn_the_same(data, base, tmp_path):
     torch._dynamo.reset()
     for (name, one), two in zip(plain.trained().items(), other.trained().values(), strict=True):
         torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_pairs_of_one_size_are_encoded_together_and_as_alone(data, base, tmp_path, monkeypatch):
+    (data / "depth" / "3.png").unlink()
+    sizes = []
+    encode_many = PairEncoder.encode
+
+    def counted(self, pairs):
+        sizes.append(len(pairs))
+        return encode_many(self, pairs)
+
+    monkeypatch.setattr(PairEncoder, "encode", counted)
+    examples = settings(data, base, unpaired=True).build(tmp_path).examples
+    assert sorted(sizes) == [2, 4]
+    assert [pair.index for pair in examples.found] == list(range(len(SIZES)))
+    reader = examples.read_one.__self__
+    seen = [(found, reader.encoder.see(reader.pairs[found.index], "depth")) for found in examples.found]
+    sizes.clear()
+    monkeypatch.setattr("train.pairs.encoding.BATCH_PX", 1)
+    for found, alone in reader.encoder.in_batches(seen):
+        for name, tensor in dataclasses.asdict(alone).items():
+            together = getattr(examples.read_one(found), name)
+            torch.testing.assert_close(together, tensor, msg=f"{found.index} {name}")
+    assert sizes == [1] * len(SIZES)
+
+
+def test_one_of_a_batch_that_cannot_be_encoded_is_named_alone(data, base, tmp_path, monkeypatch):
+    """As an autoencoder that makes NaN of it."""
+    encode_many = PairEncoder.encode
+
+    def fails(self, pairs):
+        if any((pair.image == 7).all() for pair in pairs):
+            raise ValueError("the autoencoder makes NaN")
+        return encode_many(self, pairs)
+
+    monkeypatch.setattr(PairEncoder, "encode", fails)
+    PIL.Image.new("RGB", SIZES[1], (7, 7, 7)).save(data / "image" / "1.png")
+    objective = settings(data, base, bad_share=0.5).build(tmp_path)
+    assert [pair.index for pair in objective.examples.found] == [0, 2, 3, 4, 5]
+    told = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert told == [{"key": "1", "reason": "the autoencoder makes NaN"}]

@@ -165,7 +165,8 @@ class DataDecoderTraining(DecoderTraining):
             views=[View(), View(flip=True)] if self.flip else [View()],
             unpaired=True,
         )
-        cache = PairCache.of(folder / self.cache, encoder.fingerprint()) if self.cache else None
+        place = folder / self.cache
+        cache = PairCache.of(place, encoder.fingerprint(), state.process_index) if self.cache else None
         return PairReader(pairs=open_pairs(self.data), condition="", encoder=encoder, cache=cache)
 
 

@@ -158,7 +158,8 @@ class PairsConfig(JointConfig):
         self, pipe: UniConPipeline, start: JointAdapter | None, state: PartialState, folder: Path
     ) -> PairReader:
         encoder = self._encoder(pipe, start, state)
-        cache = PairCache.of(folder / self.cache, encoder.fingerprint()) if self.cache else None
+        place = folder / self.cache
+        cache = PairCache.of(place, encoder.fingerprint(), state.process_index) if self.cache else None
         return PairReader(pairs=self._pairs(), condition=self.condition, encoder=encoder, cache=cache)
 
     def _pairs(self) -> Pairs:

@@ -2,7 +2,8 @@
 
 One safetensors file per pair, named by what the pair holds, below a folder named by what encoded it. Files
 appear whole or not at all and are never changed, so several processes and runs may share a cache, and a
-run that was stopped goes on where it was. Nothing is pruned: delete the folder when you no longer need it.
+run that was stopped goes on where it was. What pairs hold is remembered beside them (`contents`). Nothing
+is pruned: delete the folder when you no longer need it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from adapters.files import write_whole
+from train.pairs.contents import CONTENTS, Contents
 from train.pairs.encoding import EncodedPair
 
 
@@ -22,10 +24,12 @@ class PairCache:
     """The encoded pairs of one encoder."""
 
     folder: Path
+    contents: Contents
+    """What pairs hold, remembered for all encoders."""
 
     @classmethod
-    def of(cls, folder: Path, fingerprint: str) -> PairCache:
-        return cls(folder / fingerprint[:16])
+    def of(cls, folder: Path, fingerprint: str, process: int = 0) -> PairCache:
+        return cls(folder / fingerprint[:16], Contents(folder / CONTENTS, process))
 
     def path(self, key: str) -> Path:
         """The file of a pair."""

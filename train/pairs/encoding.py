@@ -1,13 +1,16 @@
 """What is a pair once the base's autoencoder and text encoder have seen it?
 
-Computed alike with and without a cache: one pair at a time, stored in half precision.
+Computed alike with and without a cache, and stored in half precision. Pairs of one size may be encoded
+together, which is faster and changes nothing beyond the rounding of a device whose kernels depend on it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import PIL.Image
@@ -21,6 +24,11 @@ from unicon.data.pairs.check import UNUSABLE, disagreement
 from unicon.latents import Autoencoder, downscale, encode
 from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
+
+T = TypeVar("T")
+
+BATCH_PX = 2**21
+"""Pixels that are encoded together: as many as a pair of 1024 px has without its mirror image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +45,26 @@ class EncodedPair:
     """Embeddings of every caption, (captions, tokens, width); of the empty one where there is none."""
     condition_text: Tensor
     """The same behind the condition's trigger words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SeenPair:
+    """One pair as its views show it, before the base has seen it. A side that it does not have is None."""
+
+    image: np.ndarray | None
+    """uint8 (views, H, W, 3)."""
+    condition: np.ndarray | None
+    """The map's, the same views."""
+    captions: tuple[str, ...]
+
+    @property
+    def sides(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        return self.image, self.condition
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(views, H, W, 3)."""
+        return next(side.shape for side in self.sides if side is not None)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -91,21 +119,68 @@ class PairEncoder:
             made=made,
         )
 
-    @torch.no_grad()
     def __call__(self, entry: Entry, condition: str) -> EncodedPair:
         """Raises ValueError naming the file that cannot be read, or the side that is missing."""
-        sides = self._seen(entry, condition, self.views)
-        latents = [None if side is None else self._latents(side) for side in sides]
-        there = next(latent for latent in latents if latent is not None)
-        image, drawn = (torch.zeros_like(there) if latent is None else latent for latent in latents)
-        captions = entry.captions or ("",)
-        return EncodedPair(
-            image=image,
-            condition=drawn,
-            present=torch.tensor([side is not None for side in sides]),
-            image_text=self.texts(captions),
-            condition_text=self.texts([self.trigger + caption for caption in captions]),
+        return self.encode([self.see(entry, condition)])[0]
+
+    def see(self, entry: Entry, condition: str) -> SeenPair:
+        """What is to be encoded of a pair. Errors as when it is encoded."""
+        sides = (
+            None if side is None else np.stack(side) for side in self._seen(entry, condition, self.views)
         )
+        image, drawn = sides
+        return SeenPair(image=image, condition=drawn, captions=entry.captions or ("",))
+
+    @torch.no_grad()
+    def encode(self, pairs: Sequence[SeenPair]) -> list[EncodedPair]:
+        """Pairs of one size at once."""
+        sides = [side for pair in pairs for side in pair.sides if side is not None]
+        latents = iter(self._latents(np.concatenate(sides)).split(len(sides[0])))
+        captions = [caption for pair in pairs for caption in pair.captions]
+        counts = [len(pair.captions) for pair in pairs]
+        bare = self.texts(captions).split(counts)
+        triggered = self.texts([self.trigger + caption for caption in captions]).split(counts)
+        encoded = []
+        for pair, text, behind_trigger in zip(pairs, bare, triggered, strict=True):
+            found = [None if side is None else next(latents).clone() for side in pair.sides]
+            there = next(side for side in found if side is not None)
+            image, drawn = (torch.zeros_like(there) if side is None else side for side in found)
+            present = torch.tensor([side is not None for side in found])
+            encoded.append(
+                EncodedPair(
+                    image=image,
+                    condition=drawn,
+                    present=present,
+                    image_text=text.clone(),
+                    condition_text=behind_trigger.clone(),
+                )
+            )
+        return encoded
+
+    def in_batches(self, seen: Iterable[tuple[T, SeenPair]]) -> Iterator[tuple[T, EncodedPair | ValueError]]:
+        """Each pair encoded, or why it cannot be; what goes with it says which one it is, since pairs of one
+        size come together."""
+        waiting: dict[tuple[int, ...], list[tuple[T, SeenPair]]] = {}
+        for each in seen:
+            shape = each[1].shape
+            batch = waiting.setdefault(shape, [])
+            batch.append(each)
+            if 2 * math.prod(shape[:3]) * (len(batch) + 1) > BATCH_PX:
+                yield from self._batch(waiting.pop(shape))
+        for batch in waiting.values():
+            yield from self._batch(batch)
+
+    def _batch(self, batch: Sequence[tuple[T, SeenPair]]) -> Iterator[tuple[T, EncodedPair | ValueError]]:
+        names, pairs = zip(*batch, strict=True)
+        try:
+            encoded = self.encode(pairs)
+        except ValueError as error:
+            if len(batch) == 1:
+                yield names[0], error
+            else:  # which one is it?
+                yield from (found for each in batch for found in self._batch([each]))
+        else:
+            yield from zip(names, encoded, strict=True)
 
     def pictures(self, entry: Entry, condition: str) -> list[np.ndarray]:
         """A whole pair as it is trained on, its first view: uint8 (H, W, 3), picture and map."""
@@ -191,8 +266,8 @@ class PairEncoder:
         # Of thousands of captions many are too long; a warning for each would hide all else.
         return self.reader(captions, warn=False).half().cpu()
 
-    def _latents(self, pictures: list[np.ndarray]) -> Tensor:
-        stacked = torch.from_numpy(np.stack(pictures)).to(next(self.vae.parameters()).device)
+    def _latents(self, pictures: np.ndarray) -> Tensor:
+        stacked = torch.from_numpy(pictures).to(next(self.vae.parameters()).device)
         return encode(self.vae, stacked.permute(0, 3, 1, 2).float() / 255).half().cpu()
 
     def fingerprint(self) -> str:
@@ -205,11 +280,3 @@ class PairEncoder:
                 digest.update(name.encode())
                 digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-def content_of(entry: Entry, condition: str) -> str:
-    """Changes with what a pair says and shows. Raises OSError for a file that is not there."""
-    digest = hashlib.blake2b(repr((condition, entry.captions)).encode(), digest_size=20)
-    for picture in (entry.image, entry.maps.get(condition)):
-        digest.update(b"none" if picture is None else hashlib.blake2b(picture.read()).digest())
-    return digest.hexdigest()

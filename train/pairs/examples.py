@@ -6,8 +6,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from adapters.files import CannotWrite, write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.pairs.cache import PairCache
-from train.pairs.encoding import EncodedPair, PairEncoder, content_of
+from train.pairs.contents import content_of
+from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
 from train.validation import HeldOut
 from unicon.data.pairs import Entry, Pairs
 from unicon.pictures import as_pictures
@@ -44,6 +46,13 @@ class Found:
     """(C, h, w) of its latents."""
     whole: bool
     """Whether both sides are there."""
+
+
+class _Named(NamedTuple):
+    """A pair that is being encoded."""
+
+    found: Found
+    name: str
 
 
 def _stop(pair: Found, error: Exception) -> None:
@@ -136,36 +145,49 @@ class PairReader:
 
     def find(self, indices: Iterable[int], *, show: bool) -> list[Found]:
         """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
-        found = []
-        for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
-            key = f"pair {index}"
-            try:
-                entry = self.pairs[index]
-                key = entry.key
-                found.append(self._find(index, entry))
-            except CannotWrite:  # no fault of the pair's
-                raise
-            except (ValueError, OSError) as error:
-                self.skipped.append(Skipped(key, str(error)))
-        return found
+        found: dict[int, Found] = {}
+        skipped: dict[int, Skipped] = {}
+
+        def to_encode() -> Iterator[tuple[_Named, SeenPair]]:
+            for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
+                name = f"pair {index}"
+                try:
+                    entry = self.pairs[index]
+                    name = entry.key
+                    there = self._find(index, entry)
+                    if there.shape:
+                        found[index] = there
+                    else:
+                        yield _Named(there, name), self.encoder.see(entry, self.condition)
+                except (ValueError, OSError) as error:
+                    skipped[index] = Skipped(name, str(error))
+
+        for (there, name), pair in self.encoder.in_batches(to_encode()):
+            if isinstance(pair, ValueError):
+                skipped[there.index] = Skipped(name, str(pair))
+            else:
+                assert self.cache is not None, "without one nothing is encoded here"
+                self.cache.write(there.key, pair)
+                found[there.index] = replace(there, shape=tuple(pair.image.shape[1:]))
+        if self.cache is not None:
+            self.cache.contents.close()
+        self.skipped += [skipped[index] for index in sorted(skipped)]
+        return [found[index] for index in sorted(found)]
 
     def _find(self, index: int, entry: Entry) -> Found:
+        """Without a shape where the cache does not hold it."""
         whole = self.encoder.is_whole(entry, self.condition)
         if self.cache is None:
             return Found(index, "", self.encoder.shape(entry, self.condition), whole)
         self.encoder.check(entry, self.condition)  # a cache may hold what this run does not take
-        key = content_of(entry, self.condition)
-        shape = self.cache.shape(key)
-        if shape is None:
-            pair = self.encoder(entry, self.condition)
-            self.cache.write(key, pair)
-            shape = tuple(pair.image.shape[1:])
-        return Found(index, key, shape, whole)
+        key = self.cache.contents.of(entry, self.condition)
+        return Found(index, key, self.cache.shape(key) or (), whole)
 
     def split(self, found: Sequence[Found], num: int) -> tuple[list[Found], list[Found]]:
         """Pairs to train on, and about `num` whole ones of the commonest size to look at.
 
         Those are spread evenly, at most a tenth of all pairs, at least two or none, the same in every run.
+        What is in the set a second time is not trained on either, as far as a cache tells.
         """
         whole = [pair for pair in found if pair.whole]
         shapes = Counter(pair.shape for pair in whole).most_common(1)
@@ -173,8 +195,9 @@ class PairReader:
         num = min(num, len(found) // 10, len(common))
         num = num if num > 1 else 0  # each is compared with another
         held_out = [common[(2 * n + 1) * len(common) // (2 * num)] for n in range(num)]
-        places = {pair.index for pair in held_out}
-        return [pair for pair in found if pair.index not in places], held_out
+        places, contents = {pair.index for pair in held_out}, {pair.key for pair in held_out} - {""}
+        kept = [pair for pair in found if pair.index not in places and pair.key not in contents]
+        return kept, held_out
 
     def show(self, found: Sequence[Found]) -> HeldOut | None:
         """Whole pairs of one size as pictures; None where there are none."""

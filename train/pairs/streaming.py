@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from train.pairs.encoding import EncodedPair, PairEncoder, content_of
+from train.pairs.contents import content_of
+from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
 from train.pairs.examples import (
     Found,
     PairExamples,
@@ -172,22 +173,35 @@ class StreamOrder(Order):
             if self._place.rows is not None:
                 self._rows.load_state_dict(self._place.rows)
             self._iterator = iter(self._rows)
-        block, skipped, num_read = [], [], self._place.num_read
-        for row in islice(self._iterator, self.pairs.block):
-            num_read += 1
-            key = row.get("key")
-            try:
-                entry = self.pairs.stream.entry(row)
-                key = entry.key
-                if content_of(entry, self.pairs.condition) not in self.held_out:
-                    block.append(self.pairs.encoder(entry, self.pairs.condition))
-            except (ValueError, OSError) as error:
-                skipped.append(Skipped(str(key or str(error).split(":")[0]), str(error)))
+        rows = islice(self._iterator, self.pairs.block)
+        condition, num_read = self.pairs.condition, self._place.num_read
+        block: dict[int, EncodedPair] = {}
+        skipped: dict[int, Skipped] = {}
+
+        def seen() -> Iterator[tuple[tuple[int, str], SeenPair]]:
+            """Those that are trained on, by their numbers in the stream and their names."""
+            nonlocal num_read
+            for row in rows:
+                num_read += 1
+                key = row.get("key")
+                try:
+                    entry = self.pairs.stream.entry(row)
+                    key = entry.key
+                    if content_of(entry, condition) not in self.held_out:
+                        yield (num_read, key), self.pairs.encoder.see(entry, condition)
+                except (ValueError, OSError) as error:
+                    skipped[num_read] = Skipped(str(key or str(error).split(":")[0]), str(error))
+
+        for (number, key), pair in self.pairs.encoder.in_batches(seen()):
+            if isinstance(pair, ValueError):
+                skipped[number] = Skipped(key, str(pair))
+            else:
+                block[number] = pair
         if num_read - self._place.num_read < self.pairs.block:
             self._iterator = None
         self._found = num_read, self._place.num_skipped + len(skipped)
-        self._tell(skipped)
-        self._draw_batches(block)
+        self._tell([skipped[number] for number in sorted(skipped)])
+        self._draw_batches([block[number] for number in sorted(block)])
 
     def _draw_batches(self, block: list[EncodedPair]) -> None:
         """Of the block that was read; none where nothing of it can be used."""

@@ -12,19 +12,37 @@ from unicon.data.photos import load_photo
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """A stretch of a file, as a member of a tar file is one."""
+
+    path: Path
+    start: int = 0
+    size: int = -1
+    """In bytes; -1: to the end."""
+
+    def read(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture that is not decoded yet."""
 
     place: str
     """Where it lies, for messages: a path, or a row or member of a larger file."""
-    content: Path | bytes
+    content: Path | FilePart | bytes
 
     def load(self) -> PIL.Image.Image:
         """RGB, upright. Raises ValueError that names the place."""
-        return load_photo(self.content, self.place)
+        content = self.content.read() if isinstance(self.content, FilePart) else self.content
+        return load_photo(content, self.place)
 
     def read(self) -> bytes:
         """The file's content, as it is stored."""
+        if isinstance(self.content, FilePart):
+            return self.content.read()
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
 

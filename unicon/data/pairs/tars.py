@@ -13,25 +13,21 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry, Pairs, Picture
+from unicon.data.pairs.entries import Entry, FilePart, Pairs, Picture
 from unicon.data.photos import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    shard: Path
     name: str
-    start: int
-    size: int
+    content: FilePart
 
     @property
     def place(self) -> str:
-        return f"{self.shard}: {self.name}"
+        return f"{self.content.path}: {self.name}"
 
     def read(self) -> bytes:
-        with self.shard.open("rb") as file:
-            file.seek(self.start)
-            return file.read(self.size)
+        return self.content.read()
 
 
 class Member(Protocol):
@@ -45,6 +41,11 @@ class Member(Protocol):
     @property
     def place(self) -> str:
         """Where it lies, for messages."""
+        ...
+
+    @property
+    def content(self) -> FilePart | bytes:
+        """For a picture, which is read when it is asked for."""
         ...
 
     def read(self) -> bytes: ...
@@ -70,7 +71,7 @@ class Sample:
 
     def entry(self, key: str) -> Entry:
         """The pair. Raises ValueError naming the member that does not say captions."""
-        pictures = {name: Picture(member.place, member.read()) for name, member in self.pictures.items()}
+        pictures = {name: Picture(member.place, member.content) for name, member in self.pictures.items()}
         image = pictures.pop("image", None)
         return Entry(key=key, image=image, maps=pictures, captions=_captions(self))
 
@@ -93,7 +94,7 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
 def _members(shard: Path) -> list[_Member]:
     try:
         with tarfile.open(shard, "r:") as tar:
-            return [_Member(shard, m.name, m.offset_data, m.size) for m in tar if m.isfile()]
+            return [_Member(m.name, FilePart(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
     except tarfile.TarError as error:
         raise ValueError(
             f"{shard}: is no plain tar file, or is cut short ({error}); copy it again, uncompressed"

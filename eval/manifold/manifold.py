@@ -196,7 +196,8 @@ class Manifold:
         search = Search(
             ks=(1,), dtype=nearest.frame.dtype, device=self.device, block=self.block, share=self.share
         )
-        return search.finish(nearest, points, centres)[0].rsqrt().cpu().numpy()
+        # On the CPU: other devices round reciprocal roots in their own way.
+        return search.finish(nearest, points, centres)[0].cpu().rsqrt().numpy()
 
 
 def _format(name: str, device: torch.device, closeness: Callable[[], float]) -> torch.dtype:

@@ -165,8 +165,10 @@ class SpreadMeasure:
             Number(name="calibration_error", label="calibration error", better="lower"),
             Number(name="calibration_bias", label="bias of coverage", better="neither"),
             Number(name="interval_coverage", label="coverage of 90% interval", better="neither"),
-            Number(name="interval_coverage_all", label="of all pixels", better="neither"),
-            Number(name="interval_width", label="its width", better="neither"),
+            Number(
+                name="interval_coverage_all", label="coverage of 90% interval, all pixels", better="neither"
+            ),
+            Number(name="interval_width", label="width of 90% interval", better="neither"),
             Number(name="crps", label="CRPS", better="lower"),
         )
 

@@ -83,15 +83,22 @@ def test_equals_brute_force(kind, arithmetic):
         np.testing.assert_allclose(found.realism, expected["realism"], rtol=1e-12, err_msg="realism")
 
 
-def test_arithmetic_and_block_change_no_bit():
-    real, fake = clusters(300, 40, 2).astype(np.float32), clusters(250, 40, 3).astype(np.float32)
-    one, *others = (
-        Manifold(real, (3,), arithmetic=arithmetic, block=block).compare(fake)[0]
-        for arithmetic, block in (("float64", 1000), ("float32", 64), ("bfloat16", 77), ("float32", 11))
-    )
-    for other in others:
-        np.testing.assert_array_equal(other.rarity, one.rarity)
-        np.testing.assert_array_equal(other.realism, one.realism)
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))],
+)
+def test_arithmetic_block_and_device_change_no_bit(device):
+    real, fake = clusters(200, 40, 2).astype(np.float32), clusters(150, 40, 3).astype(np.float32)
+    expected = Manifold(real, (3,), arithmetic="float64", block=1000)
+    one = expected.compare(fake)[0]
+    several = [("auto", 90), ("float64", 77), ("float32", 19)]
+    several += [("bfloat16", 77)] if device == "cpu" else []
+    for arithmetic, block in several:
+        manifold = Manifold(real, (3,), arithmetic=arithmetic, block=block, device=device)
+        np.testing.assert_array_equal(manifold.radii, expected.radii)
+        other = manifold.compare(fake)[0]
+        for name in ("rarity", "realism", "num_balls", "covered", "in_manifold", "recalled"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=name)
 
 
 @pytest.mark.parametrize("arithmetic", FORMATS)

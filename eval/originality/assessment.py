@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from eval.features import Extractor, Pictures
 from eval.manifold.features import check_neighbours
 from eval.manifold.manifold import Manifold
 from eval.originality.copies import Judgement, check_level, judge
-from eval.originality.kin import apart_from_given, apart_from_others
 from eval.originality.look import describe, nearest_look
 from eval.rarity import Rarity
 
@@ -38,10 +37,6 @@ class Row:
     is_copy_by_meaning: bool
     is_copy_by_look: bool
     truncation: float | None
-    prompt_distance: float | None
-    """Mean distance by meaning to other outputs of its prompt; None where there is none, or none was told."""
-    reference_distance: float | None
-    """By meaning, to the reference or condition that it was made from."""
 
     @property
     def is_copy(self) -> bool:
@@ -84,13 +79,10 @@ def assess(
     k: int = 3,
     level: float = 0.01,
     truncation: Mapping[str, float] | None = None,
-    prompts: Sequence[str] | None = None,
-    references: Pictures | None = None,
 ) -> Assessment:
     """Rarity, realism and nearest training pictures, by meaning (the extractor) and by look.
 
-    `truncation` gives psi by name where it is known; `prompts` and `references` what each generated picture
-    was made from. Raises ValueError for too few pictures for k or the
+    `truncation` gives psi by name where it is known. Raises ValueError for too few pictures for k or the
     level.
     """
     # Before anything is embedded, which may take hours.
@@ -105,18 +97,15 @@ def assess(
         *nearest_meaning(fake.values, real.values),
         nearest_meaning(real.values, real.values, same=True)[0], level=level,
     )  # fmt: skip
-    own, theirs = describe(_all(generated)), describe(_all(training))
+    own, others = describe(_all(generated)), describe(_all(training))
     look = judge(
-        *nearest_look(own, theirs), nearest_look(theirs, theirs, same=True)[0], level=level
+        *nearest_look(own, others), nearest_look(others, others, same=True)[0], level=level
     )  # fmt: skip
     psis = truncation or {}
-    unknown = np.full(len(generated), np.nan)
-    apart = unknown if prompts is None else apart_from_others(fake.values, prompts)
-    given = unknown if references is None else apart_from_given(fake.values, extractor(references).values)
     rows = tuple(
         Row(
             name=name,
-            rarity=_known(found.rarity[n]),
+            rarity=None if np.isnan(found.rarity[n]) else float(found.rarity[n]),
             realism=float(found.realism[n]),
             meaning_distance=float(meaning.distances[n]),
             meaning_share=float(meaning.shares[n]),
@@ -127,8 +116,6 @@ def assess(
             is_copy_by_meaning=bool(meaning.is_copy[n]),
             is_copy_by_look=bool(look.is_copy[n]),
             truncation=psis.get(name),
-            prompt_distance=_known(apart[n]),
-            reference_distance=_known(given[n]),
         )
         for n, name in enumerate(generated.names)
     )
@@ -136,10 +123,6 @@ def assess(
         rows=rows, rarity=rarity, meaning=meaning, look=look,
         precision=found.precision, recall=found.recall, coverage=found.coverage,
     )  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def nearest_meaning(

@@ -15,11 +15,9 @@ import numpy as np
 from adapters.files import existing, write_whole
 from eval.features import MINI, Extractor, add_resizing, find_pictures, resizing
 from eval.originality.assessment import Assessment, assess
-from eval.originality.kin import made_from
-from eval.originality.page import KIN, as_csv, as_html
+from eval.originality.page import as_csv, as_html
 from eval.originality.selection import check_number, keep_rarest
 from eval.protocols.setup import run_command
-from eval.protocols.strata import labels_of
 from eval.records import Record
 from unicon.data.photos import SUFFIXES
 from unicon.devices import pick_device
@@ -43,22 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
     )
     top.add_argument("--truncation", metavar="FILE", help="CSV with columns name and truncation, if known")
-    top.add_argument(
-        "--prompts", nargs="?", const="", metavar="FILE",
-        help="also the distance to other outputs of the same prompt: by the captions that lie with the "
-        "generated pictures, or a table with name and caption",
-    )  # fmt: skip
-    top.add_argument(
-        "--references",
-        metavar="DIR",
-        help="also the distance to what each was made from: pictures or maps named STEM or STEM_CONDITION",
-    )
     top.add_argument("--keep", type=int, metavar="N", help="also name the N rarest that are no near-copies")
-    top.add_argument(
-        "--fidelity", metavar="FILE",
-        help="of --keep, CSV with columns name and fidelity (to prompt or condition, higher is better)",
-    )  # fmt: skip
-    top.add_argument("--least-fidelity", type=float, metavar="X", help="below it none is kept")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     return top
 
@@ -73,20 +56,15 @@ def _run(arguments: argparse.Namespace) -> str:
     generated, training = find_pictures(arguments.generated), find_pictures(arguments.training)
     if arguments.keep is not None:
         check_number(arguments.keep)
-    fidelity = _fidelity(arguments, generated.names)
-    prompts = None
-    if arguments.prompts is not None:
-        prompts = labels_of(generated.names, arguments.generated, arguments.prompts or None)
-    references = made_from(generated.names, arguments.references) if arguments.references else None
     psis, told = {}, ""
     if arguments.truncation:
-        given = read_column(Path(arguments.truncation), "truncation")
+        given = read_truncation(Path(arguments.truncation))
         psis = matched(given, generated.names, arguments.truncation)
         told = how_many_matched(given, psis, generated.names, arguments.truncation)
     device = str(pick_device(arguments.device))
     found = assess(
         generated, training, Extractor(arguments.features, device=device, **resizing(arguments)),
-        k=arguments.neighbour, level=arguments.level, truncation=psis, prompts=prompts, references=references,
+        k=arguments.neighbour, level=arguments.level, truncation=psis,
     )  # fmt: skip
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -95,25 +73,15 @@ def _run(arguments: argparse.Namespace) -> str:
     texts["originality.html"] = as_html(found, generated, training, title)
     texts["report.json"] = as_report(found, arguments)
     if arguments.keep is not None:
-        names = rarest_names(found, arguments.keep, fidelity, arguments.least_fidelity)
+        names = rarest_names(found, arguments.keep)
         texts["rarest.txt"] = "".join(f"{name}\n" for name in names)
-        kept = how_many_kept(found, len(names), arguments.keep, fidelity, arguments.least_fidelity)
-        told += f"{kept}\n"
+        told += f"{how_many_kept(found, len(names), arguments.keep)}\n"
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return (
         f"{found.rarity.summary}\n{found.num_copies} of {len(found.rows)} are near-copies by look at a false "
         f"alarm rate of {found.look.level:g}\n{told}{', '.join(texts)} in {out}"
     )
-
-
-def _fidelity(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, float] | None:
-    asked = arguments.fidelity is not None
-    if asked != (arguments.least_fidelity is not None) or (asked and arguments.keep is None):
-        raise ValueError("--fidelity goes with --least-fidelity and --keep; give all three, or --keep alone")
-    if not asked:
-        return None
-    return matched(read_column(Path(arguments.fidelity), "fidelity"), names, arguments.fidelity)
 
 
 def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
@@ -123,9 +91,6 @@ def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
         "rarity": one.mean, "precision": found.precision, "recall": found.recall, "coverage": found.coverage,
         "near_copies": found.num_copies, "num_real": one.num_real, "num_fake": one.num_fake,
     }  # fmt: skip
-    for name in KIN:
-        values = [value for row in found.rows if (value := getattr(row, name)) is not None]
-        numbers |= {name: sum(values) / len(values), f"num_{name}": len(values)} if values else {}
     known = {name: value for name, value in numbers.items() if value is not None}
     record = Record(
         name="originality", numbers=known,
@@ -137,63 +102,45 @@ def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
     return json.dumps(asdict(record), indent=2, allow_nan=False) + "\n"
 
 
-def rarest_names(
-    found: Assessment, num: int, fidelity: Mapping[str, float] | None = None, least: float | None = None
-) -> list[str]:
+def rarest_names(found: Assessment, num: int) -> list[str]:
     """The rarest in the manifold that are no near-copies; fewer than `num` where fewer are.
 
-    `fidelity` by name to prompt or condition must be at least `least`. Realism has no say: it reads the
-    denser half of the balls, so that it reaches 1 only where rarity is at most the median radius.
+    Realism has no say: it reads the denser half of the balls, so that it reaches 1 only where rarity is at
+    most the median radius.
     """
-    copies = np.array([row.is_copy for row in found.rows])
-    if fidelity is None or least is None:
-        kept = keep_rarest(found.rarity, num, exclude=copies)
-    else:
-        scores = np.array([fidelity.get(row.name, np.nan) for row in found.rows])
-        kept = keep_rarest(found.rarity, num, fidelity=scores, least_fidelity=least, exclude=copies)
+    kept = keep_rarest(found.rarity, num, exclude=np.array([row.is_copy for row in found.rows]))
     return [found.rows[place].name for place in kept]
 
 
-def how_many_kept(
-    found: Assessment,
-    kept: int,
-    num: int,
-    fidelity: Mapping[str, float] | None = None,
-    least: float | None = None,
-) -> str:
+def how_many_kept(found: Assessment, kept: int, num: int) -> str:
     """Of the `num` asked for, and where fewer were found, why."""
     if kept == num:
         return f"kept {kept} of {num}"
     outside = int((~found.rarity.in_manifold).sum())
-    within = [row for row in found.rows if row.rarity is not None]
-    copies = sum(row.is_copy for row in within)
-    told = (
+    copies = sum(row.is_copy for row in found.rows if row.rarity is not None)
+    return (
         f"kept {kept} of {num}: of {len(found.rows)} generated pictures {outside} lie outside the manifold, "
         f"and {copies} within are near-copies"
     )
-    if fidelity is not None and least is not None:
-        low = sum(not row.is_copy and not fidelity.get(row.name, np.nan) >= least for row in within)
-        told += f"; {low} more have a fidelity below {least:g}, or none"
-    return told
 
 
-def read_column(path: Path, column: str) -> dict[str, float]:
-    """Numbers by name; ValueError naming the line for what is no such table."""
-    with existing(path, f"a CSV with columns name and {column} was asked for").open(newline="") as file:
+def read_truncation(path: Path) -> dict[str, float]:
+    """psi by name; ValueError naming the line for what is no such table."""
+    with existing(path, "a CSV with columns name and truncation was asked for").open(newline="") as file:
         reader = csv.DictReader(file)
-        if not {"name", column} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path} has columns {reader.fieldnames}; expected name and {column}")
+        if not {"name", "truncation"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path} has columns {reader.fieldnames}; expected name and truncation")
         found = {}
         for number, row in enumerate(reader, start=2):
             try:
-                found[row["name"]] = float(row[column])
+                found[row["name"]] = float(row["truncation"])
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}; expected a number") from error
     return found
 
 
 def matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> dict[str, float]:
-    """Numbers of the pictures that `psis` names, by their whole names, or without ending and folders.
+    """psi of the pictures that `psis` names, by their whole names, or without ending and folders.
 
     Raises ValueError naming the `source` when it names none of them.
     """

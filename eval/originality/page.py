@@ -20,14 +20,7 @@ LISTED = 200
 COLUMNS = (
     "name", "rarity", "realism", "look_distance", "look_share", "look_nearest", "meaning_distance",
     "meaning_share", "meaning_nearest", "is_copy_by_look", "is_copy_by_meaning", "disagreement", "truncation",
-    "prompt_distance", "reference_distance",
 )  # fmt: skip
-
-KIN = {
-    "prompt_distance": "distance by meaning to other outputs of the same prompt",
-    "reference_distance": "distance by meaning to the reference or condition given",
-}
-"""Fields of a row that are told where they are known."""
 
 
 def as_csv(found: Assessment) -> str:
@@ -88,10 +81,6 @@ def _summary(found: Assessment) -> str:
         f"near-copies by look, at a false alarm rate of {found.look.level:g}": str(found.num_copies),
         "meaning and look disagree": str(doubtful),
     }
-    for name, title in KIN.items():
-        known = [value for row in found.rows if (value := getattr(row, name)) is not None]
-        if known:
-            facts[f"mean {title} (of {len(known)})"] = f"{sum(known) / len(known):.3f}"
     return pages.facts(facts)
 
 
@@ -146,11 +135,6 @@ def _list(found: Assessment, shown: _Thumbnails) -> str:
         verdict = '<span class="copy">near-copy</span><br>' if row.is_copy else ""
         if row.disagreement:
             verdict += f'<span class="doubt">{row.disagreement}</span><br>'
-        kin = "".join(
-            f"<br>{title}: {value:.3f}"
-            for name, title in KIN.items()
-            if (value := getattr(row, name)) is not None
-        )
         rarity = "outside the manifold" if row.rarity is None else f"rarity {row.rarity:.4g}"
         lines.append(
             f"<tr><td>{shown.of_generated(row.name)}<br>{html.escape(row.name)}</td>"
@@ -158,7 +142,7 @@ def _list(found: Assessment, shown: _Thumbnails) -> str:
             f"<td>{shown.of_training(row.meaning_nearest)}<br>{html.escape(row.meaning_nearest)}</td>"
             f"<td>{verdict}{rarity}, realism {row.realism:.3g}<br>look {row.look_distance:.3f}: "
             f"{row.look_share:.1%} of training pictures have as near a neighbour<br>meaning "
-            f"{row.meaning_distance:.3f}: {row.meaning_share:.1%}{kin}</td></tr>"
+            f"{row.meaning_distance:.3f}: {row.meaning_share:.1%}</td></tr>"
         )
     more = len(found.rows) - len(ordered)
     note = f"<p>{more} more, less suspicious, are in the table.</p>" if more else ""

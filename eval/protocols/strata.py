@@ -39,7 +39,7 @@ def read_labels(tables: Sequence[str], real: str, fake: str, *, k: int) -> Label
     if len(tables) > 2:
         raise ValueError(f"--strata got {len(tables)} tables; expected one for both sets, or two: real, fake")
     of_real, of_fake = (
-        labels_of(_names(source), source, tables[min(n, len(tables) - 1)] if tables else None)
+        _told(_names(source), source, tables[min(n, len(tables) - 1)] if tables else None)
         for n, source in enumerate((real, fake))
     )
     counts = Counter(of_real)
@@ -95,8 +95,7 @@ def _names(source: str) -> tuple[str, ...]:
     return (read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)).names
 
 
-def labels_of(names: Sequence[str], source: str, table: str | None) -> list[str]:
-    """Of a source's pictures, by a table or their own captions. Raises ValueError as `read_labels`."""
+def _told(names: Sequence[str], source: str, table: str | None) -> list[str]:
     known = _of_table(Path(table)) if table else _of_source(source)
     found = []
     for name in names:
@@ -104,7 +103,7 @@ def labels_of(names: Sequence[str], source: str, table: str | None) -> list[str]
         if not several:
             where = table or "no caption lies with it"
             raise ValueError(
-                f"{source}: {name} has no stratum ({where}); give a table with columns name and stratum"
+                f"{source}: {name} has no stratum ({where}); give --strata FILE with columns name and stratum"
             )
         if len(several) > 1:
             raise ValueError(
@@ -126,13 +125,13 @@ def _of_table(path: Path) -> dict[str, set[str]]:
 def _of_source(source: str) -> dict[str, set[str]]:
     path = Path(source)
     if path.suffix in FILES:
-        raise ValueError(f"{source}: features say no captions; give a table with name and stratum")
+        raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
     if is_flat(path):
         told = beside(list_photos(path))
         if not told:
             raise ValueError(
                 f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
-                "a table with columns name and stratum"
+                "--strata FILE with columns name and stratum"
             )
         return {picture.name: {text} for picture, text in told.items()}
     return {entry.key: {entry.captions[0]} for entry in open_pairs(source) if entry.captions}

@@ -28,6 +28,7 @@ from torch import Tensor
 from adapters.files import write_arrays
 from unicon.conditions.arrays import as_bytes
 from unicon.data.pairs import open_pairs
+from unicon.data.pairs.names import is_image
 from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
 MINI = "mini"
@@ -81,7 +82,7 @@ class Pictures:
     digest: Callable[[int], str] | None = None
     """Of a picture's content, where it lies in a file: told apart by it, whatever its name."""
     paths: tuple[Path, ...] | None = None
-    """Where they are files of one folder."""
+    """Where all are files of their own."""
     captions: tuple[str | None, ...] | None = None
     """Where they are of pairs: the first of each."""
 
@@ -122,20 +123,30 @@ def find_pictures(source: str | Path) -> Pictures:
 
     Raises ValueError where there is none.
     """
-    path = Path(source)
-    if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
-        return pictures_of(list_photos(path))
+    if holds_pictures(Path(source)):
+        return pictures_of(list_photos(source))
     pairs = open_pairs(source)
     found = [(entry, entry.image) for entry in pairs if entry.image is not None]
     if not found:
         raise ValueError(f"{source}: holds maps alone; expected pictures")
     images = [image for _, image in found]
+    paths = [image.content for image in images if isinstance(image.content, Path)]
     return Pictures(
         names=tuple(entry.key for entry, _ in found),
         load=lambda n: images[n].load(),
         digest=cache(lambda n: _digest(images[n].read())),
+        paths=tuple(paths) if len(paths) == len(images) else None,
         captions=tuple(entry.captions[0] if entry.captions else None for entry, _ in found),
     )
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether pictures lie in a folder itself; beside a folder of images they are none of the set, such as a
+    sheet of all."""
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    if any(path.is_dir() and is_image(path.name) for path in inside):
+        return False
+    return any(path.suffix.lower() in SUFFIXES for path in inside)
 
 
 def pictures_of(files: Sequence[Path], root: Path | None = None) -> Pictures:

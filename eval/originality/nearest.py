@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from eval.manifold.features import checked
 from eval.originality.copies import Judgement
 
 BLOCK = 1024
@@ -75,7 +76,7 @@ def nearest_meaning(
     """(distance (N,), place (N,)) by 1 - cosine of features; `same` as in `nearest_look`."""
     if len(others) <= same:
         raise ValueError(f"{len(others)} features to compare with; expected at least {1 + same}")
-    a, b = (torch.nn.functional.normalize(torch.from_numpy(rows).double()) for rows in (features, others))
+    a, b = _unit(features), _unit(others)
     distances, places = [], []
     for first in range(0, len(a), BLOCK):
         alike = a[first : first + BLOCK] @ b.T
@@ -86,6 +87,10 @@ def nearest_meaning(
         distances.append((1 - best.values).clamp(min=0))
         places.append(best.indices)
     return torch.cat(distances).numpy(), torch.cat(places).numpy()
+
+
+def _unit(features: np.ndarray) -> torch.Tensor:
+    return torch.nn.functional.normalize(checked(features, "features").double())
 
 
 def meaning_within(features: np.ndarray, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,5 +104,5 @@ def meaning_within(features: np.ndarray, groups: Sequence[np.ndarray]) -> tuple[
 
 def paired_meaning(features: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance (N,) of each to the other one in its row."""
-    a, b = (torch.nn.functional.normalize(torch.from_numpy(rows).double()) for rows in (features, others))
+    a, b = _unit(features), _unit(others)
     return (1 - (a * b).sum(1)).clamp(min=0).numpy()

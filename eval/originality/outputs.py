@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.features import Pictures, find_pictures, pictures_of
+from eval.features import Pictures, find_pictures, holds_pictures, pictures_of
 from eval.originality.assessment import References
 from eval.protocols.generated import (
     beside,
@@ -58,7 +58,7 @@ def open_outputs(source: str | Path, table: str | Path | None = None) -> Outputs
             pictures=pictures, captions=captions, prompts=captions, grouped_by="captions", notice=idle
         )
     captions = captions_of(pictures)
-    if pictures.paths is None:
+    if pictures.captions is not None:
         return Outputs(
             pictures=pictures, captions=captions, prompts=captions, notice="",
             grouped_by="captions" if captions else "nothing",
@@ -73,10 +73,10 @@ def open_outputs(source: str | Path, table: str | Path | None = None) -> Outputs
 
 def captions_of(pictures: Pictures) -> tuple[str, ...] | None:
     """What the pictures' files or pairs say; None where any has no caption."""
-    if pictures.paths is not None:
-        told = beside(pictures.paths)
-        return tuple(told[path] for path in pictures.paths) if told else None
-    known = tuple(text for text in pictures.captions or () if text)
+    if pictures.captions is None:
+        told = beside(pictures.paths or ())
+        return tuple(told[path] for path in pictures.paths or ()) if told else None
+    known = tuple(text for text in pictures.captions if text)
     return known if len(known) == len(pictures) else None
 
 
@@ -94,7 +94,7 @@ def of_stems(outputs: Outputs, by_stem: Mapping[str, int], option: str) -> np.nd
     """(M,) place of the stem that each output's name begins with; ValueError naming one that has none."""
     paths = outputs.pictures.paths
     if paths is None:
-        raise ValueError(f"{option} goes by files' names: give --generated as a folder of pictures")
+        raise ValueError(f"{option} goes by files' names: give --generated as a folder or pairs of files")
     try:
         made = groups(paths, list(by_stem))
     except ValueError as error:
@@ -117,7 +117,7 @@ def stem_of(name: str) -> str:
 
 
 def _pictures(source: Path) -> Pictures:
-    if source.is_dir() and any(path.suffix.lower() in SUFFIXES for path in source.iterdir()):
+    if holds_pictures(source):
         return pictures_of(pictures_in(source))
     seeds = [] if not source.is_dir() else [
         path for path in sorted(source.iterdir()) if path.is_dir() and re.fullmatch(r"seed\d+", path.name)

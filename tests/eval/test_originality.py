@@ -87,7 +87,9 @@ def test_nearest_by_meaning_is_the_largest_cosine():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(30, 6)).astype(np.float32), rng.normal(size=(50, 6)).astype(np.float32)
     cosine = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T
-    distance, place = nearest_meaning(a, b * 7)
+    longer = b * 7
+    longer.setflags(write=False)  # as a memory map is
+    distance, place = nearest_meaning(a, longer)
     np.testing.assert_array_equal(place, cosine.argmax(1))
     np.testing.assert_allclose(distance, 1 - cosine.max(1), atol=1e-6)
     assert (nearest_meaning(a, a, same=True)[1] != np.arange(30)).all()

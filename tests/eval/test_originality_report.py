@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,15 @@ from eval.originality.assessment import Assessment, References, assess
 from eval.originality.outputs import open_outputs, open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
-from eval.protocols.fidelity import picture_fidelity
+from eval.protocols.fidelity import judge_reader, picture_fidelity
+from eval.protocols.readers import PipelineReader
+from eval.protocols.setup import load_pipeline
 from tests.eval.test_originality import drawing
 from tests.tiny_clip import save_tiny_clip
+from unicon.cli import main as cli
 from unicon.conditions.edges import canny, edges_to_map
 from unicon.conditions.pose import draw_pose
+from unicon.data.photos import load_photo
 
 NUM_REAL = 20
 NAMES = [f"{prompt}_{n}.png" for prompt in "ab" for n in range(4)]
@@ -181,6 +186,30 @@ def test_a_rare_picture_that_is_off_its_map_is_not_kept(place, planted, tmp_path
     assert [float(rows[name]["control"]) == 1 for name in NAMES] == [name != planted for name in NAMES]
 
 
+def test_what_a_base_drew_is_read_back_by_its_own_estimate(place, base, tmp_path, capsys):
+    """Captions are those of the files, and the one picture whose map is another's is left out."""
+    drawn = ["--base", str(base), "--num", "4", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
+    assert cli.main(["generate", "a cat", *drawn, "--out", str(tmp_path / "made")]) == 0
+    files = sorted((tmp_path / "made").iterdir())
+    pipe = load_pipeline(str(base), "cpu", "float32", [])
+    reader = judge_reader(PipelineReader(pipe=pipe, steps=2), "depth")
+    maps = [reader(load_photo(file), file) for file in files]
+    (tmp_path / "maps").mkdir()
+    for file, values in zip(files, [maps[1], *maps[1:]], strict=True):
+        Image.fromarray(np.uint8(np.round(255 * values))).save(tmp_path / "maps" / f"{file.stem}_depth.png")
+    more = ["--generated", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--judge",
+            "base", "--base", base, "--steps", "2", "--keep", "4", "--neighbour", "19"]  # fmt: skip
+    capsys.readouterr()
+    assert front.main(arguments(place, tmp_path / "out", *more)) == 0
+    printed = capsys.readouterr().out
+    assert "(grouped by names and captions)" in printed
+    assert "1 of 4 are not true to their depth map (rmse_255_fitted above" in printed
+    rows = table(tmp_path / "out")
+    assert [float(rows[file.name]["control"]) < 1 for file in files] == [False, True, True, True]
+    assert {row["prompt"] for row in rows.values()} == {"a-cat: a cat"}
+    assert files[0].name not in (tmp_path / "out" / "rarest.txt").read_text()
+
+
 def test_a_second_run_reuses_what_the_first_saw(place, plain, tmp_path, monkeypatch):
     def never(*_: object) -> None:
         raise AssertionError("seen again")
@@ -220,9 +249,13 @@ def test_captions_of_generate_are_read_from_its_pictures(place, tmp_path):
         (pairs / f"{n}.txt").write_text(text)
     assert open_outputs(pairs.parent).prompts == ("a cat", "a cat")
     (pairs / "1.txt").unlink()
+    write_picture(pairs.parent / "sheet.png", drawing(2))  # beside the set, not of it
     assert open_outputs(pairs.parent).prompts is None
+    assert open_outputs(pairs.parent).pictures.names == ("0", "1")
+    assert open_references(pairs, open_outputs(pairs.parent)).places.tolist() == [0, 1]
+    in_memory = replace(open_outputs(pairs.parent), pictures=held(a=drawing(0)))
     with pytest.raises(ValueError, match="--references goes by files' names"):
-        open_references(place / "given", open_outputs(pairs.parent))
+        open_references(place / "given", in_memory)
     for seed in (0, 1):  # a run of `unicon eval`
         write_picture(tmp_path / "run" / f"seed{seed}" / "item.png", drawing(seed))
     run = open_outputs(tmp_path / "run")

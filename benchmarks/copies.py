@@ -21,9 +21,9 @@ from PIL import Image
 
 from eval.features import Extractor, Pictures
 from eval.metrics.summary import markdown_table
-from eval.originality.assessment import nearest_meaning
 from eval.originality.copies import Judgement, judge
 from eval.originality.look import describe, nearest_look
+from eval.originality.nearest import nearest_meaning
 from eval.protocols.scene_set import scene_set
 from eval.records import Record, append
 

@@ -8,13 +8,16 @@ Leaves out what is done with them (`eval.manifold`, `eval.metrics.distributions`
 from __future__ import annotations
 
 import argparse
+import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from torch import Tensor
 from adapters.files import write_arrays
 from unicon.conditions.arrays import as_bytes
 from unicon.data.pairs import open_pairs
+from unicon.data.pairs.names import is_image
 from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
 MINI = "mini"
@@ -38,7 +42,7 @@ FITS = ("crop", "stretch")
 """How a picture becomes square: its centre, or all of it with other proportions."""
 SMOOTH = ("bicubic", "bilinear")
 """Those that torch has a gradient for, antialiased."""
-FILES = (".npz", ".safetensors")
+FILES = (".npy", ".npz", ".safetensors")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +79,31 @@ class Pictures:
 
     names: tuple[str, ...]
     load: Callable[[int], Image.Image]
+    digest: Callable[[int], str] | None = None
+    """Of a picture's content, where it lies in a file: told apart by it, whatever its name."""
+    paths: tuple[Path, ...] | None = None
+    """Where all are files of their own."""
+    captions: tuple[str | None, ...] | None = None
+    """Where they are of pairs: the first of each."""
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def digests(self) -> list[str] | None:
+        """Of all, in their order."""
+        return None if self.digest is None else [self.digest(n) for n in range(len(self))]
+
+    def subset(self, places: Sequence[int]) -> Pictures:
+        """Some of them."""
+        load, told = self.load, self.digest
+        return Pictures(
+            names=tuple(self.names[n] for n in places),
+            load=lambda n: load(places[n]),
+            digest=None if told is None else lambda n: told(places[n]),
+            paths=None if self.paths is None else tuple(self.paths[n] for n in places),
+            captions=None if self.captions is None else tuple(self.captions[n] for n in places),
+        )
 
 
 def add_resizing(top: argparse.ArgumentParser) -> None:
@@ -97,28 +123,48 @@ def find_pictures(source: str | Path) -> Pictures:
 
     Raises ValueError where there is none.
     """
-    path = Path(source)
-    if is_flat(path):
-        files = list_photos(path)
-        return Pictures(tuple(f.name for f in files), lambda n: load_photo(files[n]))
+    if holds_pictures(Path(source)):
+        return pictures_of(list_photos(source))
     pairs = open_pairs(source)
-    entries = [entry for entry in pairs if entry.image is not None]
-    if not entries:
+    found = [(entry, entry.image) for entry in pairs if entry.image is not None]
+    if not found:
         raise ValueError(f"{source}: holds maps alone; expected pictures")
-    return Pictures(tuple(e.key for e in entries), lambda n: _loaded(entries[n].image))
+    images = [image for _, image in found]
+    paths = [image.content for image in images if isinstance(image.content, Path)]
+    return Pictures(
+        names=tuple(entry.key for entry, _ in found),
+        load=lambda n: images[n].load(),
+        digest=cache(lambda n: _digest(images[n].read())),
+        paths=tuple(paths) if len(paths) == len(images) else None,
+        captions=tuple(entry.captions[0] if entry.captions else None for entry, _ in found),
+    )
 
 
-def is_flat(path: Path) -> bool:
-    """Whether it is a folder that holds pictures itself, rather than pairs."""
-    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+def holds_pictures(folder: Path) -> bool:
+    """Whether pictures lie in a folder itself; beside a folder of images they are none of the set, such as a
+    sheet of all."""
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    if any(path.is_dir() and is_image(path.name) for path in inside):
+        return False
+    return any(path.suffix.lower() in SUFFIXES for path in inside)
 
 
-def _loaded(picture: Any) -> Image.Image:
-    return picture.load()
+def pictures_of(files: Sequence[Path], root: Path | None = None) -> Pictures:
+    """Files of pictures, named as they lie below a `root`, by default each in its own folder."""
+    return Pictures(
+        names=tuple(file.name if root is None else file.relative_to(root).as_posix() for file in files),
+        load=lambda n: load_photo(files[n]),
+        digest=cache(lambda n: _digest(files[n].read_bytes())),
+        paths=tuple(files),
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def open_features(source: str | Path, model: str = MINI, *, device: str = "cpu", **how: Any) -> FeatureSet:
-    """Features of a file (.npz, .safetensors), or of pictures by the named model; `how` as `Extractor`'s."""
+    """Features of a file (one of `FILES`), or of pictures by the named model; `how` as `Extractor`'s."""
     if Path(source).suffix in FILES:
         return read_features(Path(source))
     return Extractor(model, device=device, **how)(find_pictures(source))
@@ -159,9 +205,12 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in load_file(path).items()
         }
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        packed = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(packed, np.ndarray):
+            return {"features": packed}
+        with packed:
             return dict(packed)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: is no file of arrays ({error})") from error
 
 
@@ -197,6 +246,12 @@ class Extractor:
         self.resize, self.fit = resize, fit
         shape = "centred square" if fit == "crop" else "stretched to a square"
         self.source = f"{model}, {self.side_px} px, {shape}, {resize}"
+
+    @property
+    def preprocessing(self) -> tuple[Any, ...]:
+        """All that makes features beside the weights."""
+        ends = (*self.mean.flatten().tolist(), *self.deviation.flatten().tolist())
+        return (type(self.model).__name__, self.side_px, self.resize, self.fit, *ends)
 
     def __call__(self, pictures: Pictures, *, batch_size: int = 64, progress: Any = iter) -> FeatureSet:
         """Features of all pictures; `progress` wraps the iteration over batches, as tqdm does."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
@@ -12,6 +16,7 @@ from transformers import (
 )
 
 from adapters import DecoderAdapter, DecoderConfig
+from tests.tiny_base import tiny_tokenizer
 from unicon.embeddings import identity
 from unicon.pipeline import UniConPipeline
 
@@ -71,3 +76,21 @@ def tiny_decoder(pipe: UniConPipeline, *, seed: int = 5, **changes: object) -> D
         tensor.data.add_(0.2 * torch.randn(tensor.shape, generator=generator))
     decoder.set_statistics(torch.full((WIDTH,), 0.1), torch.full((WIDTH,), 0.3))
     return decoder.requires_grad_(False)
+
+
+def save_tiny_clip(place: Path) -> Path:
+    """A whole tiny CLIP with its tokenizer, as the hub holds them; returns its folder."""
+    tokenizer = tiny_tokenizer(place)
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "projection_dim": WIDTH}  # fmt: skip
+    text = CLIPTextConfig(
+        **small, vocab_size=len(tokenizer), max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(**small, image_size=16, patch_size=8)
+    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH)
+    CLIPModel(config).save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place

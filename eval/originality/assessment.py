@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import torch
 
-from eval.features import Extractor, Pictures
+from eval.features import FeatureSet, Pictures
 from eval.manifold.features import check_neighbours
 from eval.manifold.manifold import Manifold
 from eval.originality.copies import Judgement, check_level, judge
-from eval.originality.look import describe, nearest_look
+from eval.originality.nearest import Nearest, meaning_within, nearest_meaning, nearest_of, paired_meaning
+from eval.originality.sight import Sight
 from eval.rarity import Rarity
-
-BLOCK = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,30 +26,33 @@ class Row:
     """None outside the manifold."""
     realism: float
     """Above 1: in a ball of the denser half of the reals; inf: the features of a training picture."""
-    meaning_distance: float
-    meaning_share: float
-    """Share of training pictures whose own nearest other is as near or nearer."""
-    meaning_nearest: str
-    look_distance: float
-    look_share: float
-    look_nearest: str
-    is_copy_by_meaning: bool
-    is_copy_by_look: bool
+    training: Nearest
+    prompt: str | None
+    """Or what else its group goes by; None where nothing is known of groups."""
+    same_prompt: Nearest | None
+    """The nearest other output of the same prompt; None where there is none."""
+    reference: Nearest | None
+    """The picture that was given for it."""
     truncation: float | None
 
     @property
     def is_copy(self) -> bool:
-        """By look: a picture that means the same is no copy."""
-        return self.is_copy_by_look
+        """Of a training picture."""
+        return self.training.is_copy
 
     @property
-    def disagreement(self) -> str:
-        """What meaning and look say differently, or empty."""
-        if self.is_copy_by_look and not self.is_copy_by_meaning:
-            return "looks copied, means something else"
-        if self.is_copy_by_meaning and not self.is_copy_by_look:
-            return "means the same, looks different"
-        return ""
+    def is_repeat(self) -> bool:
+        """Of another output of the same prompt."""
+        return self.same_prompt is not None and self.same_prompt.is_copy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class References:
+    """Pictures that were given, one for each output."""
+
+    pictures: Pictures
+    places: np.ndarray
+    """(M,) int64: which of them each output was given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +62,8 @@ class Assessment:
     rows: tuple[Row, ...]
     rarity: Rarity
     meaning: Judgement
-    look: Judgement
+    look: Judgement | None
+    """None where the training set is a file of features."""
     precision: float
     recall: float | None
     """None where generated pictures are too few for it."""
@@ -70,79 +73,122 @@ class Assessment:
     def num_copies(self) -> int:
         return sum(row.is_copy for row in self.rows)
 
+    @property
+    def num_repeats(self) -> int:
+        return sum(row.is_repeat for row in self.rows)
+
+    @property
+    def prompts(self) -> dict[str, list[Row]]:
+        """Outputs by prompt, of prompts with several; those that repeat themselves most come first."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.same_prompt is not None:
+                found.setdefault(str(row.prompt), []).append(row)
+        share = {prompt: np.mean([row.is_repeat for row in rows]) for prompt, rows in found.items()}
+        return {prompt: found[prompt] for prompt in sorted(found, key=lambda prompt: -share[prompt])}
+
 
 def assess(
     generated: Pictures,
-    training: Pictures,
-    extractor: Extractor,
+    training: Pictures | FeatureSet,
+    extractor: Callable[[Pictures], FeatureSet],
     *,
     k: int = 3,
     level: float = 0.01,
     truncation: Mapping[str, float] | None = None,
+    prompts: Sequence[str] | None = None,
+    references: References | None = None,
+    sight: Sight | None = None,
 ) -> Assessment:
-    """Rarity, realism and nearest training pictures, by meaning (the extractor) and by look.
+    """Rarity, realism and what is nearest, by meaning (the extractor) and by look (`sight`).
 
-    `truncation` gives psi by name where it is known. Raises ValueError for too few pictures for k or the
-    level.
+    `truncation` gives psi by name where it is known, `prompts` (M,) what outputs belong together by. Where
+    `training` is features of the same extractor, nothing is judged by look. Raises ValueError for too few
+    pictures for k or the level, and for features of another extractor.
     """
     # Before anything is embedded, which may take hours.
     check_level(len(training), level)
     check_neighbours(len(training), (k,), "the training set")
-    fake, real = extractor(generated), extractor(training)
+    if prompts is not None and len(prompts) != len(generated):
+        raise ValueError(f"there are {len(prompts)} prompts for {len(generated)} pictures; give one for each")
+    asked = _Asked(groups=groups_of(prompts or ()), references=references, level=level)
+    fake = extractor(generated)
+    real = training if isinstance(training, FeatureSet) else extractor(training)
     manifold = Manifold(real.values, (k,))
     found = manifold.compare(fake.values, recall=len(fake) > k)[0]
     assert found.realism is not None
-    rarity = Rarity(scores=found.rarity, radii=manifold.radii[0], k=k, features=fake.source)
-    meaning = judge(
-        *nearest_meaning(fake.values, real.values),
-        nearest_meaning(real.values, real.values, same=True)[0], level=level,
-    )  # fmt: skip
-    own, others = describe(_all(generated)), describe(_all(training))
-    look = judge(
-        *nearest_look(own, others), nearest_look(others, others, same=True)[0], level=level
-    )  # fmt: skip
-    psis = truncation or {}
-    rows = tuple(
-        Row(
-            name=name,
-            rarity=None if np.isnan(found.rarity[n]) else float(found.rarity[n]),
-            realism=float(found.realism[n]),
-            meaning_distance=float(meaning.distances[n]),
-            meaning_share=float(meaning.shares[n]),
-            meaning_nearest=training.names[meaning.nearest[n]],
-            look_distance=float(look.distances[n]),
-            look_share=float(look.shares[n]),
-            look_nearest=training.names[look.nearest[n]],
-            is_copy_by_meaning=bool(meaning.is_copy[n]),
-            is_copy_by_look=bool(look.is_copy[n]),
-            truncation=psis.get(name),
-        )
-        for n, name in enumerate(generated.names)
-    )
+    meaning = _by_meaning(fake, real, None if references is None else extractor(references.pictures), asked)
+    look = None
+    if not isinstance(training, FeatureSet):
+        look = _by_look(sight or Sight(), generated, training, asked)
+    nearest = nearest_of(meaning.training, look and look.training, real.names)
+    siblings = nearest_of(meaning.same_prompt, look and look.same_prompt, generated.names)
+    given: list[Nearest | None] = [None] * len(fake)
+    if references is not None and meaning.reference is not None:
+        given = nearest_of(meaning.reference, look and look.reference, references.pictures.names)
+    psis, rows = truncation or {}, []
+    for n, name in enumerate(generated.names):
+        of_training = nearest[n]
+        assert of_training is not None
+        rows.append(
+            Row(
+                name=name, rarity=None if np.isnan(found.rarity[n]) else float(found.rarity[n]),
+                realism=float(found.realism[n]), training=of_training, prompt=prompts[n] if prompts else None,
+                same_prompt=siblings[n], reference=given[n], truncation=psis.get(name),
+            )
+        )  # fmt: skip
     return Assessment(
-        rows=rows, rarity=rarity, meaning=meaning, look=look,
-        precision=found.precision, recall=found.recall, coverage=found.coverage,
+        rows=tuple(rows), meaning=meaning.training, look=look and look.training, coverage=found.coverage,
+        rarity=Rarity(scores=found.rarity, radii=manifold.radii[0], k=k, features=fake.source),
+        precision=found.precision, recall=found.recall,
     )  # fmt: skip
 
 
-def nearest_meaning(
-    features: np.ndarray, others: np.ndarray, *, same: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """(distance (N,), place (N,)) by 1 - cosine of features; `same` as in `nearest_look`."""
-    if len(others) <= same:
-        raise ValueError(f"{len(others)} features to compare with; expected at least {1 + same}")
-    a, b = (torch.nn.functional.normalize(torch.from_numpy(rows).double()) for rows in (features, others))
-    distances, places = [], []
-    for first in range(0, len(a), BLOCK):
-        alike = a[first : first + BLOCK] @ b.T
-        if same:
-            rows = torch.arange(len(alike))
-            alike[rows, rows + first] = -torch.inf
-        best = alike.max(1)
-        distances.append((1 - best.values).clamp(min=0))
-        places.append(best.indices)
-    return torch.cat(distances).numpy(), torch.cat(places).numpy()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What is compared beside the training set."""
+
+    groups: list[np.ndarray]
+    references: References | None
+    level: float
 
 
-def _all(pictures: Pictures):
-    return (pictures.load(n) for n in range(len(pictures)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Space:
+    """The verdicts in one space."""
+
+    training: Judgement
+    same_prompt: Judgement
+    reference: Judgement | None
+
+
+def _by_meaning(fake: FeatureSet, real: FeatureSet, given: FeatureSet | None, asked: _Asked) -> _Space:
+    own = nearest_meaning(real.values, real.values, same=True)[0]
+    scaled = partial(judge, own=own, level=asked.level)
+    reference = None
+    if given is not None and asked.references is not None:
+        places = asked.references.places
+        reference = scaled(paired_meaning(fake.values, given.values[places]), places)
+    return _Space(
+        training=scaled(*nearest_meaning(fake.values, real.values)),
+        same_prompt=scaled(*meaning_within(fake.values, asked.groups)), reference=reference,
+    )  # fmt: skip
+
+
+def _by_look(sight: Sight, generated: Pictures, training: Pictures, asked: _Asked) -> _Space:
+    scaled = partial(judge, own=sight.nearest(training, training)[0], level=asked.level)
+    reference = None
+    if (given := asked.references) is not None:
+        reference = scaled(sight.paired(generated, given.pictures, given.places), given.places)
+    return _Space(
+        training=scaled(*sight.nearest(generated, training)),
+        same_prompt=scaled(*sight.nearest_within(generated, asked.groups)), reference=reference,
+    )  # fmt: skip
+
+
+def groups_of(prompts: Sequence[str]) -> list[np.ndarray]:
+    """Places of the outputs of each prompt that has several."""
+    found: dict[str, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        found.setdefault(prompt, []).append(place)
+    return [np.array(group) for group in found.values() if len(group) > 1]

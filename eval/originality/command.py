@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from adapters.files import existing, write_whole
-from eval.features import MINI, Extractor, add_resizing, find_pictures, resizing
-from eval.originality.assessment import Assessment, assess
-from eval.originality.page import as_csv, as_html
-from eval.originality.selection import check_number, keep_rarest
+from adapters.files import write_whole
+from eval.clip import Clip
+from eval.features import (
+    FILES,
+    MINI,
+    Extractor,
+    FeatureSet,
+    Pictures,
+    add_resizing,
+    find_pictures,
+    read_features,
+    resizing,
+)
+from eval.kept import kept_features
+from eval.originality.assessment import assess
+from eval.originality.outputs import Outputs, captions_of, of_stems, open_outputs, open_references
+from eval.originality.page import as_html
+from eval.originality.report import Report, as_csv, as_lines, as_record
+from eval.originality.selection import check_number, rarest_true
+from eval.originality.sight import Sight
+from eval.originality.truncation import how_many_matched, matched, read_truncation
+from eval.originality.truth import Truth, true_to_map, true_to_prompt
+from eval.protocols.fidelity import KINDS
+from eval.protocols.generated import maps_in
+from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.setup import run_command
-from eval.records import Record
-from unicon.data.photos import SUFFIXES
 from unicon.devices import pick_device
 
 
@@ -27,12 +40,17 @@ def parser() -> argparse.ArgumentParser:
     """Arguments of the command."""
     top = argparse.ArgumentParser(
         prog="unicon eval originality",
-        description="Judge generated pictures beside a training set: rarity, realism, near-copies.",
+        description="Judge generated pictures beside a training set: rarity, realism, near-copies, likeness "
+        "to other outputs of the same prompt and to what was given.",
         epilog="example: unicon eval originality --generated out/samples --training data/photos "
-        "--out out/originality",
+        "--out out/originality --keep 8",
     )
     top.add_argument("--generated", required=True, metavar="DIR", help="folder of pictures, or pairs")
-    top.add_argument("--training", required=True, metavar="DIR", help="folder of pictures, or pairs")
+    top.add_argument(
+        "--training", required=True, metavar="SOURCE",
+        help=f"folder of pictures, pairs, or features of the same model ({', '.join(FILES)}), which are "
+        "compared by meaning alone",
+    )  # fmt: skip
     top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
@@ -41,8 +59,33 @@ def parser() -> argparse.ArgumentParser:
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
     )
     top.add_argument("--truncation", metavar="FILE", help="CSV with columns name and truncation, if known")
-    top.add_argument("--keep", type=int, metavar="N", help="also name the N rarest that are no near-copies")
+    top.add_argument(
+        "--references", metavar="DIR", help="pictures that were given: STEM of STEM.png, STEM_0.png, ..."
+    )
+    top.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="where features and looks are kept for the next run (default OUT/cache)",
+    )
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    prompts = top.add_argument_group("true to the prompt")
+    prompts.add_argument(
+        "--captions", metavar="FILE",
+        help="CSV or JSON lines with name and caption (default: STEM.txt, metadata.jsonl, or the PNG's own)",
+    )  # fmt: skip
+    prompts.add_argument("--clip", default=MINI, metavar="MODEL", help="mini, or a folder of a CLIP")
+    prompts.add_argument(
+        "--clip-limit", type=float, metavar="COSINE", help="least cosine that counts as true"
+    )
+    maps = top.add_argument_group("true to the map")
+    maps.add_argument("--maps", metavar="DIR", help="that pictures were made from: STEM or STEM_CONDITION")
+    maps.add_argument("--condition", metavar="NAME", help=f"of the maps; known: {', '.join(KINDS)}")
+    maps.add_argument("--control-limit", type=float, metavar="N", help="worst number that counts as true")
+    add_map_reader_arguments(maps)
+    top.add_argument(
+        "--keep", type=int, metavar="N",
+        help="also name the N rarest that are in the manifold, no near-copies, and true to prompt and map",
+    )  # fmt: skip
     return top
 
 
@@ -53,128 +96,103 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    generated, training = find_pictures(arguments.generated), find_pictures(arguments.training)
+    # All that can be refused is looked at before anything is embedded, which may take hours.
+    outputs = open_outputs(arguments.generated, arguments.captions)
+    training = _training(arguments)
     if arguments.keep is not None:
         check_number(arguments.keep)
-    psis, told = {}, ""
+    references = open_references(arguments.references, outputs) if arguments.references else None
+    psis, told = {}, outputs.notice
     if arguments.truncation:
         given = read_truncation(Path(arguments.truncation))
-        psis = matched(given, generated.names, arguments.truncation)
-        told = how_many_matched(given, psis, generated.names, arguments.truncation)
+        psis = matched(given, outputs.pictures.names, arguments.truncation)
+        told += how_many_matched(given, psis, outputs.pictures.names, arguments.truncation)
     device = str(pick_device(arguments.device))
-    found = assess(
-        generated, training, Extractor(arguments.features, device=device, **resizing(arguments)),
-        k=arguments.neighbour, level=arguments.level, truncation=psis,
-    )  # fmt: skip
+    extractor = Extractor(arguments.features, device=device, **resizing(arguments))
+    _check_source(training, extractor)
     out = Path(arguments.out)
+    cache = Path(arguments.cache) if arguments.cache else out / "cache"
     out.mkdir(parents=True, exist_ok=True)
-    title = f"{Path(arguments.generated).name} beside {Path(arguments.training).name}"
-    texts = {"originality.csv": as_csv(found)}
-    texts["originality.html"] = as_html(found, generated, training, title)
-    texts["report.json"] = as_report(found, arguments)
+    judge_of_maps = _judge_of_maps(arguments, outputs, cache) if arguments.maps else None
+    found = assess(
+        outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbour,
+        level=arguments.level, truncation=psis, prompts=outputs.prompts, references=references,
+        sight=Sight(cache),
+    )  # fmt: skip
+    truths: dict[str, Truth] = {}
+    if outputs.captions is not None:
+        clip = Clip(arguments.clip, resize=arguments.resize, device=device)
+        truths["clip_score"] = true_to_prompt(
+            outputs.pictures, outputs.captions, clip, limit=arguments.clip_limit, true=_true_pairs(training),
+            folder=cache,
+        )  # fmt: skip
+    if judge_of_maps is not None:
+        truths["control"] = judge_of_maps()
+    selection = None
     if arguments.keep is not None:
-        names = rarest_names(found, arguments.keep)
-        texts["rarest.txt"] = "".join(f"{name}\n" for name in names)
-        told += f"{how_many_kept(found, len(names), arguments.keep)}\n"
+        selection = rarest_true(found, arguments.keep, truths.values())
+        told += "" if truths else "no captions and no maps are known: nothing says what is true to them\n"
+    report = Report(found=found, grouped_by=outputs.grouped_by, truths=truths, selection=selection)
+    title = f"{Path(arguments.generated).name} beside {Path(arguments.training).name}"
+    texts = {
+        "originality.csv": as_csv(report),
+        "originality.html": as_html(
+            report, title, generated=outputs.pictures,
+            training=None if isinstance(training, FeatureSet) else training,
+            references=None if references is None else references.pictures,
+        ),
+        "report.json": as_record(
+            report, {"generated": str(arguments.generated), "training": str(arguments.training)}
+        ),
+    }  # fmt: skip
+    if selection is not None:
+        texts["rarest.txt"] = "".join(f"{found.rows[place].name}\n" for place in selection.places)
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
-    return (
-        f"{found.rarity.summary}\n{found.num_copies} of {len(found.rows)} are near-copies by look at a false "
-        f"alarm rate of {found.look.level:g}\n{told}{', '.join(texts)} in {out}"
-    )
+    return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])
 
 
-def as_report(found: Assessment, arguments: argparse.Namespace) -> str:
-    """The set's numbers with their provenance, as one record."""
-    one = found.rarity.summary
-    numbers = {
-        "rarity": one.mean, "precision": found.precision, "recall": found.recall, "coverage": found.coverage,
-        "near_copies": found.num_copies, "num_real": one.num_real, "num_fake": one.num_fake,
-    }  # fmt: skip
-    known = {name: value for name, value in numbers.items() if value is not None}
-    record = Record(
-        name="originality", numbers=known,
-        settings={
-            "generated": str(arguments.generated), "training": str(arguments.training), "k": one.k,
-            "features": one.features, "false_alarms": found.look.level,
-        },
-    )  # fmt: skip
-    return json.dumps(asdict(record), indent=2, allow_nan=False) + "\n"
+def _training(arguments: argparse.Namespace) -> Pictures | FeatureSet:
+    if Path(arguments.training).suffix in FILES:
+        return read_features(Path(arguments.training))
+    return find_pictures(arguments.training)
 
 
-def rarest_names(found: Assessment, num: int) -> list[str]:
-    """The rarest in the manifold that are no near-copies; fewer than `num` where fewer are.
-
-    Realism has no say: it reads the denser half of the balls, so that it reaches 1 only where rarity is at
-    most the median radius.
-    """
-    kept = keep_rarest(found.rarity, num, exclude=np.array([row.is_copy for row in found.rows]))
-    return [found.rows[place].name for place in kept]
-
-
-def how_many_kept(found: Assessment, kept: int, num: int) -> str:
-    """Of the `num` asked for, and where fewer were found, why."""
-    if kept == num:
-        return f"kept {kept} of {num}"
-    outside = int((~found.rarity.in_manifold).sum())
-    copies = sum(row.is_copy for row in found.rows if row.rarity is not None)
-    return (
-        f"kept {kept} of {num}: of {len(found.rows)} generated pictures {outside} lie outside the manifold, "
-        f"and {copies} within are near-copies"
-    )
-
-
-def read_truncation(path: Path) -> dict[str, float]:
-    """psi by name; ValueError naming the line for what is no such table."""
-    with existing(path, "a CSV with columns name and truncation was asked for").open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"name", "truncation"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path} has columns {reader.fieldnames}; expected name and truncation")
-        found = {}
-        for number, row in enumerate(reader, start=2):
-            try:
-                found[row["name"]] = float(row["truncation"])
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}; expected a number") from error
-    return found
-
-
-def matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> dict[str, float]:
-    """psi of the pictures that `psis` names, by their whole names, or without ending and folders.
-
-    Raises ValueError naming the `source` when it names none of them.
-    """
-    by_stem = {_stem(name): psi for name, psi in psis.items()}
-    found = {name: psis.get(name, by_stem.get(_stem(name))) for name in names}
-    known = {name: psi for name, psi in found.items() if psi is not None}
-    if not known:
+def _check_source(training: Pictures | FeatureSet, extractor: Extractor) -> None:
+    """ValueError for features that say that they are another model's."""
+    told = training.source if isinstance(training, FeatureSet) else extractor.source
+    if told != extractor.source and ", " in told:
         raise ValueError(
-            f"{source}: none of its {len(psis)} names, such as {next(iter(psis), '')!r}, is a generated "
-            f"picture's; those are named as {names[0]!r}"
+            f"features differ: those of --training are {told}, of --generated {extractor.source}; use one "
+            "model for both"
         )
-    return known
 
 
-def how_many_matched(
-    psis: Mapping[str, float], known: Mapping[str, float], names: Sequence[str], source: str
-) -> str:
-    """A line on what was given for no picture and not given for some; empty where all is in order. `known` is
-    what `matched` found."""
-    stems = {_stem(name) for name in names}
-    idle = sum(_stem(name) not in stems for name in psis)
-    lacking = len(names) - len(known)
-    return (
-        f"truncation of {len(names) - lacking} of {len(names)} pictures is known; {idle} of {len(psis)} "
-        f"names in {source} are no generated picture's\n"
-        if idle or lacking
-        else ""
-    )
+def _true_pairs(training: Pictures | FeatureSet) -> tuple[Pictures, Sequence[str]] | None:
+    """Training pictures with their captions, where all have one."""
+    if isinstance(training, FeatureSet):
+        return None
+    captions = captions_of(training)
+    return None if captions is None else (training, captions)
 
 
-def _stem(name: str) -> str:
-    """Without folders, and without an ending where it is a picture's: a stem may hold a dot ("p_0.5")."""
-    path = Path(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path) -> partial[Truth]:
+    """What reads all maps back, made ready. Raises ValueError for what cannot be read or compared."""
+    if arguments.condition not in KINDS:
+        raise ValueError(f"--condition is {arguments.condition!r}; known: {', '.join(KINDS)}")
+    maps = maps_in(arguments.maps, arguments.condition)
+    files = list(maps.values())
+    places = of_stems(outputs, {stem: place for place, stem in enumerate(maps)}, "--maps")
+    readers = map_readers(arguments, cache / "maps", 1)
+    if len(readers) != 1:
+        raise ValueError(f"{len(readers)} read the maps back; give one of --annotator, --judge and --read")
+    (reader,) = readers.values()
+    kind = KINDS[arguments.condition]
+    assert outputs.pictures.paths is not None
+    return partial(
+        true_to_map, outputs.pictures.paths, [files[place] for place in places], arguments.condition, kind,
+        reader, palette=palette_of(arguments), limit=arguments.control_limit,
+    )  # fmt: skip
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ crops, and meaning (`eval.features`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -48,6 +48,11 @@ class Looks:
     def __len__(self) -> int:
         return len(self.whole)
 
+    def subset(self, places: Sequence[int] | np.ndarray) -> Looks:
+        """Some of them."""
+        rows = np.asarray(places)
+        return Looks(whole=self.whole[rows], crops=self.crops[rows], planes=self.planes[rows])
+
 
 def describe(pictures: Iterable[Image.Image]) -> Looks:
     """Descriptors of pictures of any size."""
@@ -67,18 +72,22 @@ def describe(pictures: Iterable[Image.Image]) -> Looks:
     )
 
 
-def nearest_look(looks: Looks, others: Looks, *, same: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def nearest_look(
+    looks: Looks, others: Looks, *, same: bool = False, places: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(distance (N,), place (N,)) of the most alike other picture; 0 equal, 1 or more nothing in common.
 
-    `same`: both are one set, and no picture is its own neighbour. Raises ValueError when there is no other.
+    `same`: both are one set, and no picture is its own neighbour. `places` (n,): of these pictures alone.
+    Raises ValueError when there is no other.
     """
     if len(others) <= same:
         raise ValueError(f"{len(others)} pictures to compare with; expected at least {1 + same}")
-    candidates = _candidates(looks, others, same)
+    chosen = np.arange(len(looks)) if places is None else np.asarray(places)
+    candidates = _candidates(looks.whole[chosen], others, chosen if same else None)
     alike = np.array(
         [
             [_overlay(plane, others.planes[place]) for place in row]
-            for plane, row in zip(looks.planes, candidates, strict=True)
+            for plane, row in zip(looks.planes[chosen], candidates, strict=True)
         ]
     )
     best = alike.argmax(1)
@@ -86,18 +95,25 @@ def nearest_look(looks: Looks, others: Looks, *, same: bool = False) -> tuple[np
     return np.clip(1 - alike[rows, best], 0, None), candidates[rows, best]
 
 
-def _candidates(looks: Looks, others: Looks, same: bool) -> np.ndarray:
-    """(N, CANDIDATES or fewer) places of the others with the most similar descriptors."""
-    whole, keep = torch.from_numpy(looks.whole), min(CANDIDATES, len(others) - same)
-    best = torch.full((len(looks), keep), -torch.inf)
-    place = torch.zeros(len(looks), keep, dtype=torch.int64)
+def paired_look(looks: Looks, others: Looks) -> np.ndarray:
+    """Distance (N,) of each picture to the other one in its row, on the scale of `nearest_look`."""
+    alike = [_overlay(a, b) for a, b in zip(looks.planes, others.planes, strict=True)]
+    return np.clip(1 - np.array(alike), 0, None)
+
+
+def _candidates(descriptors: np.ndarray, others: Looks, own: np.ndarray | None) -> np.ndarray:
+    """(N, CANDIDATES or fewer) places of the others with the most similar descriptors, never a picture's
+    `own` (N,)."""
+    whole, keep = torch.from_numpy(descriptors), min(CANDIDATES, len(others) - (own is not None))
+    best = torch.full((len(whole), keep), -torch.inf)
+    place = torch.zeros(len(whole), keep, dtype=torch.int64)
     for first in range(0, len(others), BLOCK):
         crops = torch.from_numpy(others.crops[first : first + BLOCK]).float()
         alike = torch.stack([(side @ crops.flatten(0, 1).T) for side in whole.unbind(1)]).amax(0)
         alike = alike.view(len(whole), *crops.shape[:2]).amax(2)
-        if same:
-            own = torch.arange(first, first + len(crops))
-            alike[own, own - first] = -torch.inf
+        if own is not None:
+            here = np.flatnonzero((own >= first) & (own < first + len(crops)))
+            alike[here, own[here] - first] = -torch.inf
         values = torch.cat([best, alike], 1)
         places = torch.cat([place, torch.arange(first, first + len(crops)).expand(len(whole), -1)], 1)
         best, index = values.topk(keep, dim=1)

@@ -14,30 +14,15 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.metrics.summary import over_seeds
-from eval.protocols.fidelity import (
-    KINDS,
-    Fidelity,
-    MapReader,
-    fidelity,
-    folder_reader,
-    judge_reader,
-    remembering,
-)
+from eval.protocols.fidelity import KINDS, Fidelity, fidelity
 from eval.protocols.generated import groups, halves
-from eval.protocols.readers import BASE, load_judge
+from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.results import DEVIATION, save, tables
-from eval.protocols.setup import add_machine_arguments, load_pipeline, run_command
+from eval.protocols.setup import add_machine_arguments, run_command
 from eval.records import Record
-from eval.runs.settings import digest_of, digest_of_folder, digest_of_reader
-from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos, load_photo
-from unicon.devices import pick_device
-from unicon.sources import find_base
 
 ANOTHER = "generated, another's map"
-CONDITIONING, SECOND = "made the condition", "second reader"
-"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
-maps nor the training of what is judged came from it."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,22 +36,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--pictures", required=True, metavar="DIR", help="named STEM, STEM_0, STEM_seed1, ...")
     top.add_argument("--maps", required=True, metavar="DIR", help="named STEM or STEM_CONDITION")
     top.add_argument("--condition", required=True, metavar="NAME", help=f"known: {', '.join(KINDS)}")
-    top.add_argument("--annotator", metavar="NAME", help="the one that made the maps (docs/annotators.md)")
-    top.add_argument("--weights", metavar="DIR", help="the annotator's, if not from the hub")
-    top.add_argument(
-        "--judge",
-        metavar="READER",
-        help="a second, held-out reader: mini (the small network that ships, for pictures like its scenes), "
-        "base (--base itself), or a folder of a judge, a regressor or another base",
-    )
-    top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
-    top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
-    top.add_argument(
-        "--read", action="append", default=[], metavar="NAME=DIR",
-        help="maps that another model has read already, by the pictures' stems; may be repeated",
-    )  # fmt: skip
+    add_map_reader_arguments(top)
     top.add_argument("--real", metavar="DIR", help="the pictures the maps were made of: what can be reached")
-    top.add_argument("--palette", metavar="FILE", help=".npy (classes, 3) uint8, of segmentation")
     top.add_argument("--keep", metavar="DIR", help="keep maps that were read here, and continue from them")
     add_machine_arguments(top)
     return top
@@ -95,12 +66,13 @@ def _run(arguments: argparse.Namespace) -> str:
             raise ValueError(f"{arguments.real}: has no picture {lacking[0]}; {len(lacking)} are missing")
         sets["the real pictures"] = {stem: real[stem] for stem in made}
     records = []
-    for (name, role), reader in _readers(arguments).items():
+    keep = Path(arguments.keep) if arguments.keep else None
+    for (name, role), reader in map_readers(arguments, keep, arguments.batch_size).items():
         for prediction, files in sets.items():
             bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
             asked = {stem: given[stem] for stem in files}
             found = fidelity(
-                reader, KINDS[arguments.condition], asked, files, palette=_palette(arguments), progress=bar
+                reader, KINDS[arguments.condition], asked, files, palette=palette_of(arguments), progress=bar
             )
             fresh = _record(arguments, found, prediction, name, role, len(maps) - len(files))
             save(arguments.out, [fresh])
@@ -142,48 +114,3 @@ def _record(
             "num_without_content": found.num_unread,
         },
     )  # fmt: skip
-
-
-def _readers(arguments: argparse.Namespace) -> dict[tuple[str, str], MapReader]:
-    """By name and role, each made ready."""
-    found: dict[tuple[str, str], MapReader] = {}
-    keep = Path(arguments.keep) if arguments.keep else None
-    family = _family(arguments.condition)
-    device = str(pick_device(arguments.device))
-    if arguments.annotator:
-        annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
-        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
-        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
-    if arguments.judge:
-        pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
-        chosen = find_base(arguments.base) if arguments.judge == BASE else arguments.judge
-        judge = load_judge(chosen, pipe, arguments.steps, arguments.batch_size)
-        # A judge that is a regressor sees through this base's VAE.
-        facts = {
-            "judge": digest_of_reader(chosen), "vae": digest_of(pipe.vae), "steps": arguments.steps,
-            "condition": family,
-        }  # fmt: skip
-        found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
-    for text in arguments.read:
-        name, sign, folder = text.partition("=")
-        if not sign:
-            raise ValueError(f"--read is {text!r}; expected NAME=DIR")
-        found[name, "given maps"] = folder_reader({p.stem: p for p in list_photos(folder)})
-    if not found:
-        raise ValueError("nobody reads the maps back: give --annotator, --judge or --read NAME=DIR")
-    return found
-
-
-def _family(condition: str) -> str:
-    """The annotators' name of a condition."""
-    kind = KINDS[condition]
-    return "edge" if kind == "lines" else kind
-
-
-def _palette(arguments: argparse.Namespace) -> np.ndarray | None:
-    if not arguments.palette:
-        return None
-    try:
-        return np.load(arguments.palette, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{arguments.palette}: is no .npy file ({error})") from error

@@ -43,6 +43,11 @@ KINDS: dict[str, Kind] = {
     "segmentation": "segmentation", "seg": "segmentation",
 }  # fmt: skip
 """How maps of a condition are compared."""
+HEADLINES: dict[Kind, tuple[str, bool]] = {
+    "depth": ("rmse_255_fitted", False), "edge": ("f1", True), "lines": ("ssim", True), "pose": ("pck", True),
+    "normal": ("mean", False), "segmentation": ("mean_iou", True),
+}  # fmt: skip
+"""The number that one picture is judged by, and whether more of it is better."""
 LARGEST_STRETCH = 1.02
 """By how much the shapes of a picture and its map may differ, as the quotient of their aspects."""
 
@@ -145,6 +150,25 @@ def fidelity(
     return Fidelity(
         scores=scored, num=count * len(maps), num_conditions=len(maps), num_resized=resizes, num_unread=unread
     )
+
+
+def picture_fidelity(
+    reader: MapReader, kind: Kind, given: np.ndarray, path: Path, *, palette: np.ndarray | None = None
+) -> float:
+    """The headline number of one picture and its map (H, W, 3) in [0, 1]; NaN where the map shows nothing to
+    find again. Raises ValueError for a picture of another shape than its map."""
+    if _is_empty(kind, given):
+        return float("nan")
+    picture = load_photo(path)
+    _check_shape(path, picture, given)
+    read = at_size(_float(reader(picture, path)), given.shape, nearest=kind == "segmentation")
+    return _score(kind, [(read, given)], palette)[0][HEADLINES[kind][0]]
+
+
+def _is_empty(kind: Kind, given: np.ndarray) -> bool:
+    if kind == "pose":
+        return not (figures(np.reshape(read_pose(given), (-1, 18, 3))).areas > 0).any()
+    return kind == "normal" and not np.any(map_to_normal(given))
 
 
 def _score(

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from unicon.data.pairs import open_pairs
-from unicon.data.photos import list_photos
+from unicon.data.photos import list_photos, load_photo
 
 BORDERS = "_-. "
 KEYS = ("name", "file_name", "image", "image_file_name")
@@ -35,14 +35,24 @@ def halves(pictures: str | Path, maps: str | Path, condition: str) -> tuple[list
     Where files are named `..._image` or `..._CONDITION`, those alone are pictures or maps. Raises ValueError
     for a folder without pictures, and for a file that is both.
     """
-    found = _named(list_photos(pictures), "image")
-    given = _named(list_photos(maps), condition)
-    if both := set(found) & set(given):
+    found, given = pictures_in(pictures), maps_in(maps, condition)
+    if both := set(found) & set(given.values()):
         raise ValueError(
             f"{min(both)}: is it a picture or a map? Keep them in folders of their own, or name them "
             f"STEM_image and STEM_{condition}"
         )
-    return found, {path.stem.removesuffix(f"_{condition}"): path for path in given}
+    return found, given
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """Of a folder; where files are named `..._image`, those alone. ValueError where there is none."""
+    return _named(list_photos(folder), "image")
+
+
+def maps_in(folder: str | Path, condition: str) -> dict[str, Path]:
+    """By stem; where files are named `..._CONDITION`, those alone. ValueError where there is none."""
+    given = _named(list_photos(folder), condition)
+    return {path.stem.removesuffix(f"_{condition}"): path for path in given}
 
 
 def _named(paths: list[Path], ending: str) -> list[Path]:
@@ -62,10 +72,13 @@ def by_prompt(folder: str | Path) -> dict[str, list[Path]]:
     """Pictures by the folder within, or by their names without a last number or seed (`cat_3`,
     `cat_seed3`)."""
     found = by_subject(folder)
-    if list(found) != ["all"]:
-        return found
+    return by_name(found["all"]) if list(found) == ["all"] else found
+
+
+def by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Pictures by their names without a last number or seed."""
     made: dict[str, list[Path]] = {}
-    for path in found["all"]:
+    for path in paths:
         made.setdefault(re.sub(r"[_\-. ](seed)?\d+$", "", own_stem(path)), []).append(path)
     return made
 
@@ -81,35 +94,46 @@ def by_condition(
     and naming a picture that the table lacks.
     """
     if table is None and stems is None:
-        made = by_prompt(folder)
-        told = beside([path for group in made.values() for path in group])
-        return (_split(made, told), "names and captions") if told else (made, "names")
+        return by_name_and_caption(by_prompt(folder))
     pictures = _named([path for group in by_subject(folder).values() for path in group], "image")
     made, by = {"": pictures}, []
     if stems is not None:
         made = {stem: files for stem, files in groups(pictures, stems).items() if files}
         by.append("maps")
     if table is not None:
-        known = read_table(Path(table))
-        told = {path: known.get(path.name) or known.get(path.stem) for path in pictures}
-        if lacking := [path for path, text in told.items() if not text]:
-            raise ValueError(f"{lacking[0]}: has no caption ({table}); {len(lacking)} are missing")
-        made = _split(made, told)
+        made = _split(made, of_table(pictures, table))
         by.append("captions")
     return made, " and ".join(by)
 
 
-def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str | None]) -> dict[str, list[Path]]:
+def by_name_and_caption(made: Mapping[str, Sequence[Path]]) -> tuple[dict[str, list[Path]], str]:
+    """Groups by name apart by captions, where every file says its own, and what told so."""
+    told = beside([path for group in made.values() for path in group])
+    if told:
+        return _split(made, told), "names and captions"
+    return {name: list(group) for name, group in made.items()}, "names"
+
+
+def of_table(pictures: Sequence[Path], table: str | Path) -> dict[Path, str]:
+    """Captions of a table (`read_table`); ValueError naming a picture that it lacks."""
+    known = read_table(Path(table))
+    told = {path: known.get(path.name) or known.get(path.stem) or "" for path in pictures}
+    if lacking := [path for path, text in told.items() if not text]:
+        raise ValueError(f"{lacking[0]}: has no caption ({table}); {len(lacking)} are missing")
+    return told
+
+
+def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str]) -> dict[str, list[Path]]:
     """Each group by the captions of its pictures."""
     found: dict[str, list[Path]] = {}
     for name, paths in made.items():
         for path in paths:
-            found.setdefault(f"{name}: {told[path]}", []).append(path)
+            found.setdefault(f"{name}: {told[path]}" if name else told[path], []).append(path)
     return found
 
 
 def beside(paths: Sequence[Path]) -> dict[Path, str]:
-    """Captions that folders and files say; empty where any picture has none."""
+    """Captions that folders and files say themselves; empty where any picture has none."""
     found = {}
     for folder in {path.parent for path in paths}:
         within = [path for path in paths if path.parent == folder]
@@ -208,6 +232,9 @@ def _told(folder: Path, pictures: Sequence[Path]) -> dict[str, str]:
 
 
 def _written(path: Path) -> str | None:
-    with Image.open(path) as picture:
-        found = picture.info.get("prompt")
+    try:
+        with Image.open(path) as picture:
+            found = picture.info.get("prompt")
+    except Exception:  # decoders let anything through
+        found = load_photo(path).info.get("prompt")  # which says what is wrong with it
     return found if isinstance(found, str) else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eval.features import FILES, FeatureSet, find_pictures, is_flat, read_features
+from eval.features import FILES, FeatureSet, find_pictures, holds_pictures, read_features
 from eval.protocols.generated import TEXTS, beside, named_texts
 from eval.rarity import Rarity, rarity_by_stratum
 from eval.records import Record
@@ -126,7 +126,7 @@ def _of_source(source: str) -> dict[str, set[str]]:
     path = Path(source)
     if path.suffix in FILES:
         raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
-    if is_flat(path):
+    if holds_pictures(path):
         told = beside(list_photos(path))
         if not told:
             raise ValueError(

@@ -6,31 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPModel
 
 from eval.clip import Clip
 from eval.features import Pictures
-from tests.tiny_base import tiny_tokenizer
+from tests.tiny_clip import save_tiny_clip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A whole tiny CLIP, as the hub holds them."""
-    place = tmp_path_factory.mktemp("clip")
-    tokenizer = tiny_tokenizer(place)
-    torch.manual_seed(0)
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "projection_dim": 8}  # fmt: skip
-    text = CLIPTextConfig(
-        **small, vocab_size=len(tokenizer), max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    vision = CLIPVisionConfig(**small, image_size=16, patch_size=8)
-    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=8)
-    CLIPModel(config).save_pretrained(place)
-    tokenizer.save_pretrained(place)
-    return place
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 def test_a_whole_clip_gives_its_own_embeddings(folder):

@@ -16,11 +16,13 @@ from eval import __main__ as front
 from eval.features import Extractor, FeatureSet, Pictures, find_pictures
 from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
-from eval.originality.assessment import Assessment, assess, nearest_meaning
-from eval.originality.command import how_many_kept, how_many_matched, matched, rarest_names
+from eval.originality.assessment import Assessment, assess
 from eval.originality.copies import judge
 from eval.originality.look import Looks, describe, nearest_look
-from eval.originality.selection import keep_rarest
+from eval.originality.nearest import nearest_meaning
+from eval.originality.selection import Gate, keep_rarest, rarest_true
+from eval.originality.sight import Sight
+from eval.originality.truncation import how_many_matched, matched
 from eval.rarity import Rarity, rarity_score
 from tests.programs import ROOT
 
@@ -85,7 +87,9 @@ def test_nearest_by_meaning_is_the_largest_cosine():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(30, 6)).astype(np.float32), rng.normal(size=(50, 6)).astype(np.float32)
     cosine = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T
-    distance, place = nearest_meaning(a, b * 7)
+    longer = b * 7
+    longer.setflags(write=False)  # as a memory map is
+    distance, place = nearest_meaning(a, longer)
     np.testing.assert_array_equal(place, cosine.argmax(1))
     np.testing.assert_allclose(distance, 1 - cosine.max(1), atol=1e-6)
     assert (nearest_meaning(a, a, same=True)[1] != np.arange(30)).all()
@@ -109,22 +113,23 @@ def folders(training, tmp_path_factory):
 def test_a_copy_is_named_with_its_original(folders):
     found = assess(
         find_pictures(folders / "generated"), find_pictures(folders / "training"), Extractor(),
-        level=0.05, truncation={"000.png": 0.5},
+        level=0.05, truncation={"000.png": 0.5}, sight=Sight(folders / "cache"),
     )  # fmt: skip
     copy, *others = found.rows
     assert copy.is_copy
-    assert (copy.look_nearest, copy.truncation) == ("007.png", 0.5)
-    assert copy.look_distance < min(row.look_distance for row in others) / 5
-    assert found.num_copies == sum(row.is_copy_by_look for row in found.rows)
+    looks = [row.training.look for row in found.rows]
+    assert (looks[0].name, copy.truncation) == ("007.png", 0.5)
+    assert looks[0].distance < min(look.distance for look in looks[1:]) / 5
+    assert found.num_copies == sum(look.is_copy for look in looks)
     assert [row.rarity is None for row in found.rows] == (~found.rarity.in_manifold).tolist()
     assert all(row.truncation is None for row in others)
     words = {(False, False): "", (True, True): "", (True, False): "looks copied, means something else",
              (False, True): "means the same, looks different"}  # fmt: skip
-    for row in found.rows:
-        assert row.disagreement == words[row.is_copy_by_look, row.is_copy_by_meaning]
-    kept = rarest_names(found, 3)
-    assert len(kept) <= 3
-    assert "000.png" not in kept
+    for row, look in zip(found.rows, looks, strict=True):
+        assert row.training.disagreement == words[look.is_copy, row.training.meaning.is_copy]
+    kept = rarest_true(found, 3)
+    assert len(kept.places) <= 3
+    assert 0 not in kept.places
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +151,8 @@ def cloud(training) -> Assessment:
 
 
 def test_the_kept_are_rarer_than_the_others_in_the_manifold(cloud):
-    by_name = {row.name: row for row in cloud.rows}
-    kept = [by_name[name] for name in rarest_names(cloud, 5)]
+    chosen = rarest_true(cloud, 5)
+    kept = [cloud.rows[place] for place in chosen.places]
     rarities = [row.rarity for row in kept]
     others = [r.rarity for r in cloud.rows if r not in kept and r.rarity is not None and not r.is_copy]
     assert len(kept) == 5
@@ -155,19 +160,21 @@ def test_the_kept_are_rarer_than_the_others_in_the_manifold(cloud):
     assert rarities == sorted(rarities, reverse=True)
     assert min(rarities) >= max(others)
     assert min(rarities) > np.median(cloud.rarity.radii)
-    assert how_many_kept(cloud, 5, 5) == "kept 5 of 5"
+    assert str(chosen).startswith("kept 5 of 30: ")
+    assert [chosen.verdicts[place] for place in chosen.places] == ["kept"] * 5
+    assert chosen.verdicts.count("less rare") == len(others)
 
 
 def test_fewer_than_asked_for_are_told_with_the_reason(cloud):
-    kept = rarest_names(cloud, 1000)
+    kept = rarest_true(cloud, 1000)
     outside = sum(row.rarity is None for row in cloud.rows)
     copies = sum(row.is_copy and row.rarity is not None for row in cloud.rows)
     assert outside > 0
     assert copies > 0
-    assert len(kept) == 30 - outside - copies
-    assert how_many_kept(cloud, len(kept), 1000) == (
-        f"kept {len(kept)} of 1000: of 30 generated pictures {outside} lie outside the manifold, and "
-        f"{copies} within are near-copies"
+    assert len(kept.places) == 30 - outside - copies
+    assert str(kept) == (
+        f"kept {len(kept.places)} of 30, 1000 were asked for: {outside} outside the manifold; {copies} "
+        "near-copies of training pictures"
     )
 
 
@@ -175,11 +182,11 @@ def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     (tmp_path / "psi.csv").write_text("name,truncation\n000.png,0.7\n001.png,1\n")
     sources = ["--generated", str(folders / "generated"), "--training", str(folders / "training")]
     out, psi = ["--out", str(tmp_path / "out")], ["--truncation", str(tmp_path / "psi.csv")]
-    level = ["--level", "0.05", "--device", "cpu"]
+    level = ["--level", "0.05", "--device", "cpu", "--cache", str(folders / "cache")]
     assert front.main(["originality", *sources, *out, *psi, *level, "--keep", "2"]) == 0
     printed = capsys.readouterr().out
     assert "near-copies by look at a false alarm rate of 0.05" in printed
-    assert re.search(r"^kept \d of 2", printed, re.MULTILINE)
+    assert re.search(r"^kept \d of 12", printed, re.MULTILINE)
     rows = list(csv.DictReader((tmp_path / "out" / "originality.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [f"{n:03d}.png" for n in range(12)]
     assert rows[0]["is_copy_by_look"] == "True"
@@ -248,14 +255,17 @@ def test_judging_needs_enough_pictures():
 def test_the_rarest_are_kept_while_they_can_pass_for_real():
     scores = np.array([3.0, np.nan, 9.0, 5.0, 7.0])
     rarity = Rarity(scores=scores, radii=np.ones(4), k=3, features="none")
-    assert keep_rarest(rarity, 3).tolist() == [2, 4, 3]
-    fidelity = np.array([2.0, 2.0, 0.5, 1.0, 2.0])
-    assert keep_rarest(rarity, 9, fidelity=fidelity).tolist() == [4, 3, 0]
-    assert keep_rarest(rarity, 2, fidelity=fidelity, exclude=np.arange(5) == 4).tolist() == [3, 0]
+    assert keep_rarest(rarity, 3).places.tolist() == [2, 4, 3]
+    true = Gate(reason="off", passes=np.array([2.0, 2.0, 0.5, 1.0, 2.0]) >= 1)
+    assert keep_rarest(rarity, 9, [true]).places.tolist() == [4, 3, 0]
+    found = keep_rarest(rarity, 1, [true, Gate(reason="copies", passes=np.arange(5) % 2 == 1)])
+    assert found.places.tolist() == [3]
+    assert found.verdicts == ("copies", "outside the manifold", "off", "kept", "copies")
+    assert str(found) == "kept 1 of 5: 1 outside the manifold; 1 off; 2 copies"
     with pytest.raises(ValueError, match="number to keep is 0"):
         keep_rarest(rarity, 0)
-    with pytest.raises(ValueError, match=r"exclude has shape \(2,\) for 5 samples"):
-        keep_rarest(rarity, 1, exclude=np.zeros(2, bool))
+    with pytest.raises(ValueError, match=r"gate 'off' has shape \(2,\) for 5 samples"):
+        keep_rarest(rarity, 1, [Gate(reason="off", passes=np.zeros(2, bool))])
 
 
 def real_and_fake() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,0 +1,90 @@
+"""Who reads maps back from generated pictures, as a command's options say?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from eval.protocols.fidelity import KINDS, MapReader, folder_reader, judge_reader, remembering
+from eval.protocols.readers import BASE, load_judge
+from eval.protocols.setup import load_pipeline
+from eval.runs.settings import digest_of, digest_of_folder, digest_of_reader
+from unicon.conditions.annotators import open_annotator
+from unicon.data.photos import list_photos
+from unicon.devices import pick_device
+from unicon.sources import find_base
+
+CONDITIONING, SECOND = "made the condition", "second reader"
+"""What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
+maps nor the training of what is judged came from it."""
+
+
+def add_map_reader_arguments(top: argparse._ActionsContainer) -> None:
+    """--annotator, --weights, --judge, --base, --steps, --read, --palette."""
+    top.add_argument("--annotator", metavar="NAME", help="the one that made the maps (docs/annotators.md)")
+    top.add_argument("--weights", metavar="DIR", help="the annotator's, if not from the hub")
+    top.add_argument(
+        "--judge",
+        metavar="READER",
+        help="a second, held-out reader: mini (the small network that ships, for pictures like its scenes), "
+        "base (--base itself), or a folder of a judge, a regressor or another base",
+    )
+    top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
+    top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
+    top.add_argument(
+        "--read", action="append", default=[], metavar="NAME=DIR",
+        help="maps that another model has read already, by the pictures' stems; may be repeated",
+    )  # fmt: skip
+    top.add_argument("--palette", metavar="FILE", help=".npy (classes, 3) uint8, of segmentation")
+
+
+def map_readers(
+    arguments: argparse.Namespace, keep: Path | None, batch_size: int
+) -> dict[tuple[str, str], MapReader]:
+    """By name and role, each made ready; maps that `keep` holds are not read again.
+
+    Raises ValueError where nobody reads.
+    """
+    found: dict[tuple[str, str], MapReader] = {}
+    family = _family(arguments.condition)
+    device = str(pick_device(arguments.device))
+    if arguments.annotator:
+        annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
+        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
+        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
+    if arguments.judge:
+        pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
+        chosen = find_base(arguments.base) if arguments.judge == BASE else arguments.judge
+        judge = load_judge(chosen, pipe, arguments.steps, batch_size)
+        # A judge that is a regressor sees through this base's VAE.
+        facts = {
+            "judge": digest_of_reader(chosen), "vae": digest_of(pipe.vae), "steps": arguments.steps,
+            "condition": family,
+        }  # fmt: skip
+        found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
+    for text in arguments.read:
+        name, sign, folder = text.partition("=")
+        if not sign:
+            raise ValueError(f"--read is {text!r}; expected NAME=DIR")
+        found[name, "given maps"] = folder_reader({p.stem: p for p in list_photos(folder)})
+    if not found:
+        raise ValueError("nobody reads the maps back: give --annotator, --judge or --read NAME=DIR")
+    return found
+
+
+def _family(condition: str) -> str:
+    """The annotators' name of a condition."""
+    kind = KINDS[condition]
+    return "edge" if kind == "lines" else kind
+
+
+def palette_of(arguments: argparse.Namespace) -> np.ndarray | None:
+    """Colours (classes, 3) uint8 of `--palette`; ValueError for a file that holds none."""
+    if not arguments.palette:
+        return None
+    try:
+        return np.load(arguments.palette, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{arguments.palette}: is no .npy file ({error})") from error

@@ -30,8 +30,8 @@ from unicon.call.network import BranchNetwork, HeldClean, branch_network, is_tol
 from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
 from unicon.call.randomness import CallNoise, given_latents, given_temperatures
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
-from unicon.call.sizes import in_every_size
 from unicon.call.tiles import TiledNetwork, tile_cells
+from unicon.call.views import in_every_view
 from unicon.call.watching import TENSORS, Watch
 from unicon.embeddings import TextEmbeddings, embed_pictures, embed_texts
 from unicon.loading import AdaptedPipeline
@@ -58,7 +58,7 @@ class UniConPipeline(AdaptedPipeline):
 
     _callback_tensor_inputs = list(TENSORS)
 
-    @in_every_size
+    @in_every_view
     @torch.no_grad()
     def __call__(
         self,
@@ -72,6 +72,7 @@ class UniConPipeline(AdaptedPipeline):
         height: int | None = None,
         width: int | None = None,
         processing_resolution: int | Sequence[int] | None = None,
+        mirrored: bool = False,
         tile_size: int | None = None,
         num_inference_steps: int = 20,
         timesteps: Sequence[float] | None = None,
@@ -117,7 +118,8 @@ class UniConPipeline(AdaptedPipeline):
             processing_resolution: longer side in pixels that is worked on; results come back in their own
                 size. 0: that size. None: the base's own to estimate from a held image alone, else that size,
                 up to 4 times the base's. Several, for estimates alone: an ensemble of `ensemble_size` members
-                in each (`unicon.call.sizes`).
+                in each (`unicon.call.views`).
+            mirrored: for estimates alone: as many members more, of mirror images, their maps turned back.
             tile_size: the network sees overlapping windows of so many pixels a side, one at a time, and their
                 estimates are averaged in every step (`unicon.call.tiles`): large pictures in the size that
                 the base knows. 0: the base's own size. None: it sees all at once.
@@ -162,7 +164,8 @@ class UniConPipeline(AdaptedPipeline):
 
         Raises ValueError for contradictory branches, unknown names, shapes that differ, values out of range.
         """
-        assert not isinstance(processing_resolution, Sequence), "in_every_size asks for one at a time"
+        assert not mirrored, "in_every_view sees to it"
+        assert not isinstance(processing_resolution, Sequence), "in_every_view sees to them"
         check_output_type(output_type)
         check_numbers(
             timesteps,

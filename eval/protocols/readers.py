@@ -88,6 +88,8 @@ class PipelineReader:
     temperature: float = 1.0
     work_px: int | Sequence[int] | None = None
     """Longer side that pictures are worked on at; None: the base's own; several: `members` in each."""
+    mirrored: bool = False
+    """Whether mirror images are estimated, too: twice the members."""
     name: str = "adapter"
 
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
@@ -111,6 +113,7 @@ class PipelineReader:
             ensemble_size=self.members,
             temperature=self.temperature,
             processing_resolution=self.work_px,
+            mirrored=self.mirrored,
             generator=generators(keys, seed, "estimate", self.members),
             output_type="np",
         )

@@ -120,6 +120,7 @@ def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> di
     own = PipelineReader(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, members=settings.ensemble,
         temperature=settings.temperature, work_px=settings.work_px,
+        mirrored=settings.mirrored,
     )  # fmt: skip
     readers: dict[str, Reader] = {"adapter": own}
     if settings.judge is None:  # the base, at the size in which it reads pictures

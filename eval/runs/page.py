@@ -61,6 +61,7 @@ def _summary(report: Mapping[str, Any]) -> str:
             "steps": settings["steps"],
             **({} if settings["temperature"] == 1 else {"temperature": settings["temperature"]}),
             **({} if settings["work_px"] is None else {"worked on at": _pixels(settings["work_px"])}),
+            **({"mirror images": "read as well"} if settings["mirrored"] else {}),
             **({"read back by": reader_in_words(settings["judge"])} if generates else {}),
             "measured": f"{report['date'][:10]}, commit {report['commit'][:12]}, {report['seconds']:.0f} s",
         }

@@ -41,6 +41,8 @@ class RunSettings:
     work_px: int | tuple[int, ...] | None
     """Longer side that pictures are worked on at where the base reads maps of them; None: the base's own;
     several: an ensemble over them."""
+    mirrored: bool
+    """Whether it also reads mirror images there: twice the members."""
     guidance: float
     """Of the text, where pictures are generated."""
     judge: str | None
@@ -104,11 +106,12 @@ class Keys:
             )  # fmt: skip
         own = by == "adapter"
         ensemble, temperature = (self.settings.ensemble, self.settings.temperature) if own else (1, 1.0)
-        size = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
+        views = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
+        views |= {"mirrored": True} if self.settings.mirrored else {}
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
             steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,
-            **size,
+            **views,
         )  # fmt: skip
 
     def drawing(self, task: Task) -> str:

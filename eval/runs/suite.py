@@ -101,6 +101,10 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
         help="longer side that pictures are worked on at where the base reads maps (default: the base's "
         "own); several: an ensemble of --ensemble estimates at each",
     )  # fmt: skip
+    top.add_argument(
+        "--mirrored", action="store_true",
+        help="where the base reads maps, from mirror images as well: an ensemble of twice as many",
+    )  # fmt: skip
     top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
     add_reader_arguments(top, judge=suite.judge)
     top.add_argument(
@@ -142,6 +146,7 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
         base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
         directions=tuple(directions), num_seeds=arguments.seeds, steps=arguments.steps,
         ensemble=arguments.ensemble, temperature=arguments.temperature, work_px=arguments.work_size,
+        mirrored=arguments.mirrored,
         guidance=arguments.guidance,
         judge=None if arguments.judge == BASE else arguments.judge, regressor=arguments.regressor,
         features=None if arguments.features == "none" else arguments.features,

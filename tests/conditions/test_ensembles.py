@@ -23,7 +23,7 @@ def moved(joints, number, right):
     return joints
 
 
-def test_values_become_their_median_and_their_deviation():
+def test_values_become_their_median_or_of_edges_their_mean_and_their_deviation():
     members = np.stack([np.full((2, 2, 3), value, np.float32) for value in (0.1, 0.2, 0.9)])
     both = combined(members, "depth")
     assert both.map == pytest.approx(0.2)
@@ -31,6 +31,7 @@ def test_values_become_their_median_and_their_deviation():
     members[0, ..., 0] = 0.5  # of grey maps the grey counts: 0.233 is then the middle one
     assert combined(members, "depth").map == pytest.approx((0.5 + 0.1 + 0.1) / 3)
     assert combined(members, "appearance").map[0, 0] == pytest.approx([0.5, 0.2, 0.2])
+    assert combined(members, "edge").map == pytest.approx(members.mean())
     one = combined(members[:1], "appearance")
     assert np.array_equal(one.map, members[0])
     assert not one.uncertainty.any()

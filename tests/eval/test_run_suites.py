@@ -280,13 +280,15 @@ def test_a_map_is_exact_in_the_space_it_is_linear_in(linear_in):
 def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):
     data, out = suite_data.nyu(tmp_path / "nyu", num=200), tmp_path / "run"
     more = ["--data", data, "--num", 2, "--split", "other_rooms"]
-    for size in ([], ["--work-size", "16,32"]):
-        assert front.main(["nyu_depth", *short(base, out, *more, *size)]) == 0
+    for views in ([], ["--work-size", "16,32", "--mirrored"]):
+        assert front.main(["nyu_depth", *short(base, out, *more, *views)]) == 0
     rows = results(out)
     assert rows["estimate", "mean map of the other rooms"]["num"] == 2
     assert len(list((out / "maps").iterdir())) == 2  # maps of another size are other maps
     assert len(list((out / "facts").iterdir())) == 2 * 2 + 2  # the mean and the exact map are the same
-    assert "16, 32 px" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "16, 32 px" in page
+    assert "mirror images" in page
 
 
 def test_bsds_of_both_orientations(base, tmp_path):

@@ -24,9 +24,8 @@ from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
 from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from unicon.cards import Origin
-from unicon.conditions import normals
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
-from unicon.conditions.pose_sides import swap_sides
+from unicon.conditions.mirror import REDRAWN
 from unicon.data.pairs import Pairs, open_pairs
 from unicon.data.pairs.ranges import doubts
 from unicon.data.pairs.streams import open_stream
@@ -34,11 +33,6 @@ from unicon.devices import use_quick_attention
 from unicon.pipeline import UniConPipeline
 
 AUTO = "auto"
-IN_THE_MIRROR = {
-    **dict.fromkeys(("pose", "openpose", "dwpose"), swap_sides),
-    **dict.fromkeys(normals.NAMES, normals.mirrored),
-}
-"""Conditions whose colours say left and right, and what becomes of them before they are seen mirrored."""
 SKIPPED = "skipped.jsonl"
 MOST_ZOOM = 16.0
 
@@ -187,7 +181,7 @@ class PairsConfig(JointConfig):
             resolution=self.resolution,
             longest=self.longest,
             trigger=trigger if start is None else start.config.trigger,
-            redrawn=IN_THE_MIRROR.get(self.condition),
+            redrawn=REDRAWN.get(self.condition),
             aligned=self.aligned,
             unpaired=self.unpaired,
             views=[replace(crop, flip=flip) for crop in self._crops() for flip in self._flips()],

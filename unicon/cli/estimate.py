@@ -67,6 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "an ensemble of --ensemble estimates at each; maps have the photo's size",
     )  # fmt: skip
     parser.add_argument(
+        "--mirrored", action="store_true",
+        help="estimate mirror images as well: an ensemble of twice as many",
+    )  # fmt: skip
+    parser.add_argument(
         "--colour", action="store_true", help="show depth in colours, near pale, far dark; others have none"
     )
     parser.add_argument(
@@ -101,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _asked(args: argparse.Namespace) -> list[object]:
     """Every setting that changes a map's values or how they are written."""
-    return [args.seed, args.steps, args.ensemble, args.temperature, args.size, args.raw, args.colour]
+    views = [args.ensemble, args.size, args.mirrored]
+    return [args.seed, args.steps, args.temperature, *views, args.raw, args.colour]
 
 
 def _check_colour(names: Sequence[str]) -> None:
@@ -149,6 +154,7 @@ def estimate(
         image=[photo.picture for photo in photos],
         outputs=names,
         processing_resolution=args.size,
+        mirrored=args.mirrored,
         num_inference_steps=args.steps,
         ensemble_size=args.ensemble,
         temperature=args.temperature,

@@ -1,9 +1,10 @@
 """Which one map stands for several estimates of it, and how sure is it?
 
-The median of every value, and the members' deviation. Where values alone mean nothing, what they mean is
-combined: vectors of normals, and the joints of poses (`pose_ensembles`), whose drawings would lose every limb
-that is not in one place in most of them. Ensembles of depth with a scale each of their own are
-`eval.metrics.depth_ensemble`.
+The median of every value, and the members' deviation. Of edges the mean: a value says how likely there is
+one, and a line that is a pixel away in each member is in none of their median. Where values alone mean
+nothing, what they mean is combined: vectors of normals, and the joints of poses (`pose_ensembles`), whose
+drawings would lose every limb that is not in one place in most of them. Ensembles of depth with a scale each
+of their own are `eval.metrics.depth_ensemble`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from unicon.conditions.pose_reading import read_pose
 
 GREY = ("depth", "edge")
 """Conditions whose map holds one number per pixel, the mean of its channels."""
+EDGE = "edge"
 POSE = "pose"
 
 
@@ -38,8 +40,9 @@ def combined(members: np.ndarray, condition: str) -> Combined:
     """One map of some (M, H, W, 3) in [0, 1]; of a single one itself, of `GREY` conditions the grey."""
     if condition in GREY:
         grey = members.mean(-1)
-        middle = np.repeat(np.median(grey, axis=0)[..., None], 3, axis=-1)
-        return Combined(map=middle.astype(np.float32), uncertainty=_deviation(grey))
+        middle = grey.mean(0) if condition == EDGE else np.median(grey, axis=0)
+        together = np.repeat(middle[..., None], 3, axis=-1)
+        return Combined(map=together.astype(np.float32), uncertainty=_deviation(grey))
     spread = _deviation(members).mean(-1)
     if len(members) == 1:
         return Combined(map=members[0].astype(np.float32), uncertainty=spread)

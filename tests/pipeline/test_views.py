@@ -1,4 +1,4 @@
-"""Do estimates in several working sizes make one ensemble?"""
+"""Do estimates in several working sizes, and of mirror images, make one ensemble?"""
 
 from __future__ import annotations
 
@@ -33,6 +33,34 @@ def test_members_are_those_of_every_size(pipe, members):
     assert found.uncertainty["depth"].shape == (2, SIDE_PX, 2 * SIDE_PX)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_mirror_images_are_members_whose_maps_are_turned_back(pipe, members):
+    found = estimate(pipe, None, mirrored=True, ensemble_size=members).members["depth"]
+    assert len(found) == 2 * members
+    generators = seeded(*range(2 * members))
+    alone = [
+        pipe(image=photos, outputs=["depth"], num_inference_steps=2, generator=generators, output_type="np",
+             ensemble_size=members)
+        for photos in (PHOTOS, PHOTOS[:, :, ::-1])
+    ]  # fmt: skip
+    stacks = [each.members["depth"] if members > 1 else each.maps["depth"][None] for each in alone]
+    np.testing.assert_array_equal(found, np.concatenate([stacks[0], stacks[1][:, :, :, ::-1]]))
+
+
+def test_sizes_and_mirror_images_together(pipe):
+    found = estimate(pipe, [SIDE_PX, 2 * SIDE_PX], mirrored=True)
+    assert len(found.members["depth"]) == 4
+
+
+def test_a_branch_is_mirrored_as_a_picture_is(pipe):
+    call = {"outputs": ["depth"], "num_inference_steps": 1, "mirrored": True, "output_type": "np"}
+    maps = [
+        pipe(image=image, generator=seeded(0), **call).maps["depth"]
+        for image in (PHOTOS[:1], Branch(map=PHOTOS[:1]))
+    ]
+    np.testing.assert_array_equal(*maps)
+
+
 def test_one_size_in_a_list_is_that_size(pipe):
     found, alone = estimate(pipe, [SIDE_PX]), estimate(pipe, SIDE_PX)
     np.testing.assert_allclose(found.maps["depth"], alone.maps["depth"].mean(-1, keepdims=True).repeat(3, -1))
@@ -52,7 +80,7 @@ def test_forms_of_what_comes_back(pipe):
         ([], {}, "expected sizes in pixels, each once"),
         ([64, 64], {}, "expected sizes in pixels, each once"),
         ([64, -3], {}, "processing_resolution must be a whole number of at least 0, got -3"),
-        ([64, 128], {"output_type": "latent"}, "latents of several sizes make no ensemble"),
+        ([64, 128], {"output_type": "latent"}, "latents of several views make no ensemble"),
         ([64, 128], {"output_type": "jpg"}, "output_type is 'jpg'"),
     ],
 )
@@ -61,8 +89,19 @@ def test_bad_input(pipe, sizes, more, message):
         estimate(pipe, sizes, **more)
 
 
+def test_maps_given_beside_the_image_are_not_mirrored(pipe):
+    with pytest.raises(ValueError, match="from the image alone, but pose is given"):
+        estimate(pipe, None, mirrored=True, pose=PHOTOS[0])
+
+
+@pytest.mark.parametrize("views", [{"mirrored": True}, {"processing_resolution": [SIDE_PX, 2 * SIDE_PX]}])
+def test_without_an_image_there_are_no_views(pipe, views):
+    with pytest.raises(ValueError, match="are for estimates of a given image; give one"):
+        pipe("x", outputs=["image", "depth"], num_inference_steps=1, **views)
+
+
 def test_a_generated_image_has_one_size(pipe):
-    with pytest.raises(ValueError, match="several sizes are for estimates of a given image"):
+    with pytest.raises(ValueError, match="are for estimates of a given one"):
         pipe(
             "x", image=Branch(map=PHOTOS[0], noise=0.5), outputs=["image", "depth"], num_inference_steps=1,
             processing_resolution=[SIDE_PX, 2 * SIDE_PX],

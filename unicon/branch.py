@@ -53,25 +53,28 @@ class Branch:
     """Its picture: a file, PIL image, array (H, W[, 3]) or tensor (3, H, W) of floats in [0, 1], uint8 or
     uint16, or a list of them, one per sample. None: it is generated."""
     noise: float | None = None
-    """Fraction of the grid in [0, 1] at which it starts: 0 is clean, 1 pure noise."""
+    """Fraction of the grid in [0, 1] at which it starts: 0 is clean, 1 pure noise. None: 0 where its picture
+    is given whole, else 1."""
     hold: bool = False
     """Keep it at `noise` all the run long instead of denoising it."""
     weight: float = 1.0
-    """How strongly the image reads it; conditions only."""
+    """How strongly the image reads it, any number, 0 is not at all; conditions only."""
     reads: float = 1.0
-    """How strongly it reads the image in turn; conditions only."""
+    """How strongly it reads the image in turn, any number; conditions only."""
     prompt: str | Sequence[str] | None = None
     """Its own prompt, to which a condition adds its adapter's trigger words; none: the image's prompt."""
     negative_prompt: str | Sequence[str] | None = None
     """Its own; none: the call's for the image, the trigger words alone for a condition."""
     mask: Any = None
-    """White (1) where it is generated, black (0) where it is kept as given."""
+    """White (1) where it is generated, black (0) where it is kept as given. None: all is treated
+    alike."""
     mask_guidance: float = 0.0
-    """Weight of reconstruction guidance beside the replacement of the known part; 0 is replacement alone."""
+    """Weight of reconstruction guidance beside the replacement of the known part, from 0, which is
+    replacement alone. Needs a mask."""
     guidance_scale: float | None = None
-    """Classifier-free guidance of this branch; none: the call's for the image, 1 (off) for a condition. The
-    unprompted half of the image's guidance reads a condition as it is, or, if the condition has a scale other
-    than 1, its unprompted half."""
+    """Classifier-free guidance of this branch, from 0; none: the call's for the image, 1 (off) for a
+    condition. The unprompted half of the image's guidance reads a condition as it is, or, if the condition
+    has a scale other than 1, its unprompted half."""
     stages: tuple[Stage, ...] = ()
     """Progress (from, to) in every stage of an asynchronous run, 0 pure noise, 1 clean; replaces `noise`."""
 

@@ -104,65 +104,83 @@ class UniConPipeline(AdaptedPipeline):
         """Denoise an image and its conditions together; which branch gets noise chooses the direction.
 
         Args:
-            prompt: what the image shows; one, or one per sample. None is the empty prompt.
-            image: picture(s) of the image branch, or a `Branch`. None: generated from noise.
-            conditions: adapter name -> picture(s) or `Branch`. Loaded adapters are keywords too: `depth=map`.
-                One that is None takes no part.
+            prompt: what the image shows; one, or one per sample. None (default): no words.
+            image: picture(s) of the image branch, or a `Branch`: a file, PIL image, array (H, W, 3) or tensor
+                (3, H, W) of floats in [0, 1], uint8 or uint16, or a list of them, one per sample, of one
+                size. None (default): generated from noise.
+            conditions: adapter name -> picture(s), as `image` takes them, or `Branch`; one that is None takes
+                no part. None (default): no conditions but those in keywords.
+            **maps: the same with loaded adapters' names as keywords: `depth=map`.
             outputs: what to return, "image" and adapter names; named conditions without a map are generated.
-                None: every branch that runs.
-            noise: fraction of the grid in [0, 1] the given `image` starts from (editing).
-            mask: white where `image` is generated, black where it is kept (inpainting).
-            height, width: of the results, pixels; none: those of the image given, or of the largest map, else
-                the base's own size; one alone keeps their ratio. Given pictures of that ratio, up to 4 %, are
-                resized. Sizes off the latent grid are padded and cropped back.
+                None (default): every branch that runs.
+            noise: fraction of the grid, 0 (clean) to 1 (pure noise), the given `image` starts from (editing).
+                None (default): it is held clean, or all drawn anew where there is a mask.
+            mask: picture(s) of the image's size, white where it is generated, black where it is kept
+                (inpainting). None (default): all of it is treated alike.
+            height, width: of the results, pixels from 1. None (default): those of the image given, or of the
+                largest map, else the base's own size; one alone keeps their ratio. Given pictures of that
+                ratio, up to 4 %, are resized. Sizes off the latent grid are padded and cropped back.
             processing_resolution: longer side in pixels that is worked on; results come back in their own
-                size. 0: that size. None: the base's own to estimate from a held image alone, else that size,
-                up to 4 times the base's. Several, for estimates alone: an ensemble of `ensemble_size` members
-                in each (`unicon.call.views`).
-            mirrored: for estimates alone: as many members more, of mirror images, their maps turned back.
-            tile_size: the network sees overlapping windows of so many pixels a side, one at a time, and their
-                estimates are averaged in every step (`unicon.call.tiles`): large pictures in the size that
-                the base knows. 0: the base's own size. None: it sees all at once.
-            num_inference_steps: steps of a branch that runs from pure noise to clean.
-            timesteps: custom descending timesteps instead of the scheduler's spacing.
-            guidance_scale: classifier-free guidance of the image, from 0; 1 is off. None: off for a held
-                image and without words, else what suits the base (`usual_guidance_scale`). Conditions have
-                their own in `Branch`.
-            condition_guidance_scale: along joint minus separate prediction, 0 is off.
-            guidance_rescale: in [0, 1], Lin et al. 2023, section 3.4.
-            negative_prompt: the image's, for its guidance; one, or one per sample.
-            num_images_per_prompt: samples per prompt (and given picture).
-            ensemble_size: independent estimates per held image, of which the median is returned (of poses,
-                the joints that most agree on); their deviation is `.uncertainty`.
-            eta: share of fresh noise, 0 to 1, for solvers that take it.
-            temperature: factor of all noise, of every branch or by branch name. 1 samples; below, results
-                come nearer the mean of what the model believes in: often a better estimate, a duller picture.
+                size. 0: that size. None (default): the base's own to estimate from a held image alone, else
+                that size, up to 4 times the base's. Several, for estimates alone: an ensemble of
+                `ensemble_size` members in each (`unicon.call.views`).
+            mirrored: whether mirror images are estimated as well, for estimates alone: as many members more,
+                their maps turned back. Default False.
+            tile_size: the network sees overlapping windows of so many pixels a side, a multiple of the latent
+                grid, one at a time, and their estimates are averaged in every step (`unicon.call.tiles`):
+                large pictures in the size that the base knows. 0: the base's own size. None (default): it
+                sees all at once.
+            num_inference_steps: steps of a branch that runs from pure noise to clean, from 1 to
+                the schedule's last timestep (999; with an LCMScheduler to its original 50). Default 20.
+            timesteps: descending timesteps, from 0 to the schedule's last (999), in place of
+                `num_inference_steps` and the scheduler's spacing. None (default): those.
+            guidance_scale: classifier-free guidance of the image, from 0; 1 is off. None (default): off for a
+                held image and without words, else what suits the base (`usual_guidance_scale`). Conditions
+                have their own in `Branch`.
+            condition_guidance_scale: along joint minus separate prediction, any number. 0 (default) is off.
+            guidance_rescale: 0 (default, off) to 1, Lin et al. 2023, section 3.4.
+            negative_prompt: the image's, for its guidance; one, or one per sample. None (default): no words.
+            num_images_per_prompt: samples per prompt (and given picture), from 1 (default).
+            ensemble_size: independent estimates per held image, from 1 (default); above it what they say
+                together (`unicon.conditions.ensembles`) is returned, and their deviation is `.uncertainty`.
+            eta: share of fresh noise, 0 to 1, for DDIM and DPM++ 2M. None (default): the scheduler's own.
+            temperature: factor of all noise from 0, of every branch or by branch name. 1 (default) samples;
+                below, results come nearer the mean of what the model believes in: often a better estimate, a
+                duller picture.
             generator: one, or one per sample (or per image of an ensemble); noise depends on (sample, branch,
-                step) alone.
+                step) alone. None (default): torch's global one.
             latents: branch name -> initial standard normal noise (sample, C, h, w) instead of drawing it; a
-                tensor is the image's.
+                tensor is the image's. None (default): drawn.
             prompt_embeds, negative_prompt_embeds: (sample, rows, width) instead of the image's prompts, as
-                `pipe.encode_prompts` makes them.
+                `pipe.encode_prompts` makes them. None (default): the prompts count.
             like: picture(s) the image is to look like, or their embeddings (n, width), by a decoder adapter.
-                False: the decoder adapter is told nothing, as for a share of its training. None: no adapter.
-            like_scale: how much of the decoder adapter the image gets, 0 is the base.
-            like_guidance_scale: guidance by `like` beside that of the text, 1 is off.
-            like_noise_level: 0 to 999, noise on the embedding: more of it keeps less of `like`.
+                False: the decoder adapter is told nothing, as for a share of its training. None (default): no
+                adapter.
+            like_scale: how much of the decoder adapter the image gets, any number; 0 is the base. Default 1.
+            like_guidance_scale: guidance by `like` beside that of the text, any number; 1 (default) is off.
+            like_noise_level: noise on the embedding, 0 (default) to 999: more of it keeps less of `like`.
             prior: let a prior choose what the image looks like, after its prompt, instead of `like`: True, or
-                `PriorSettings` or `ArPriorSettings` for the diffusion or the autoregressive one.
+                `PriorSettings` or `ArPriorSettings` for the diffusion or the autoregressive one. Default
+                False.
             invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
                 `latents` of a call that draws it again: the same one without image and invert, or with the
-                same `noise` and image. Guidance makes it less exact, guidance_scale=1 is best.
-            held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" the shortcut
-                wherever all adapters in the run allow it.
-            output_type: "pil", "np", "pt" or "latent".
-            return_dict: False for the output's fields as a tuple.
+                same `noise` and image. Guidance makes it less exact, guidance_scale=1 is best. Default False.
+            held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" (default) the
+                shortcut wherever all adapters in the run allow it.
+            output_type: "pil" (default), "np" (sample, H, W, 3), "pt" (sample, 3, H, W), both floats in
+                [0, 1], or "latent".
+            return_dict: False for the output's fields as a tuple. Default True.
             callback_on_step_end: called as (pipe, step, timesteps of all branches, tensors).
-                May return {"latents": changed}; setting `pipe._interrupt = True` ends the run there.
-            callback_on_step_end_tensor_inputs: of "latents" after the step and the "clean" estimates it was
-                made with, both (branch, sample, C, h, w).
+                May return {"latents": changed}; setting `pipe._interrupt = True` ends the run there. None
+                (default): nobody is called.
+            callback_on_step_end_tensor_inputs: of "latents" after the step (default) and the "clean"
+                estimates it was made with, both (branch, sample, C, h, w).
 
-        Raises ValueError for contradictory branches, unknown names, shapes that differ, values out of range.
+        Returns what `outputs` names: `.images` of the image, `.conditions` and float `.maps` by name, and of
+        an ensemble its `.uncertainty`, its `.members`, and of poses its `.people` (`unicon.output`).
+
+        Raises ValueError for contradictory branches, unknown names, shapes that differ, values out of range,
+        and TypeError for arguments of diffusers' pipelines that have another name here.
         """
         assert not mirrored, "in_every_view sees to it"
         assert not isinstance(processing_resolution, Sequence), "in_every_view sees to them"

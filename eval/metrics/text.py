@@ -34,7 +34,12 @@ class TextScore:
     """Share of pictures nearer to their own caption than to every other (different) one; None where all
     captions are equal."""
     scale: Scale
-    num: int
+    per_picture: tuple[float, ...]
+    """On `scale`."""
+
+    @property
+    def num(self) -> int:
+        return len(self.per_picture)
 
 
 def on_scale(cosines: np.ndarray, scale: Scale) -> np.ndarray:
@@ -85,5 +90,5 @@ def text_score(
         shuffled=float(on_scale(np.diag(np.roll(table, -1, axis=1)), scale).mean()) if several else None,
         own_first=float((np.diag(table) > rivals)[asked].mean()) if asked.any() else None,
         scale=scale,
-        num=len(own),
+        per_picture=tuple(own.tolist()),
     )

@@ -15,6 +15,7 @@ from eval.features import MINI, RESIZES, Pictures
 from eval.metrics.summary import Interval
 from eval.metrics.text import SCALES, Scale, text_score
 from eval.protocols.generated import captions
+from eval.protocols.maps_command import write_rows
 from eval.protocols.results import save, tables
 from eval.protocols.setup import add_machine_arguments, check_positive, run_command
 from eval.records import Record
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     scales = "; ".join(f"{name}: {text}" for name, text in SCALES.items())
     top.add_argument("--scale", choices=get_args(Scale), default="cosine", help=scales)
     top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
+    top.add_argument("--csv", metavar="FILE", help="write each picture's score")
     add_machine_arguments(top)
     return top
 
@@ -58,6 +60,11 @@ def _run(arguments: argparse.Namespace) -> str:
     seen = clip.pictures(pictures, batch_size=arguments.batch_size, progress=bar)
     read = clip.of_texts(texts)
     found = text_score(seen.values, read.values, texts, scale=arguments.scale)
+    if arguments.csv:
+        told = zip(pictures.names, texts, found.per_picture, strict=True)
+        write_rows(
+            Path(arguments.csv), [{"name": n, "caption": t, "clip_score": score} for n, t, score in told]
+        )
     numbers: dict[str, float | int] = {"num": found.num}
     if isinstance(found.mean, Interval):
         numbers |= {"clip_score": found.mean.mean, "clip_score_low": found.mean.low}

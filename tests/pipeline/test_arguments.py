@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +101,18 @@ def test_arguments_of_diffusers_are_answered_with_what_to_write_here(pipe, name)
     with pytest.raises(TypeError, match=f"{name} is no argument here: .*{HINTS[name]}"):
         call(pipe, "a dog", **{name: 0.6})
     assert not pipe.call_parameters() & ELSEWHERE.keys()
+
+
+def test_every_argument_is_documented_with_its_default(pipe):
+    text = inspect.getdoc(type(pipe).__call__)
+    entries = re.split(r"\n    (?=[*a-z_]+(?:, [a-z_]+)*: )", text.partition("Args:")[2].partition("\n\n")[0])
+    documented = {
+        name.strip(" *"): rest
+        for names, _, rest in (entry.partition(": ") for entry in entries if entry)
+        for name in names.split(",")
+    }
+    assert documented.keys() == pipe.call_parameters() | {"maps"}
+    assert {name for name, rest in documented.items() if "default" not in rest.lower()} == {"maps"}
 
 
 def test_numbers_of_numpy_are_numbers(pipe):

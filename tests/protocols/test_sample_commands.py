@@ -16,6 +16,7 @@ from eval.clip import Clip
 from eval.features import open_features
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
+from eval.originality.command import read_column
 from eval.protocols.attributes import named_value
 from eval.protocols.diversity import map_stems
 from eval.protocols.generated import by_condition, by_prompt, captions
@@ -56,7 +57,8 @@ def made(tmp_path):
 def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     out = tmp_path / "out.jsonl"
     for scale in SCALES:
-        run(capsys, "text", "--pictures", made, "--scale", scale, "--device", "cpu", "--out", out)
+        each = ["--csv", tmp_path / f"{scale}.csv"]
+        run(capsys, "text", "--pictures", made, "--scale", scale, "--device", "cpu", "--out", out, *each)
     by_scale = {r.settings["scale"]: r for r in read(out)}
     paths, texts = captions(made)
     assert texts == ["a red cube", "a blue ball", "a thing on a table", "a thing on a lawn"]
@@ -70,6 +72,10 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     assert by_scale[SCALES["percent"]].numbers["num"] == 4
     assert raw.settings["model"].startswith("mini, 128 px")
     assert raw.settings["num_captions_cut"] == 0
+    rows = list(csv.DictReader((tmp_path / "cosine.csv").read_text().splitlines()))
+    assert [row["caption"] for row in rows] == texts
+    found = read_column(tmp_path / "cosine.csv", "fidelity", "clip_score")
+    assert [found[path.name] for path in paths] == pytest.approx(own.tolist(), abs=1e-4)
 
 
 def test_maps_beside_joint_samples_are_no_pictures(tmp_path):

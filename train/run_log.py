@@ -25,11 +25,12 @@ from adapters.files import write_whole
 from eval.records import commit, versions
 from train.checkpoint import whole_checkpoints
 from train.config import RunConfig, as_json
+from train.curves import draw_curves
 from train.names import closest
 from train.schedules import rate_share
 from train.validation import not_heeded
 
-CONFIG, METRICS, VALIDATION = "config.json", "metrics.jsonl", "validation.jsonl"
+CONFIG, METRICS, VALIDATION, CURVES = "config.json", "metrics.jsonl", "validation.jsonl", "curves.png"
 WHAT_IT_IS = ("condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase", "rank",
               "locality", "clean_timestep")  # fmt: skip
 """Fields of objectives that say what is trained, on what and from what. A run goes on only with the same;
@@ -123,7 +124,7 @@ class RunLog:
         return dict(zip(self.pending[0][1], means.tolist(), strict=True))
 
     def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
-        """One line of `validation.jsonl`, and `validation/step_<number>.png`."""
+        """One line of `validation.jsonl`, `validation/step_<number>.png`, and all lines as `curves.png`."""
         if not self.is_main:
             return
         folder = self.folder / "validation"
@@ -131,6 +132,8 @@ class RunLog:
         sheet.save(folder / f"step_{step:08d}.png")
         with (self.folder / VALIDATION).open("a") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
+        rows = (self.folder / VALIDATION).read_text().splitlines()
+        draw_curves([json.loads(row) for row in rows], self.folder / CURVES)
         self.accelerator.log({f"validation/{name}": value for name, value in numbers.items()}, step=step)
         for tracker in self.accelerator.trackers:
             if not hasattr(tracker, "log_images"):  # not every one knows pictures

@@ -288,6 +288,11 @@ CASES = (
         name="unknown optimizer", make=fields("--optimizer", "adamv"), told=("'adamv'; did you mean adamw?",)
     ),
     Case(
+        name="unknown tracker",
+        make=fields("--trackers", "tensorbord"),
+        told=("--trackers tensorbord: accelerate knows no such tracker; did you mean tensorboard?",),
+    ),
+    Case(
         name="no condition",
         make=fields("--condition", ""),
         told=("give --data PAIRS and --condition NAME",),

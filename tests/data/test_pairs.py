@@ -115,6 +115,20 @@ def test_a_file_stands_for_its_form(tmp_path):
     )
 
 
+def test_a_pattern_names_several_files(tmp_path):
+    """Two of them have one name and the same stems: pairs of both are there."""
+    for folder in ("one", "two"):
+        write_tar(tmp_path / folder)
+    for pattern in (f"{tmp_path}/{{one,two}}/000.tar", f"{tmp_path}/*/*.tar"):
+        pairs = open_pairs(pattern, ["depth"])
+        assert len({entry.key for entry in pairs}) == len(pairs) == 6
+    (tmp_path / "two" / "000.parquet").write_bytes(b"")
+    with pytest.raises(ValueError, match="is no file of pairs; expected folders image/"):
+        open_pairs(f"{tmp_path}/*/000.*")
+    with pytest.raises(ValueError, match=r"9.tar: no such file, named by .*; check the pattern"):
+        open_pairs(f"{tmp_path}/{{9..9}}.tar")
+
+
 @pytest.mark.parametrize(
     ("columns", "condition"),
     [

@@ -23,6 +23,7 @@ from tests.tiny_base import SIDE_PX, save_tiny_base
 from train.command import main
 from train.compiling import compile_blocks
 from train.config import read_assignments
+from train.curves import draw_curves
 from train.objectives.pairs import PairsConfig
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import Found, PairReader
@@ -394,12 +395,44 @@ def twenty(root: Path) -> None:
             picture(seed + i, (40, 40)).save(root / name / f"{i:02}.png")
 
 
-def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path):
+class Wandb(types.ModuleType):
+    """What accelerate calls of it, and what it was given."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.asked, self.fields, self.logged, self.is_finished = {}, {}, [], False
+        self.config = types.SimpleNamespace(update=lambda fields, **how: self.fields.update(fields))
+
+    def init(self, **asked):
+        self.asked = asked
+        return self
+
+    def log(self, values, step=None):
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.is_finished = True
+
+    Image = staticmethod(np.shape)
+
+
+@pytest.fixture
+def wandb(monkeypatch) -> Wandb:
+    """In the place of the real one, behind accelerate's own tracker."""
+    fake = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    both = [LoggerType.TENSORBOARD, LoggerType.WANDB]
+    monkeypatch.setattr("accelerate.tracking._available_trackers", both)
+    return fake
+
+
+def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tmp_path, wandb):
     twenty(tmp_path / "data")
     looked, blind = tmp_path / "looked", tmp_path / "blind"
     fast = ["--learning_rate", "0.1", "--warmup_steps", "1", "--ema_decay", "0.5", "--validation_steps", "1"]
-    tracked = ["--trackers", "tensorboard"]
+    tracked = ["--trackers", "tensorboard,wandb", "--log_every", "1"]
     assert run(tmp_path / "data", base, looked, *fast, *tracked, "--validate_every", "1") == 0
+    check_tracked(wandb, looked)
     (events,) = (looked / "adapter" / "adapter").glob("events*")
     assert [e.step for e in EventAccumulator(str(events)).Reload().Images("validation")] == [1, 2]
     assert run(tmp_path / "data", base, blind, *fast, "--validate_every", "0") == 0
@@ -409,10 +442,35 @@ def test_pairs_that_are_not_trained_on_are_looked_at_and_change_nothing(base, tm
         assert 0 < rows[0][name] != rows[0][f"{name}_of_another"]
     sheets = sorted((looked / "adapter" / "validation").iterdir())
     assert [sheet.name for sheet in sheets] == ["step_00000001.png", "step_00000002.png"]
+    with PIL.Image.open(looked / "adapter" / "curves.png") as curves:
+        assert curves.size == (800, 520)  # four numbers, each beside another pair's
     weights = [(out / "adapter" / "export" / "adapter.safetensors").read_bytes() for out in (looked, blind)]
     assert weights[0] == weights[1]
     objective = settings(tmp_path / "data", base).build(looked)
     assert len(objective.examples) == 18  # a tenth is held out
+
+
+def check_tracked(wandb: Wandb, out: Path) -> None:
+    """The same as the run's own files."""
+    assert wandb.asked == {"project": "adapter", "dir": str(out / "adapter"), "name": out.name}
+    assert (wandb.fields["loop.steps"], wandb.fields["objective.condition"]) == (2, "depth")
+    rows = [json.loads(line) for line in (out / "adapter" / "metrics.jsonl").read_text().splitlines()]
+    losses = [(step, given["loss"]) for step, given in wandb.logged if "loss" in given]
+    assert losses == [(row["step"], row["loss"]) for row in rows]
+    sheets = [given["validation"] for _, given in wandb.logged if "validation" in given]
+    assert [[len(shape) for shape in sheet] for sheet in sheets] == [[3], [3]]
+    assert [step for step, _ in wandb.logged] == sorted(step for step, _ in wandb.logged)  # or it drops some
+    assert wandb.is_finished
+
+
+def test_curves_of_runs_without_another_pairs_numbers_or_without_matplotlib(tmp_path, monkeypatch):
+    rows = [{"step": 10, "likeness": 0.5}, {"step": 20, "likeness": 0.6, "fidelity": 0.1, "error": 0.2}]
+    draw_curves(rows, tmp_path / "curves.png")
+    with PIL.Image.open(tmp_path / "curves.png") as curves:
+        assert curves.size == (800, 520)
+    monkeypatch.setattr("train.curves.find_spec", lambda name: None)
+    draw_curves(rows, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path, capsys):
@@ -499,48 +557,6 @@ def test_trackers_get_what_the_files_hold(data, base, tmp_path, capsys):
     assert [e.step for e in seen.Scalars("loss")] == [1, 2]
     assert [e.value for e in seen.Scalars("loss")] == pytest.approx([row["loss"] for row in rows])
     assert len({e.value for e in seen.Scalars("lr")}) == 2
-
-
-class Wandb(types.ModuleType):
-    """What accelerate calls of it, and what it was given."""
-
-    def __init__(self):
-        super().__init__("wandb")
-        self.asked, self.fields, self.logged, self.is_finished = {}, {}, [], False
-        self.config = types.SimpleNamespace(update=lambda fields, **how: self.fields.update(fields))
-
-    def init(self, **asked):
-        self.asked = asked
-        return self
-
-    def log(self, values, step=None):
-        self.logged.append((step, values))
-
-    def finish(self):
-        self.is_finished = True
-
-    Image = staticmethod(np.shape)
-
-
-def test_weights_and_biases_gets_the_same(base, tmp_path, monkeypatch):
-    """Through accelerate's own tracker."""
-    wandb = Wandb()
-    monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.WANDB])
-    twenty(tmp_path / "data")
-    more = ["--trackers", "wandb", "--log_every", "1", "--validate_every", "2", "--validation_steps", "1"]
-    assert run(tmp_path / "data", base, tmp_path / "runs", *more) == 0
-    folder = tmp_path / "runs" / "adapter"
-    assert wandb.asked == {"project": "adapter", "dir": str(folder), "name": "runs"}
-    assert (wandb.fields["loop.steps"], wandb.fields["objective.condition"]) == (2, "depth")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [(step, given["loss"]) for step, given in wandb.logged if "loss" in given] == [
-        (row["step"], row["loss"]) for row in rows
-    ]
-    (sheet,) = (given["validation"] for _, given in wandb.logged if "validation" in given)
-    assert [len(shape) for shape in sheet] == [3]
-    assert [step for step, _ in wandb.logged] == sorted(step for step, _ in wandb.logged)  # or it drops some
-    assert wandb.is_finished
 
 
 @pytest.mark.parametrize(

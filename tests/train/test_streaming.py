@@ -27,7 +27,8 @@ from train.objectives.pairs import PairsConfig
 from train.randomness import Share
 from unicon.cli import launch, runner
 from unicon.cli import main as cli
-from unicon.data.pairs.streams import expand, open_stream
+from unicon.data.pairs.patterns import expand
+from unicon.data.pairs.streams import open_stream
 
 datasets = pytest.importorskip("datasets")
 

@@ -6,6 +6,7 @@
 | jsonl | `metadata.jsonl`: `file_name` or `image`, `depth_file_name` or `depth`, ...; `text`, ... |
 | parquet | a file, or a folder of them: picture columns `image`, `depth`, ...; `text` or `captions` |
 | tar | webdataset shards, one file or a folder of them: `STEM.image.png`, `STEM.depth.png`, `STEM.txt` |
+| pattern | `shards/{000..127}.tar` or `shards/*.parquet`: such files by name |
 | hub | `owner/name[:subset[:split]][@revision]` of a data set with such columns |
 
 A picture may have several captions: a list where the form has lists, the lines of a text file otherwise.
@@ -15,17 +16,21 @@ Which form it is, is seen from what is there; nothing is decoded here.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from unicon.data.pairs.entries import Entry, Pairs
 from unicon.data.pairs.files import from_folders, from_jsonl
 from unicon.data.pairs.names import ANY_MAP
+from unicon.data.pairs.patterns import is_pattern, matching
 from unicon.data.pairs.tables import from_hub, from_parquet
 from unicon.data.pairs.tars import from_tars
 from unicon.sources import is_hub_id
 
+SHARDS: dict[str, Callable[[Sequence[Path]], Pairs]] = {".parquet": from_parquet, ".tar": from_tars}
+"""Forms of which a source may have several files, by how they end."""
 FORMS = "folders image/ and one per condition, metadata.jsonl, *.parquet, *.tar, or the id of a hub data set"
 
 
@@ -66,19 +71,22 @@ def _named(pairs: Pairs, condition: str) -> Pairs:
 def _reader(source: str | Path) -> Callable[[], Pairs]:
     path = Path(source)
     if path.is_file():
-        readers = {".parquet": from_parquet, ".tar": from_tars}
-        if path.suffix in readers:
-            return lambda: readers[path.suffix]([path])
+        if path.suffix in SHARDS:
+            return lambda: SHARDS[path.suffix]([path])
         if path.suffix == ".jsonl":
             return lambda: from_jsonl(path)
     elif path.is_dir():
         if (path / "metadata.jsonl").is_file():
             return lambda: from_jsonl(path / "metadata.jsonl")
-        if shards := sorted(path.glob("*.parquet")):
-            return lambda: from_parquet(shards)
-        if shards := sorted(path.glob("*.tar")):
-            return lambda: from_tars(shards)
+        for suffix, read in SHARDS.items():
+            if shards := sorted(path.glob(f"*{suffix}")):
+                return partial(read, shards)
         return lambda: from_folders(path)
+    elif is_pattern(str(source)):
+        shards = [Path(file) for file in matching(str(source))]
+        kinds = {shard.suffix for shard in shards}
+        if len(kinds) == 1 and (read := SHARDS.get(*kinds)):
+            return lambda: read(shards)
     elif is_hub_id(str(source)):
         return lambda: from_hub(str(source))
     else:

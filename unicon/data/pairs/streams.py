@@ -7,9 +7,7 @@ are read here, because a damaged member of one must not end the stream.
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import re
 import tarfile
 import urllib.request
 import zlib
@@ -20,6 +18,7 @@ from typing import Any
 
 from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry
+from unicon.data.pairs.patterns import expand, is_pattern, matching
 from unicon.data.pairs.tables import Columns, HubTable
 from unicon.data.pairs.tars import Sample, parts
 from unicon.extras import need
@@ -59,38 +58,16 @@ def open_stream(source: str | Path) -> PairStream:
         return _from_files([str(p) for p in sorted(path.iterdir()) if not p.name.startswith(".")], text)
     if path.is_file():
         return _from_files([text], text)
-    if "{" in text or glob.has_magic(text):
-        found = [file for each in expand(text) for file in sorted(glob.glob(each)) or [each]]
-        return _from_files(found, text)
+    if is_pattern(text):
+        return _from_files(matching(text), text)
     if is_hub_id(text):
         return _from_hub(text)
     raise ValueError(f"{source}: no such file or folder; check the spelling and the current folder")
 
 
-def expand(pattern: str) -> list[str]:
-    """A pattern's braces written out, as a shell does: {000..127} and {a,b}."""
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if match is None:
-        return [pattern]
-    inside = match[1]
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
-    if span:
-        width = len(span[1]) if span[1].startswith("0") else 0
-        first, last = int(span[1]), int(span[2])
-        if last < first:
-            raise ValueError(f"{pattern}: counts from {first} down to {last}; write the lower number first")
-        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
-    else:
-        choices = inside.split(",")
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [rest for choice in choices for rest in expand(f"{before}{choice}{after}")]
-
-
 def _from_files(files: Sequence[str], source: str) -> PairStream:
     tars = [file for file in files if file.endswith(TARS)]
     if tars:
-        if missing := [file for file in tars if not Path(file).is_file()]:
-            raise ValueError(f"{missing[0]}: no such file, named by {source}; check the pattern")
         return _from_tars(tars)
     if tables := [file for file in files if file.endswith(".parquet")]:
         return _from_table(HubTable.of("parquet").load, source, data_files=list(tables))

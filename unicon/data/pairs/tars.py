@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -82,9 +83,11 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
     Raises ValueError for a file that is no plain tar.
     """
     samples: dict[str, Sample] = {}
+    of_a_name = Counter(shard.name for shard in shards)
     for shard in shards:
+        label = shard.name if of_a_name[shard.name] == 1 else shard
         for member in _members(shard):
-            samples.setdefault(f"{shard.name}/{parts(member.name)[0]}", Sample()).add(member)
+            samples.setdefault(f"{label}/{parts(member.name)[0]}", Sample()).add(member)
     conditions = dict.fromkeys(n for s in samples.values() for n in s.pictures if n != "image")
     with_pictures = {key: sample for key, sample in samples.items() if sample.pictures}
     found = list(with_pictures.items())

@@ -123,8 +123,9 @@ def find_pictures(source: str | Path) -> Pictures:
 
     Raises ValueError where there is none.
     """
-    if holds_pictures(Path(source)):
-        return pictures_of(list_photos(source))
+    path = Path(source)
+    if holds_pictures(path) or (path.is_dir() and not any(path.iterdir())):
+        return pictures_of(list_photos(path))
     pairs = open_pairs(source)
     found = [(entry, entry.image) for entry in pairs if entry.image is not None]
     if not found:

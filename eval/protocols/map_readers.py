@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from eval.protocols.fidelity import KINDS, MapReader, folder_reader, judge_reader, remembering
-from eval.protocols.readers import BASE, load_judge
+from eval.protocols.readers import BASE, PipelineReader, load_judge
 from eval.protocols.setup import load_pipeline
-from eval.runs.settings import digest_of, digest_of_folder, digest_of_reader
+from eval.runs.settings import (
+    digest_of,
+    digest_of_base,
+    digest_of_folder,
+    digest_of_reader,
+    digests_of_adapters,
+)
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos
 from unicon.devices import pick_device
-from unicon.sources import find_base
 
 CONDITIONING, SECOND = "made the condition", "second reader"
 """What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
@@ -56,12 +61,15 @@ def map_readers(
         found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
     if arguments.judge:
         pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
-        chosen = find_base(arguments.base) if arguments.judge == BASE else arguments.judge
-        judge = load_judge(chosen, pipe, arguments.steps, batch_size)
+        if arguments.judge == BASE:
+            judge = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=batch_size, name="judge base")
+            told = f"{digest_of_base(pipe)} {sorted(digests_of_adapters(pipe).items())}"
+        else:
+            judge = load_judge(arguments.judge, pipe, arguments.steps, batch_size)
+            told = digest_of_reader(arguments.judge)
         # A judge that is a regressor sees through this base's VAE.
         facts = {
-            "judge": digest_of_reader(chosen), "vae": digest_of(pipe.vae), "steps": arguments.steps,
-            "condition": family,
+            "judge": told, "vae": digest_of(pipe.vae), "steps": arguments.steps, "condition": family,
         }  # fmt: skip
         found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
     for text in arguments.read:

@@ -338,7 +338,7 @@ def test_bad_sets_are_refused_by_name(place, tmp_path, capsys):
     ).save(tmp_path / "other.npz")
     maps = ["--maps", place / "made", "--condition"]
     for options, why in (
-        (["--generated", tmp_path / "empty"], "empty: has 0 folders of pictures"),
+        (["--generated", tmp_path / "empty"], "empty: holds no picture; expected files that end in .jpg"),
         (["--generated", tmp_path / "nowhere"], "nowhere: no such file or folder"),
         (["--training", tmp_path / "one"], "1 training pictures cannot tell a level of 0.05"),
         (["--neighbour", "20"], "the training set has 20 features; k = 20 needs at least 21"),

@@ -53,4 +53,5 @@ def work_sizes(text: str) -> int | tuple[int, ...]:
     sizes = tuple(map(work_size, text.split(",")))
     if len(set(sizes)) < len(sizes):
         raise ArgumentTypeError(f"every size counts once, got {text}")
-    return sizes if len(sizes) > 1 else sizes[0]
+    (one, *more) = sizes
+    return sizes if more else one

@@ -85,8 +85,8 @@ def _reader(source: str | Path) -> Callable[[], Pairs]:
     elif is_pattern(str(source)):
         shards = [Path(file) for file in matching(str(source))]
         kinds = {shard.suffix for shard in shards}
-        if len(kinds) == 1 and (read := SHARDS.get(*kinds)):
-            return lambda: read(shards)
+        if len(kinds) == 1 and (read := SHARDS.get(kinds.pop())):
+            return partial(read, shards)
     elif is_hub_id(str(source)):
         return lambda: from_hub(str(source))
     else:

@@ -45,6 +45,7 @@ from .runs import (
     style,
     unfinished,
 )
+from .sets import OF_SETS
 
 CASES = (
     # --- pairs, looked at by `unicon check`
@@ -448,5 +449,6 @@ CASES = (
         told=("depth: the map has", "give one of the picture's shape"),
         runs=True,
     ),
+    *OF_SETS,
 )
 """Every kind, in the order of the table."""

@@ -72,7 +72,7 @@ def _reader(source: str | Path) -> Callable[[], Pairs]:
     path = Path(source)
     if path.is_file():
         if path.suffix in SHARDS:
-            return lambda: SHARDS[path.suffix]([path])
+            return partial(SHARDS[path.suffix], [path])
         if path.suffix == ".jsonl":
             return lambda: from_jsonl(path)
     elif path.is_dir():
@@ -84,9 +84,9 @@ def _reader(source: str | Path) -> Callable[[], Pairs]:
         return lambda: from_folders(path)
     elif is_pattern(str(source)):
         shards = [Path(file) for file in matching(str(source))]
-        kinds = {shard.suffix for shard in shards}
-        if len(kinds) == 1 and (read := SHARDS.get(*kinds)):
-            return lambda: read(shards)
+        suffix = shards[0].suffix
+        if suffix in SHARDS and all(shard.suffix == suffix for shard in shards):
+            return partial(SHARDS[suffix], shards)
     elif is_hub_id(str(source)):
         return lambda: from_hub(str(source))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from unicon.devices import pick_device, pick_dtype
-from unicon.numbers import temperature
+from unicon.typed import temperature
 from unicon.pipeline import UniConPipeline
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -33,7 +33,7 @@ from eval.runs.scoring import Material
 from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
-from unicon.numbers import work_sizes
+from unicon.typed import work_sizes
 from unicon.processes import share
 
 OPENING = "opening base and data"

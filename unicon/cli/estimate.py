@@ -28,7 +28,7 @@ from unicon.cli.models import (
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
 from unicon.cli.run_marks import RUN, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
-from unicon.numbers import temperature, work_sizes
+from unicon.typed import temperature, work_sizes
 from unicon.processes import share
 
 if TYPE_CHECKING:

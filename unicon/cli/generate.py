@@ -19,7 +19,7 @@ from unicon.cli.models import (
     own_size_px,
     positive,
 )
-from unicon.numbers import fraction, work_size
+from unicon.typed import fraction, work_size
 from unicon.usual_guidance import IN_WORDS
 
 if TYPE_CHECKING:

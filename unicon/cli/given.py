@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.numbers import fraction, number
+from unicon.typed import fraction, number
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,7 +15,7 @@ from unicon.cli.files import write_picture
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
 from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
 from unicon.cli.run_marks import RUN, are_marked, run_mark, run_settings
-from unicon.numbers import fraction
+from unicon.typed import fraction
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline

@@ -267,6 +267,11 @@ class WithGrafts(DiffusionPipeline):
         for number, encoder in enumerate(TextReader.of(self).encoders):
             graft_layers(encoder, name, lora.text_layers(number))
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each adapter's name stands for: the condition that it was trained for."""
+        return {name: adapter.config.condition for name, adapter in self.adapters.items()}
+
     @classmethod
     def call_parameters(cls) -> frozenset[str]:
         """Names of the call's own parameters, which no adapter may have."""

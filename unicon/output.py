@@ -29,11 +29,11 @@ class UniConOutput(BaseOutput):
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     """Float maps (N, H, W, 3) in [0, 1] of the conditions, whatever the output type (not for latents)."""
     uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
-    """Standard deviation over the ensemble (N, H, W); only with ensemble_size above 1."""
+    """Standard deviation over the ensemble (N, H, W); only of several estimates."""
     members: dict[str, np.ndarray] = field(default_factory=dict)
-    """The ensemble itself (members, N, H, W, 3); only with ensemble_size above 1."""
+    """The ensemble itself (members, N, H, W, 3); only of several estimates."""
     people: dict[str, list[list[AgreedPerson]]] = field(default_factory=dict)
-    """Of poses, the people that an ensemble agrees on, for each of N; only with ensemble_size above 1."""
+    """Of poses, the people that an ensemble agrees on, for each of N; only of several estimates."""
 
     def to_tuple(self) -> tuple[Any, ...]:
         """All six fields in this order, also those that are None or empty."""
@@ -56,8 +56,11 @@ def latent_output(latents: Mapping[str, Tensor]) -> UniConOutput:
     )
 
 
-def picture_output(pictures: Mapping[str, Tensor], output_type: str, num_members: int) -> UniConOutput:
-    """Pictures (sample, 3, H, W) by branch, ensembles of conditions combined."""
+def picture_output(
+    pictures: Mapping[str, Tensor], output_type: str, num_members: int, kinds: Mapping[str, str]
+) -> UniConOutput:
+    """Pictures (sample, 3, H, W) by branch, ensembles of conditions combined; `kinds` are what each adapter's
+    name stands for."""
     images = as_output(pictures[IMAGE], output_type) if IMAGE in pictures else None
     conditions = {name: stack for name, stack in pictures.items() if name != IMAGE}
     if num_members == 1:
@@ -71,19 +74,22 @@ def picture_output(pictures: Mapping[str, Tensor], output_type: str, num_members
         for name, stack in conditions.items()
     }
     devices = [stack.device for stack in conditions.values()]
-    result = ensemble_output(members, output_type, *devices[:1])
+    result = ensemble_output(members, output_type, kinds, *devices[:1])
     result.images = images
     return result
 
 
 def ensemble_output(
-    members: Mapping[str, np.ndarray], output_type: str, device: torch.device | str = "cpu"
+    members: Mapping[str, np.ndarray],
+    output_type: str,
+    kinds: Mapping[str, str],
+    device: torch.device | str = "cpu",
 ) -> UniConOutput:
     """What maps (M, N, H, W, 3) of every condition say together; a single member says it alone. Tensors are
     on `device`."""
     result = UniConOutput()
     for name, stack in members.items():
-        found = [combined(stack[:, place], name) for place in range(stack.shape[1])]
+        found = [combined(stack[:, place], kinds[name]) for place in range(stack.shape[1])]
         maps = np.stack([each.map for each in found])
         result.maps[name] = maps
         result.conditions[name] = as_output(torch.from_numpy(maps).movedim(-1, 1).to(device), output_type)

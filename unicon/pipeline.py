@@ -27,7 +27,7 @@ from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
 from unicon.call.likeness import LIKE, LikeSettings, Told, check_like, read_like, read_prior
 from unicon.call.network import BranchNetwork, HeldClean, branch_network, is_told_guidance
-from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts
+from unicon.call.prompts import Embeddings, branch_embeddings, count_prompts, has_words
 from unicon.call.randomness import CallNoise, given_latents, given_temperatures
 from unicon.call.request import Names, Request, image_branch, read_guidance, read_request
 from unicon.call.tiles import TiledNetwork, tile_cells
@@ -115,10 +115,10 @@ class UniConPipeline(AdaptedPipeline):
                 None (default): every branch that runs.
             noise: fraction of the grid, 0 (clean) to 1 (pure noise), the given `image` starts from (editing).
                 None (default): it is held clean, or all drawn anew where there is a mask.
-            mask: picture(s) of the image's size, white where it is generated, black where it is kept
+            mask: picture(s) of the image's ratio, white where it is generated, black where it is kept
                 (inpainting). None (default): all of it is treated alike.
             height, width: of the results, pixels from 1. None (default): those of the image given, or of the
-                largest map, else the base's own size; one alone keeps their ratio. Given pictures of that
+                largest map, whose ratio one alone keeps; else the base's own size. Given pictures of that
                 ratio, up to 4 %, are resized. Sizes off the latent grid are padded and cropped back.
             processing_resolution: longer side in pixels that is worked on; results come back in their own
                 size. 0: that size. None (default): the base's own to estimate from a held image alone, else
@@ -208,14 +208,14 @@ class UniConPipeline(AdaptedPipeline):
             guidance_scale=guidance_scale,
         )
         names = Names(adapters=tuple(self.adapters), parameters=self.call_parameters())
-        said = (main.prompt, main.negative_prompt, prompt_embeds, negative_prompt_embeds)
+        embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
         request = read_request(
             image=main,
             conditions=conditions,
             keywords=maps,
             outputs=outputs,
             names=names,
-            usual_scale=1.0 if all(words is None for words in said) else self.usual_guidance_scale,
+            usual_scale=self.usual_guidance_scale if has_words(main, embeddings) else 1.0,
         )
         liking = LikeSettings(
             scale=like_scale, guidance_scale=like_guidance_scale, noise_level=like_noise_level
@@ -228,7 +228,6 @@ class UniConPipeline(AdaptedPipeline):
         size = base_size(self.unet, self.vae)
         tile = tile_cells(tile_size, size, self.vae_scale_factor)
         given = read_given(request, size, height, width, processing_resolution, tiled=tile is not None)
-        embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
         liked = None if like is None or like is False else self.embed(like)
         counts = {**given.counts, **count_prompts(request, embeddings)}
         counts |= {} if liked is None else {LIKE: len(liked)}
@@ -290,7 +289,7 @@ class UniConPipeline(AdaptedPipeline):
             result = latent_output(ended)
         else:
             pictures = {name: self._decode(name, latent, given, batch) for name, latent in ended.items()}
-            result = picture_output(pictures, output_type, batch.members)
+            result = picture_output(pictures, output_type, batch.members, self.kinds)
         self.maybe_free_model_hooks()
         return result if return_dict else result.to_tuple()
 

@@ -142,10 +142,12 @@ def _damaged(source: str, revision: str | None) -> str | None:
 
 
 def _unreadable(file: Path) -> str | None:
-    """Why a file of weights cannot be opened; None where it can."""
+    """Why a file of weights cannot be opened, where it may be read; None where it can."""
     try:
         with safe_open(file, "np"):
             return None
+    except PermissionError:
+        raise
     except (OSError, SafetensorError) as error:
         return str(error)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from unicon.devices import pick_device, pick_dtype
-from unicon.typed import temperature
 from unicon.pipeline import UniConPipeline
+from unicon.typed import temperature
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
 
 
+TOGETHER = "medians; means of edges, joints of poses"
+"""How `unicon.conditions.ensembles` combines estimates: maps that were combined otherwise are other maps."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
     """What a run was asked for, beside its data."""
@@ -108,6 +112,8 @@ class Keys:
         ensemble, temperature = (self.settings.ensemble, self.settings.temperature) if own else (1, 1.0)
         views = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
         views |= {"mirrored": True} if self.settings.mirrored else {}
+        if ensemble > 1 or views:
+            views["together"] = TOGETHER
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
             steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,

@@ -33,8 +33,8 @@ from eval.runs.scoring import Material
 from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
-from unicon.typed import work_sizes
 from unicon.processes import share
+from unicon.typed import work_sizes
 
 OPENING = "opening base and data"
 """The first part of what a run costs; rendering is in it where the data are rendered."""

@@ -173,6 +173,7 @@ def test_the_suggested_command_works_as_it_stands_and_keeps_what_was_given():
 
     files = [PhotoFile(path=Path(f"{n} x.jpg"), stem=str(n)) for n in range(9)]
     given = ["in", "--recursive", "--conditions", "depth,edge", "--steps", "4", "--colour", "--out", "a b"]
+    given += ["--size", "128,192", "--mirrored"]
     args = cli.parse(["estimate", *given, "--adapter", "mine", "--again", "--temperature", "0.5"])
     for far, photos in ((files[:2], ["0 x.jpg", "1 x.jpg"]), (files, ["in"])):
         words = shlex.split(command_for_photos(args, ["depth", "edge"], far))
@@ -181,6 +182,7 @@ def test_the_suggested_command_works_as_it_stands_and_keeps_what_was_given():
         assert again.adapter == ["lixirui142/unicon/depth", "lixirui142/unicon/edge"]
         assert (again.condition, again.base) == (["depth", "edge"], STABLE_DIFFUSION)
         assert (again.steps, again.colour, again.out, again.temperature) == (4, True, "a b", 0.5)
+        assert (again.size, again.mirrored) == ((128, 192), True)
         assert (again.recursive, again.again) == (photos == ["in"], False)
 
 

@@ -191,7 +191,9 @@ def test_joints_and_normals_are_written_as_what_they_are(tmp_path):
     vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
     result = UniConOutput(maps={"pose": drawing, "normal": normal_to_map(vectors[0])[None]})
     args = type("Args", (), {"raw": "both", "colour": False})
-    paths = write(result, args, 0, tmp_path / "a", {"unicon-run": "mark"})  # pyright: ignore[reportArgumentType]
+    paths = write(
+        result, args, 0, tmp_path / "a", {"unicon-run": "mark"}, {"pose": "pose", "normal": "normal"}
+    )  # pyright: ignore[reportArgumentType]
     assert [path.name for path in paths] == [
         "a_pose_16bit.png", "a_pose.npy", "a_pose.json", "a_pose.png",
         "a_normal_16bit.png", "a_normal.npy", "a_normal.png",
@@ -207,7 +209,7 @@ def test_the_joints_of_an_ensemble_say_how_sure_they_are(tmp_path):
     drawing = draw_pose([person()], 128)[None] / np.float32(255)
     result = UniConOutput(maps={"pose": drawing}, people={"pose": [[agreed]]})
     args = type("Args", (), {"raw": "none", "colour": False})
-    write(result, args, 0, tmp_path / "a", {})  # pyright: ignore[reportArgumentType]
+    write(result, args, 0, tmp_path / "a", {}, {name: name for name in result.maps})  # pyright: ignore[reportArgumentType]
     (entry,) = json.loads((tmp_path / "a_pose.json").read_text())["people"]
     assert entry["pose_spread_px"] == list(range(18))
     (joints,) = read_joints(tmp_path / "a_pose.json", (128, 128), canvas=(1, 1))

@@ -60,7 +60,7 @@ def test_depth_as_mini_draws_it(maps, tmp_path):
         ("a.png", None, [], "a.png: cannot be read"),
         ("a.txt", None, [], "holds no map; expected pictures or .npy files"),
         ("a.png", PIXELS, ["--white", "0"], "--white must be a number above 0, got 0"),
-        ("a.png", PIXELS, ["--out", "{}"], "is where the maps lie; choose another folder"),
+        ("a.png", PIXELS, ["--out", "{}"], "is where the maps lie; choose a folder outside of it"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_rescaled(name, content, more, message, tmp_path, capsys):

@@ -109,7 +109,8 @@ def test_offload(tmp_path, photo, depth, way, monkeypatch):
     plain = torch.device("cpu")
     monkeypatch.setattr("accelerate.cpu_offload", lambda m, device, **options: offload(m, plain, **options))
     pipe = tiny_pipeline(tmp_path)
-    calls = [{"depth": depth, "guidance_scale": 2.0}, {"image": photo, "outputs": ["depth"]}]
+    estimate = {"image": photo, "outputs": ["depth"], "mirrored": True}
+    calls = [{"depth": depth, "guidance_scale": 2.0}, estimate]
     before = [call(pipe, "a dog", **arguments) for arguments in calls]
     getattr(pipe, way)(device="cpu")
     for _ in range(2):  # hooks are set up anew after a call

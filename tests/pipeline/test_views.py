@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.adapters.tiny import config, trained
 from tests.pipeline.conftest import seeded
 from tests.tiny_base import SIDE_PX
 from unicon import Branch
@@ -63,8 +64,25 @@ def test_a_branch_is_mirrored_as_a_picture_is(pipe):
 
 def test_one_size_in_a_list_is_that_size(pipe):
     found, alone = estimate(pipe, [SIDE_PX]), estimate(pipe, SIDE_PX)
-    np.testing.assert_allclose(found.maps["depth"], alone.maps["depth"].mean(-1, keepdims=True).repeat(3, -1))
+    np.testing.assert_array_equal(found.maps["depth"], alone.maps["depth"])
     assert found.members == {}
+
+
+def test_an_interrupted_call_ends_with_the_view_it_was_in(pipe):
+    def stop(pipe, step, timestep, tensors):
+        pipe._interrupt = True
+        return {}
+
+    found = estimate(pipe, [SIDE_PX, 2 * SIDE_PX], callback_on_step_end=stop)
+    assert found.members == {}
+    assert found.maps["depth"].shape == (2, SIDE_PX, 2 * SIDE_PX, 3)
+
+
+def test_poses_by_any_name_are_combined_as_poses(pipe):
+    pipe.add_adapter(trained(pipe.unet, config(condition="pose"), seed=9), "skeleton")
+    found = pipe(image=PHOTOS[0], outputs=["skeleton"], num_inference_steps=1, mirrored=True)
+    pipe.unload_adapter("skeleton")
+    assert set(found.people) == {"skeleton"}
 
 
 def test_forms_of_what_comes_back(pipe):
@@ -77,8 +95,10 @@ def test_forms_of_what_comes_back(pipe):
 @pytest.mark.parametrize(
     "sizes, more, message",
     [
-        ([], {}, "expected sizes in pixels, each once"),
-        ([64, 64], {}, "expected sizes in pixels, each once"),
+        ([], {}, "expected a size in pixels, or several"),
+        ([None, 64], {}, "expected a size in pixels, or several"),
+        ([[32], 64], {}, "expected a size in pixels, or several"),
+        ([64, 64], {}, "expected each size once"),
         ([64, -3], {}, "processing_resolution must be a whole number of at least 0, got -3"),
         ([64, 128], {"output_type": "latent"}, "latents of several views make no ensemble"),
         ([64, 128], {"output_type": "jpg"}, "output_type is 'jpg'"),
@@ -94,15 +114,27 @@ def test_maps_given_beside_the_image_are_not_mirrored(pipe):
         estimate(pipe, None, mirrored=True, pose=PHOTOS[0])
 
 
+HALF = np.float32([[0, 1]]).repeat(SIDE_PX, 0).repeat(SIDE_PX, 1)
+
+
 @pytest.mark.parametrize("views", [{"mirrored": True}, {"processing_resolution": [SIDE_PX, 2 * SIDE_PX]}])
-def test_without_an_image_there_are_no_views(pipe, views):
-    with pytest.raises(ValueError, match="are for estimates of a given image; give one"):
-        pipe("x", outputs=["image", "depth"], num_inference_steps=1, **views)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"outputs": ["image", "depth"]},
+        {"outputs": ["depth"], "image": PHOTOS[0], "noise": 0.5},
+        {"outputs": ["depth"], "image": PHOTOS[0], "mask": HALF},
+        {"outputs": ["depth"], "image": PHOTOS[0], "invert": True},
+        {"outputs": ["depth"], "image": Branch(map=PHOTOS[0], noise=0.5)},
+        {"outputs": ["depth"], "image": Branch(map=PHOTOS[0], mask=HALF)},
+        {"outputs": ["image", "depth"], "image": PHOTOS[0]},
+    ],
+)
+def test_an_image_that_does_not_stay_as_it_is_has_no_views(pipe, views, asked):
+    with pytest.raises(ValueError, match="are for estimates of an image that is given and stays as it is"):
+        pipe("x", num_inference_steps=1, **asked, **views)
 
 
-def test_a_generated_image_has_one_size(pipe):
-    with pytest.raises(ValueError, match="are for estimates of a given one"):
-        pipe(
-            "x", image=Branch(map=PHOTOS[0], noise=0.5), outputs=["image", "depth"], num_inference_steps=1,
-            processing_resolution=[SIDE_PX, 2 * SIDE_PX],
-        )  # fmt: skip
+def test_mirrored_is_a_yes_or_a_no(pipe):
+    with pytest.raises(ValueError, match="mirrored must be True or False, got 'no'"):
+        estimate(pipe, None, mirrored="no")

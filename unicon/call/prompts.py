@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unicon.branch import IMAGE
+from unicon.branch import IMAGE, Branch
 from unicon.call.batch import Batch
 from unicon.call.request import Request
 from unicon.styles import with_phrases
@@ -31,6 +31,15 @@ class Embeddings:
                 raise ValueError(
                     f"{name} has shape {tuple(value.shape)}; expected (sample, {tokens}, {width})"
                 )
+
+
+def has_words(branch: Branch, embeddings: Embeddings) -> bool:
+    """Whether anything is said about an image, or about what it is not to be; empty texts say nothing."""
+    texts = [branch.prompt, branch.negative_prompt]
+    given = [embeddings.prompted, embeddings.unprompted]
+    return any(each is not None for each in given) or any(
+        text if isinstance(text, str) else any(text or ()) for text in texts
+    )
 
 
 def count_prompts(request: Request, embeddings: Embeddings) -> dict[str, int]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,34 +31,44 @@ def in_every_view(call: Callable[..., Any]) -> Callable[..., Any]:
         pipe: Any, prompt: Any = None, image: Any = None, conditions: Any = None, outputs: Any = None, *,
         processing_resolution: Any = None, mirrored: bool = False, **keywords: Any,
     ) -> Any:  # fmt: skip
-        is_one = not isinstance(processing_resolution, Sequence) or isinstance(processing_resolution, str)
-        if is_one and not mirrored:
-            sized = {**keywords, "processing_resolution": processing_resolution}
-            return call(pipe, prompt, image, conditions, outputs, **sized)
-        sizes = [processing_resolution] if is_one else list(processing_resolution)
+        sizes = _sizes(processing_resolution)
+        if not isinstance(mirrored, bool):
+            raise ValueError(f"mirrored must be True or False, got {mirrored!r}")
+        if len(sizes) == 1 and not mirrored:
+            return call(pipe, prompt, image, conditions, outputs, processing_resolution=sizes[0], **keywords)
         output_type, as_dict = keywords.pop("output_type", "pil"), keywords.pop("return_dict", True)
-        given = {**(conditions or {}), **{name: keywords.get(name) for name in pipe.adapters}}
-        _check(sizes, output_type, image, given if mirrored else {})
+        _check_estimate(image, outputs, output_type, keywords)
+        if mirrored:
+            named = {name: keywords.get(name) for name in pipe.adapters}
+            _check_alone({**named, **conditions} if isinstance(conditions, Mapping) else named)
         parts: dict[str, list[np.ndarray]] = {}
-        for size in sizes:
-            for turned in (False, True) if mirrored else (False,):
-                seen = _mirror_image(image) if turned else image
-                sized = {**keywords, "processing_resolution": size, "output_type": "np"}
-                found: UniConOutput = call(pipe, prompt, seen, conditions, outputs, **sized)
-                if found.images is not None:
-                    raise ValueError(
-                        "the image is generated, and several sizes or mirror images are for estimates of a "
-                        "given one: give one processing_resolution and mirrored=False, or only conditions "
-                        "as outputs"
-                    )
-                for name, maps in found.maps.items():
-                    stack = found.members.get(name, maps[None])  # a single estimate is a member
-                    parts.setdefault(name, []).append(seen_in_a_mirror(stack, name) if turned else stack)
-        members = {name: np.concatenate(stacks) for name, stacks in parts.items()}
-        result = ensemble_output(members, output_type, pipe.device)
+        for size, turned in product(sizes, (False, True) if mirrored else (False,)):
+            seen = _mirror_image(image) if turned else image
+            sized = {**keywords, "processing_resolution": size, "output_type": "np"}
+            found: UniConOutput = call(pipe, prompt, seen, conditions, outputs, **sized)
+            for name, maps in found.maps.items():
+                stack = found.members.get(name, maps[None])  # a single estimate is a member
+                turn = partial(seen_in_a_mirror, condition=pipe.kinds[name])
+                parts.setdefault(name, []).append(turn(stack) if turned else stack)
+            if pipe.interrupt:
+                break
+        members = {name: np.concatenate(parts.pop(name)) for name in list(parts)}
+        result = ensemble_output(members, output_type, pipe.kinds, pipe._execution_device)
         return result if as_dict else result.to_tuple()
 
     return called
+
+
+def _sizes(given: Any) -> list[Any]:
+    """One or several processing resolutions; whether each is one, the call itself checks."""
+    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+        return [given]
+    sizes = list(given)
+    if not sizes or any(size is None or isinstance(size, Sequence) for size in sizes):
+        raise ValueError(f"processing_resolution is {given}; expected a size in pixels, or several")
+    if len(set(sizes)) < len(sizes):
+        raise ValueError(f"processing_resolution is {given}; expected each size once")
+    return sizes
 
 
 def _mirror_image(image: Any) -> Any:
@@ -71,15 +82,26 @@ def _turned(pictures: Any) -> Tensor:
     return as_pictures(pictures, IMAGE).flip(-1)
 
 
-def _check(sizes: Sequence[Any], output_type: str, image: Any, given: Mapping[str, Any]) -> None:
-    """`given` are maps that would have to be mirrored, too."""
+def _check_estimate(image: Any, outputs: Any, output_type: str, keywords: Mapping[str, Any]) -> None:
+    """ValueError unless maps alone are made, of an image that stays as it is given."""
     check_output_type(output_type)
     if output_type == "latent":
         raise ValueError("latents of several views make no ensemble; choose pil, np or pt as output_type")
-    if not sizes or len(set(sizes)) < len(sizes):
-        raise ValueError(f"processing_resolution is {sizes}; expected sizes in pixels, each once")
-    if image is None or (isinstance(image, Branch) and image.map is None):
-        raise ValueError("several sizes and mirror images are for estimates of a given image; give one")
+    branch = image if isinstance(image, Branch) else Branch(map=image)
+    is_held = branch.map is not None and branch.mask is None and not branch.noise and not branch.stages
+    given = {name: keywords.get(name) for name in ("noise", "mask", "invert")}
+    changes = [name for name, value in given.items() if value is not None and value is not False]
+    if changes or not is_held or IMAGE in (outputs or ()):
+        why = f", not with {changes[0]}" if changes else ""
+        raise ValueError(
+            "several processing resolutions and mirrored=True are for estimates of an image that is given "
+            f"and stays as it is{why}: name conditions alone as outputs, or give one processing_resolution "
+            "and mirrored=False"
+        )
+
+
+def _check_alone(given: Mapping[str, Any]) -> None:
+    """ValueError for maps that would have to be mirrored, too."""
     if names := [name for name, one in given.items() if _has_map(one)]:
         raise ValueError(
             f"mirrored=True is for estimates from the image alone, but {', '.join(names)} is given; leave "

@@ -28,8 +28,8 @@ from unicon.cli.models import (
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
 from unicon.cli.run_marks import RUN, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
-from unicon.typed import temperature, work_sizes
 from unicon.processes import share
+from unicon.typed import temperature, work_sizes
 
 if TYPE_CHECKING:
     from unicon.limits import Limits
@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ensemble", type=positive, default=1, metavar="N",
-        help="estimates per photo, combined by their median (poses: by the joints most agree on); above 1 "
-        "their deviation is written, too",
+        help="estimates per photo, combined by their median (edges: their mean; poses: the joints most agree "
+        "on); above 1 their deviation is written, too",
     )  # fmt: skip
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, metavar="T",
@@ -140,7 +140,7 @@ def estimate_all(
             result = estimate(pipe, args, names, photos)
             for place, photo in enumerate(photos):
                 about = {RUN: run_mark(photo.file, settings), "base": stated_base(pipe, args.base)}
-                for path in write(result, args, place, Path(args.out) / photo.file.stem, about):
+                for path in write(result, args, place, Path(args.out) / photo.file.stem, about, pipe.kinds):
                     tqdm.write(str(path), file=sys.stdout)
             bar.update(len(photos))
     return far
@@ -149,7 +149,8 @@ def estimate_all(
 def estimate(
     pipe: UniConPipeline, args: argparse.Namespace, names: list[str], photos: Sequence[Photo]
 ) -> UniConOutput:
-    """The maps of photographs of one size. Member m of every photo has seed + m, whatever the batch."""
+    """The maps of photographs of one size. Member m of every photo has seed + m, whatever the batch; further
+    views go on from there."""
     result = pipe(
         image=[photo.picture for photo in photos],
         outputs=names,
@@ -202,6 +203,10 @@ def _report_far(args: argparse.Namespace, names: list[str], reader: Reader, far:
     print("\n".join(lines), file=sys.stderr)
 
 
+def _typed(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def command_for_photos(args: argparse.Namespace, names: Sequence[str], files: Sequence[PhotoFile]) -> str:
     """The same estimate of `PUBLISHED` conditions on Stable Diffusion, with the options that were given.
 
@@ -219,5 +224,5 @@ def command_for_photos(args: argparse.Namespace, names: Sequence[str], files: Se
     words += ["--base", STABLE_DIFFUSION]
     for name, value in said.items():
         if name not in ("photos", "recursive", "condition", "base", "adapter", "again"):
-            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+            words += [f"--{name}"] if value is True else [f"--{name}", _typed(value)]
     return shlex.join(["unicon", "estimate", *words])

@@ -110,7 +110,6 @@ def say_work_size(pictures: Mapping[str, Image.Image], size: tuple[int, int]) ->
     for name, picture in pictures.items():
         if picture.size != size:
             print(
-                f"{name}: {picture.width} x {picture.height} px, worked on at {size[0]} x {size[1]} "
-                "(see --size)",
+                f"{name}: {picture.width} x {picture.height} px, worked on at {size[0]} x {size[1]}",
                 file=sys.stderr,
             )

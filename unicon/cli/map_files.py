@@ -34,28 +34,37 @@ def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> 
 
 
 def write(
-    result: UniConOutput, args: argparse.Namespace, place: int, stem: Path, about: Mapping[str, str]
+    result: UniConOutput,
+    args: argparse.Namespace,
+    place: int,
+    stem: Path,
+    about: Mapping[str, str],
+    kinds: Mapping[str, str],
 ) -> list[Path]:
     """Write the maps of photo `place` and return the files; of an ensemble, its deviation as well.
 
-    `about` are entries of the views' files: the run's mark, and what is told of it.
+    `about` are entries of the views' files: the run's mark, and what is told of it. `kinds` are the
+    conditions that names stand for.
     """
-    from unicon.conditions.ensembles import GREY, POSE
+    from unicon.conditions import pose
+    from unicon.conditions.ensembles import GREY
 
     paths = []
     for name, maps in result.maps.items():
-        values = maps[place].mean(-1) if name in GREY else maps[place]
+        kind = kinds[name]
+        values = maps[place].mean(-1) if kind in GREY else maps[place]
         target = stem.with_name(f"{stem.name}_{name}")
-        paths += _write_raw(target, values, args.raw, name)
-        if name == POSE:
-            paths.append(_write_joints(target, values, result.people[name][place] if result.people else None))
+        paths += _write_raw(target, values, args.raw, kind)
+        if kind in pose.NAMES:
+            people = result.people[name][place] if name in result.people else None
+            paths.append(_write_joints(target, values, people))
         if name in result.uncertainty:
             deviation = result.uncertainty[name][place]
             beside = target.with_name(f"{target.name}_uncertainty")
             paths += _write_raw(beside, deviation, args.raw)
             shown = (deviation / UNCERTAINTY_WHITE).clip(0, 1)
             paths.append(_write_view(beside, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
-        paths.append(_write_view(target, values, about, in_colour=args.colour and name in COLOURED))
+        paths.append(_write_view(target, values, about, in_colour=args.colour and kind in COLOURED))
     return paths
 
 

@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> None:
     source, out = Path(args.source), Path(args.out)
     if args.white is not None and not 0 < args.white < float("inf"):
         raise ValueError(f"--white must be a number above 0, got {args.white:g}")
-    if out.resolve() in (source.resolve(), source.resolve().parent):
-        raise ValueError(f"--out {out} is where the maps lie; choose another folder")
+    folder = source.parent if source.is_file() else source
+    if folder.resolve() in (out.resolve(), *(() if source.is_file() else out.resolve().parents)):
+        raise ValueError(f"--out {out} is where the maps lie; choose a folder outside of it")
     files = _files(source)
     num_beyond = num_values = 0
     for stem, path in tqdm(files.items(), unit="map", desc="rescaling"):
@@ -58,6 +59,8 @@ def _files(source: Path) -> dict[str, Path]:
     """By their stems, in order. Raises ValueError where there is none, or two have one stem."""
     from unicon.data.photos import SUFFIXES
 
+    if not source.exists():
+        raise ValueError(f"{source}: no such file or folder; check the spelling and the current folder")
     found = [source] if source.is_file() else sorted(source.rglob("*"))
     files: dict[str, Path] = {}
     for path in found:
@@ -82,14 +85,17 @@ def _values(path: Path) -> np.ndarray:
             values = np.squeeze(np.load(path, allow_pickle=False))
         else:
             with PIL.Image.open(path) as picture:
+                if picture.mode == "P":
+                    raise ValueError("a palette's numbers are no values")
                 values = np.asarray(picture)
     except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); copy it again") from error
+        raise ValueError(f"{path}: cannot be read ({error}); copy it again, or save it as grey") from error
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
-    if values.ndim != 2 or values.dtype.kind not in "uif":
+    if values.ndim != 2 or values.dtype.kind not in "uif" or not values.size:
         raise ValueError(
-            f"{path}: holds {values.dtype} of shape {values.shape}; expected one number per pixel"
+            f"{path}: holds {values.dtype} of shape {values.shape}; expected one number per pixel: save it "
+            "as grey, without transparency"
         )
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError(f"{path}: holds negative or non-finite values; fill or mask them first")

@@ -24,6 +24,8 @@ OPENCV = (
     "opencv-python",
     "opencv-python-headless",
 )
+SEEING = ("annotators", "metrics")
+"""Those that need torchvision."""
 EXTRAS = ("annotators", "engines", "eval", "metrics", "test", "train")
 
 Installed = Mapping[str, metadata.Distribution]
@@ -57,13 +59,16 @@ def torchvision(found: Installed, *, platform: str) -> Finding:
     """
     name = "torchvision"
     if name not in found or "torch" not in found:
-        return Finding(name=name, status="ok", text="not installed, and not needed without the annotators")
+        return Finding(
+            name=name, status="ok", text="not installed; annotators and engines of metrics alone need it"
+        )
     torch_version, own_version = found["torch"].version, found[name].version
     wanted = _pinned_torch(found[name])
     fits = wanted in (None, torch_version.split("+")[0])
     if fits and _is_cpu(torch_version, platform) == _is_cpu(own_version, platform):
         return Finding(name=name, status="ok", text=f"{own_version} fits torch {torch_version}")
-    again = f" && {_torchvision_command(found)}" if "controlnet-aux" in found else ""  # which needs it
+    needs_it = any(each in found for each in ("controlnet-aux", "clean-fid", "torch-fidelity"))
+    again = f" && {_torchvision_command(found)}" if needs_it else ""
     return Finding(
         name=name, status="trap", remedy=f"pip uninstall -y torchvision{again}",
         text=f"torchvision {own_version} was built for another torch than {torch_version}, and breaks "
@@ -128,7 +133,7 @@ def missing_extras(found: Installed) -> Iterator[Finding]:
         missing = [name for name in _required(found[DISTRIBUTION], extra) if name not in found]
         if missing:
             text = f"{extra}: {', '.join(missing)} not installed"
-            command = _annotators_command(found) if extra == "annotators" else install_command(extra)
+            command = _with_torchvision(extra, found) if extra in SEEING else install_command(extra)
             yield Finding(name="extras", status="note", text=text, remedy=command)
 
 
@@ -187,16 +192,17 @@ def annotators(error: Exception | None, found: Installed) -> Finding:
     if error is None:
         return Finding(name="annotators", status="ok", text="controlnet-aux imports")
     first = (str(error).splitlines() or [type(error).__name__])[0]
+    install = _with_torchvision("annotators", found)
     return Finding(
         name="annotators", status="trap", text=f"controlnet-aux does not import: {first}",
-        remedy=f"pip uninstall -y controlnet-aux torchvision timm && {_annotators_command(found)}",
+        remedy=f"pip uninstall -y controlnet-aux torchvision timm && {install}",
     )  # fmt: skip
 
 
-def _annotators_command(found: Installed) -> str:
-    """Installs their extra. Beside a torch that is not the package index's, torchvision comes first, from
-    where that torch came: pip's own choice would replace the torch, or break it."""
-    command = install_command("annotators")
+def _with_torchvision(extra: str, found: Installed) -> str:
+    """Installs an extra that needs torchvision. Beside a torch that is not the package index's, torchvision
+    comes first, from where that torch came: pip's own choice would replace the torch, or break it."""
+    command = install_command(extra)
     if "torch" not in found or "+" not in found["torch"].version:
         return command
     return f"{_torchvision_command(found)} && {command}"

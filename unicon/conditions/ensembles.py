@@ -13,15 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unicon.conditions import normals
-from unicon.conditions.pose import draw_pose
+from unicon.conditions import normals, pose
 from unicon.conditions.pose_ensembles import AgreedPerson, agreed_people
 from unicon.conditions.pose_reading import read_pose
 
 GREY = ("depth", "edge")
 """Conditions whose map holds one number per pixel, the mean of its channels."""
 EDGE = "edge"
-POSE = "pose"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -46,9 +44,9 @@ def combined(members: np.ndarray, condition: str) -> Combined:
     spread = _deviation(members).mean(-1)
     if len(members) == 1:
         return Combined(map=members[0].astype(np.float32), uncertainty=spread)
-    if condition == POSE:
+    if condition in pose.NAMES:
         people = agreed_people([read_pose(member) for member in members])
-        drawn = draw_pose([person.joints for person in people], members.shape[1:3])
+        drawn = pose.draw_pose([person.joints for person in people], members.shape[1:3])
         return Combined(map=drawn.astype(np.float32) / 255, uncertainty=spread, people=people)
     if condition in normals.NAMES:
         members = np.stack([normals.normal_to_map(normals.map_to_normal(member)) for member in members])

@@ -9,14 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unicon.conditions import normals
-from unicon.conditions.pose import draw_pose
+from unicon.conditions import normals, pose
 from unicon.conditions.pose_reading import read_pose
 from unicon.conditions.pose_sides import mirror_joints, swap_sides
 
-POSES = ("pose", "openpose", "dwpose")
 REDRAWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    **dict.fromkeys(POSES, swap_sides),
+    **dict.fromkeys(pose.NAMES, swap_sides),
     **dict.fromkeys(normals.NAMES, normals.mirrored),
 }
 """Conditions whose colours say left and right, and what becomes of a map uint8 (H, W, 3) before it is turned
@@ -28,7 +26,7 @@ def seen_in_a_mirror(maps: np.ndarray, condition: str) -> np.ndarray:
 
     Poses are read and drawn anew: an estimated drawing need not have the colours of an exact one.
     """
-    if condition in POSES:
+    if condition in pose.NAMES:
         flat = maps.reshape(-1, *maps.shape[-3:])
         return np.stack([_mirrored_pose(each) for each in flat]).reshape(maps.shape)
     turned = np.ascontiguousarray(np.flip(maps, axis=-2))
@@ -40,4 +38,4 @@ def seen_in_a_mirror(maps: np.ndarray, condition: str) -> np.ndarray:
 def _mirrored_pose(drawing: np.ndarray) -> np.ndarray:
     height, width = drawing.shape[:2]
     people = [mirror_joints(joints, width) for joints in read_pose(drawing)]
-    return draw_pose(people, (height, width)).astype(np.float32) / 255
+    return pose.draw_pose(people, (height, width)).astype(np.float32) / 255

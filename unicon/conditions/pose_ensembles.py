@@ -77,7 +77,7 @@ def _agreed(group: Sequence[np.ndarray], num_estimates: int) -> AgreedPerson:
     joints, spread = np.zeros((18, 3)), np.zeros(18)
     for number in range(18):
         places = np.array([person[number, :2] for person in group if person[number, 2] > 0])
-        if 2 * len(places) >= max(num_estimates, 1):
+        if 2 * len(places) >= num_estimates:
             middle = np.median(places, axis=0)
             joints[number] = (*middle, len(places) / num_estimates)
             spread[number] = np.sqrt(np.square(places - middle).sum(axis=-1).mean())

@@ -194,7 +194,8 @@ def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
     plane = values.astype(np.float32)
     if not np.isfinite(plane).all() or plane.min() < 0:
         raise _Refused(
-            f"{name}: holds negative or non-finite values; expected brightness: rescale it to 0 .. 255"
+            f"{name}: holds negative or non-finite values; expected brightness from 0 on: fill what is "
+            "missing, rescale the rest"
         )
     most = float(plane.max())
     top = 1.0 if values.dtype.kind == "f" and most <= 1 else 255.0 if most <= 255 else 65535.0

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.features import FILES, FeatureSet
+from eval.features import FILES, FeatureSet, find_pictures
 from eval.metrics.distributions import SPLITS
 from eval.records import source_digest
-from unicon.data.photos import list_photos
 from unicon.extras import MissingExtra, need
 
 BATCH = 32
@@ -143,7 +142,10 @@ def open_engine(name: str, weights: str | Path | None, device: str) -> Engine:
 def _files(source: str) -> list[Path]:
     if Path(source).suffix in FILES:
         raise ValueError(f"{source}: holds features; an engine sees pictures: give their folder")
-    return list_photos(source)
+    paths = find_pictures(source).paths
+    if paths is None:
+        raise ValueError(f"{source}: its pictures are no files of their own; give an engine a folder of them")
+    return list(paths)
 
 
 def _of_one_size(pictures: Iterable[Tensor]) -> Iterator[Tensor]:

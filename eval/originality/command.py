@@ -97,7 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> str:
     # All that can be refused is looked at before anything is embedded, which may take hours.
+    _check_idle(arguments)
     outputs = open_outputs(arguments.generated, arguments.captions)
+    if arguments.clip_limit is not None and outputs.captions is None:
+        raise ValueError("--clip-limit has no effect without captions: give --captions, or leave it out")
     training = _training(arguments)
     if arguments.keep is not None:
         check_number(arguments.keep)
@@ -150,6 +153,15 @@ def _run(arguments: argparse.Namespace) -> str:
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])
+
+
+def _check_idle(arguments: argparse.Namespace) -> None:
+    """ValueError for options that say nothing without --maps."""
+    asked = ("condition", "control_limit", "annotator", "judge", "read")
+    idle = [name for name in asked if getattr(arguments, name) not in (None, [])]
+    if idle and not arguments.maps:
+        option = f"--{idle[0].replace('_', '-')}"
+        raise ValueError(f"{option} has no effect without --maps; give them, too, or leave {option} out")
 
 
 def _training(arguments: argparse.Namespace) -> Pictures | FeatureSet:

@@ -72,13 +72,32 @@ def keep_rarest(rarity: Rarity, num: int, gates: Sequence[Gate] = ()) -> Selecti
 
 
 def rarest_true(found: Assessment, num: int, truths: Iterable[Truth] = ()) -> Selection:
-    """Of assessed pictures the `num` rarest that are no near-copies and true to all that is given."""
+    """Of assessed pictures the `num` rarest that are no near-copies and true to all that is given; of outputs
+    of one prompt that repeat each other the rarest."""
     copies = Gate(
         reason="near-copies of training pictures", passes=~np.array([r.is_copy for r in found.rows])
     )
-    return keep_rarest(
-        found.rarity, num, [copies, *(Gate(reason=t.reason, passes=t.is_true) for t in truths)]
-    )
+    gates = [copies, *(Gate(reason=t.reason, passes=t.is_true) for t in truths)]
+    good = np.logical_and.reduce([gate.passes for gate in gates])
+    once = Gate(reason="near-copies of a rarer one of the same prompt", passes=~_repeats(found, good))
+    return keep_rarest(found.rarity, num, [*gates, once])
+
+
+def _repeats(found: Assessment, good: np.ndarray) -> np.ndarray:
+    """(M,) bool: those that are near-copies of a rarer good one."""
+    places = {row.name: place for place, row in enumerate(found.rows)}
+    alike: dict[int, set[int]] = {}
+    for place, row in enumerate(found.rows):
+        if row.is_repeat and row.same_prompt is not None:
+            other = places[(row.same_prompt.look or row.same_prompt.meaning).name]
+            alike.setdefault(place, set()).add(other)
+            alike.setdefault(other, set()).add(place)
+    repeats, taken = np.zeros(len(found.rows), dtype=bool), set()
+    for place in map(int, found.rarity.rarest):
+        repeats[place] = not taken.isdisjoint(alike.get(place, ()))
+        if good[place] and not repeats[place]:
+            taken.add(place)
+    return repeats
 
 
 def check_number(num: int) -> None:

@@ -65,7 +65,8 @@ class Sight:
 
         told, names = pictures.digests, None
         if told is not None:
-            names = [digest(str(own), *(told[place] for place in group)) for group, own in asked]
+            of_group = {id(group): digest(*(told[place] for place in group)) for group in groups}
+            names = [digest(str(own), of_group[id(group)]) for group, own in asked]
         distances, nearest = np.full(len(pictures), np.nan), np.full(len(pictures), -1, dtype=np.int64)
         if asked:
             places = [group[own] for group, own in asked]

@@ -8,8 +8,9 @@ ranges beyond the quartile). Leaves out what is done with those that fail (`eval
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 
@@ -134,10 +135,12 @@ def true_to_map(
     limit: float | None = None,
 ) -> Truth:
     """Pictures beside the map (M) that each was made from, read back by `reader`."""
-    opened: Mapping[Path, np.ndarray] = {
-        path: np.asarray(load_photo(path)).astype(np.float32) / 255 for path in dict.fromkeys(maps)
-    }
+
+    @lru_cache(maxsize=1)  # pictures of one map are neighbours
+    def opened(path: Path) -> np.ndarray:
+        return np.asarray(load_photo(path)).astype(np.float32) / 255
+
     pairs = tqdm(list(zip(paths, maps, strict=True)), desc="reading maps back", unit="picture", leave=False)
-    scores = [picture_fidelity(reader, kind, opened[m], path, palette=palette) for path, m in pairs]
+    scores = [picture_fidelity(reader, kind, opened(m), path, palette=palette) for path, m in pairs]
     name, higher = HEADLINES[kind]
     return judged(f"{condition} map", name, np.array(scores), higher=higher, given=limit)

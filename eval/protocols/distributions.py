@@ -166,7 +166,10 @@ def _run(arguments: argparse.Namespace) -> str:
     ]
     if engine is not None:
         theirs = engine.numbers(real, fake, arguments.seed)
-        found.append(Record(name=f"distributions/{arguments.engine}", numbers={**theirs}, settings=named))
+        asked = {"num_real": len(real.values), "num_fake": len(fake.values), "seed": arguments.seed}
+        found.append(
+            Record(name=f"distributions/{arguments.engine}", numbers={**theirs}, settings={**named, **asked})
+        )
     if labels is not None:
         found += [one for k in ks for one in strata_records(real, fake, labels, k=k, settings=named)]
     if arguments.both_ways:

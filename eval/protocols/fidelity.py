@@ -95,14 +95,14 @@ def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, obje
     """The reader, but a map that `folder` holds is not read again.
 
     `facts`, as JSON can hold them, are all that makes its readings what they are, such as digests of its
-    weights. Pictures are told by name, size and time.
+    weights. Pictures are told by their content.
     """
     if folder is None:
         return reader
     told = json.dumps({"version": __version__, **facts}, sort_keys=True)
 
     def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        known = (told, file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        known = (told, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
         path = folder / f"{file.stem}.{hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()}.npy"
         if path.is_file():
             return np.load(path, allow_pickle=False)
@@ -191,9 +191,12 @@ def _score(
 
 
 def _depth(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
-    """RMSE of 8-bit maps as ControlNet++ has it, and after the read map's scale and shift are fitted."""
+    """RMSE of 8-bit maps as ControlNet++ has it, and after the read map's scale and shift are fitted; near is
+    never made far."""
     p, g = 255 * read.astype(np.float64).mean(-1), 255 * given.astype(np.float64).mean(-1)
     scale, shift = fit(p, g)
+    if scale < 0:
+        scale, shift = 0.0, float(g.mean())
     return {
         "rmse_255": float(np.sqrt(np.mean((p - g) ** 2))),
         "rmse_255_fitted": float(np.sqrt(np.mean((scale * p + shift - g) ** 2))),

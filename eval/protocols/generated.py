@@ -11,13 +11,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from unicon.data.pairs import open_pairs
-from unicon.data.photos import list_photos, load_photo
+from unicon.data.pairs.names import as_captions, as_text
+from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
 BORDERS = "_-. "
 KEYS = ("name", "file_name", "image", "image_file_name")
@@ -116,11 +117,11 @@ def by_name_and_caption(made: Mapping[str, Sequence[Path]]) -> tuple[dict[str, l
 
 def of_table(pictures: Sequence[Path], table: str | Path) -> dict[Path, str]:
     """Captions of a table (`read_table`); ValueError naming a picture that it lacks."""
-    known = read_table(Path(table))
-    told = {path: known.get(path.name) or known.get(path.stem) or "" for path in pictures}
+    known = Told.of_table(Path(table))
+    told = {path: known.of(path) for path in pictures}
     if lacking := [path for path, text in told.items() if not text]:
         raise ValueError(f"{lacking[0]}: has no caption ({table}); {len(lacking)} are missing")
-    return told
+    return {path: text for path, text in told.items() if text}
 
 
 def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str]) -> dict[str, list[Path]]:
@@ -174,15 +175,57 @@ def captions(folder: str | Path, table: str | Path | None = None) -> tuple[list[
     naming a picture without a caption.
     """
     pictures = _named(list_photos(folder), "image")
-    told = _told(Path(folder), pictures) if table is None else read_table(Path(table))
-    found = []
+    found, of_folder = [], {} if table else _told(Path(folder), pictures)
+    known = Told.of_table(Path(table)) if table else None
     for path in pictures:
-        text = told.get(path.name) or told.get(path.stem) or (_written(path) if table is None else None)
+        if known is not None:
+            text = known.of(path)
+        else:
+            text = of_folder.get(path.name) or of_folder.get(path.stem) or _written(path)
         if not text:
             where = "its file says no prompt, and the folder has no captions" if table is None else str(table)
             raise ValueError(f"{path}: has no caption ({where}); give --captions FILE with name and caption")
         found.append(text)
     return pictures, found
+
+
+class Told:
+    """Texts by names of pictures, which a table may write with their folders or without, with their ending
+    or without. The fullest name that a picture ends with counts."""
+
+    def __init__(self, named: Iterable[tuple[str, str]], source: str):
+        self.source = source
+        self.known: dict[tuple[str, ...], set[str]] = {}
+        for name, text in named:
+            for form in {_parts(name), _parts(name, with_ending=False)} if text else ():
+                self.known.setdefault(form, set()).add(text)
+
+    @classmethod
+    def of_table(cls, path: Path, columns: Sequence[str] = TEXTS) -> Told:
+        """The first of `columns` that a table has (`named_texts`)."""
+        return cls(named_texts(path, columns), str(path))
+
+    def of(self, picture: str | Path) -> str | None:
+        """What is told of a picture; ValueError where that is two things."""
+        parts = _parts(picture)
+        ends = (parts[-1], _parts(picture, with_ending=False)[-1], own_stem(Path(picture)))
+        for first in range(len(parts)):
+            for end in ends:
+                found = self.known.get((*parts[first:-1], end), set())
+                if len(found) > 1:
+                    name = "/".join((*parts[first:-1], end))
+                    raise ValueError(
+                        f"{self.source}: {name} is told {len(found)} things, such as {min(found)!r} and "
+                        f"{max(found)!r}; write each name once, with its folder where names are not enough"
+                    )
+                if found:
+                    return next(iter(found))
+        return None
+
+
+def _parts(name: str | Path, *, with_ending: bool = True) -> tuple[str, ...]:
+    path = Path(name)
+    return path.parts if with_ending or path.suffix.lower() not in SUFFIXES else path.with_suffix("").parts
 
 
 def read_table(path: Path) -> dict[str, str]:
@@ -210,7 +253,7 @@ def named_texts(path: Path, columns: Sequence[str] = TEXTS) -> list[tuple[str, s
 def read_rows(path: Path) -> list[dict]:
     """Rows of a CSV with a header, or of JSON lines; ValueError for other files."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() in (".json", ".jsonl"):
             rows = [json.loads(line) for line in content.splitlines() if line.strip()]
         else:
@@ -224,8 +267,11 @@ def read_rows(path: Path) -> list[dict]:
 
 def _told(folder: Path, pictures: Sequence[Path]) -> dict[str, str]:
     """What the folder says beside its pictures."""
-    beside = {p.stem: p.with_suffix(".txt").read_text(encoding="utf-8").strip()
-              for p in pictures if p.with_suffix(".txt").is_file()}  # fmt: skip
+    beside = {}
+    for file in (p.with_suffix(".txt") for p in pictures):
+        lines = as_text(file.read_bytes(), str(file)).splitlines() if file.is_file() else []
+        if texts := as_captions(lines, str(file)):
+            beside[file.stem] = texts[0]
     if beside or not folder.is_dir() or not (folder / "metadata.jsonl").is_file():
         return beside
     return {Path(e.key).name: e.captions[0] for e in open_pairs(folder) if e.captions}

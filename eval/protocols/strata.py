@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.features import FILES, FeatureSet, find_pictures, holds_pictures, read_features
-from eval.protocols.generated import TEXTS, beside, named_texts
+from eval.protocols.generated import TEXTS, Told, beside
 from eval.rarity import Rarity, rarity_by_stratum
 from eval.records import Record
 from unicon.data.pairs import open_pairs
@@ -96,33 +96,18 @@ def _names(source: str) -> tuple[str, ...]:
 
 
 def _told(names: Sequence[str], source: str, table: str | None) -> list[str]:
-    known = _of_table(Path(table)) if table else _of_source(source)
-    found = []
-    for name in names:
-        several = next((known[form] for form in _forms(name) if form in known), set())
-        if not several:
-            where = table or "no caption lies with it"
-            raise ValueError(
-                f"{source}: {name} has no stratum ({where}); give --strata FILE with columns name and stratum"
-            )
-        if len(several) > 1:
-            raise ValueError(
-                f"{table or source}: {name} is of {len(several)} strata, such as {min(several)!r} and "
-                f"{max(several)!r}; write names as {source} has them, or give a table for each set"
-            )
-        found += several
-    return found
+    known = Told.of_table(Path(table), COLUMNS) if table else _of_source(source)
+    found = [known.of(name) for name in names]
+    if None in found:
+        where = table or "no caption lies with it"
+        raise ValueError(
+            f"{source}: {names[found.index(None)]} has no stratum ({where}); give --strata FILE with columns "
+            "name and stratum"
+        )
+    return [label for label in found if label is not None]
 
 
-def _of_table(path: Path) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for name, label in named_texts(path, COLUMNS):
-        for form in _forms(name) if label else ():
-            found.setdefault(form, set()).add(label)
-    return found
-
-
-def _of_source(source: str) -> dict[str, set[str]]:
+def _of_source(source: str) -> Told:
     path = Path(source)
     if path.suffix in FILES:
         raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
@@ -133,10 +118,5 @@ def _of_source(source: str) -> dict[str, set[str]]:
                 f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
                 "--strata FILE with columns name and stratum"
             )
-        return {picture.name: {text} for picture, text in told.items()}
-    return {entry.key: {entry.captions[0]} for entry in open_pairs(source) if entry.captions}
-
-
-def _forms(name: str) -> tuple[str, str, str]:
-    """How a name may be written, the fullest first."""
-    return name, Path(name).name, Path(name).stem
+        return Told(((picture.name, text) for picture, text in told.items()), source)
+    return Told(((e.key, e.captions[0]) for e in open_pairs(source) if e.captions), source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ class RunSettings:
     num_seeds: int
     steps: int
     ensemble: int
-    """Estimates averaged for one map."""
+    """Estimates combined to one map."""
     temperature: float
     """Of estimates."""
     work_px: int | tuple[int, ...] | None
@@ -113,7 +114,7 @@ class Keys:
         views = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
         views |= {"mirrored": True} if self.settings.mirrored else {}
         if ensemble > 1 or views:
-            views["together"] = TOGETHER
+            views = {**views, "together": TOGETHER}
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
             steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,
@@ -151,8 +152,13 @@ def digests_of_adapters(pipe: UniConPipeline) -> dict[str, str]:
 
 
 def digest_of(module: torch.nn.Module) -> str:
-    """16 hex digits of a module's tensors, by name."""
-    return _digest_of_tensors(module.state_dict())
+    """16 hex digits of a module's tensors, by name, and of what its configuration says."""
+    config = getattr(module, "config", None)
+    told = config.to_diff_dict() if hasattr(config, "to_diff_dict") else config
+    if isinstance(told, Mapping):  # without where it came from, and by which library's version
+        told = {key: told[key] for key in sorted(told) if not key.startswith("_") and "version" not in key}
+    text = f"{_digest_of_tensors(module.state_dict())} {told}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _digest_of_adapter(adapter: Any) -> str:

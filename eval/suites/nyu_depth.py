@@ -57,7 +57,7 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
     return Material(
         items=Items(photos.names, load),
         measures={"depth": tuple(MEASURES[name] for name in dict.fromkeys(arguments.alignment))},
-        spread={"depth": (SpreadMeasure(),)},
+        spread={"depth": (SpreadMeasure(),)} if "scale_shift" in arguments.alignment else {},
         mean_map=mean if arguments.split in OTHERS else None,
         mean_map_name=OTHERS[arguments.split][1] if arguments.split in OTHERS else "",
         facts={"source": "NYU Depth v2", "split": arguments.split},

@@ -251,10 +251,11 @@ def test_strata_that_cannot_be_told_are_refused(tmp_path):
         read_labels([short], real, fake, k=3)
     by_file = table(tmp_path / "by_file.csv", {f"{n}": "x" for n in range(30)})
     assert read_labels([by_file], real, fake, k=3).real == ["x"] * 60
-    twice = table(
-        tmp_path / "twice.csv", {f"y/{n}": "y" for n in range(30)} | {f"z/{n}": "z" for n in range(30)}
-    )
-    with pytest.raises(ValueError, match="a/0 is of 2 strata, such as 'y' and 'z'"):
+    others = table(tmp_path / "others.csv", {f"y/{n}": "y" for n in range(30)})
+    with pytest.raises(ValueError, match="a/0 has no stratum .*others.csv"):
+        read_labels([others], real, fake, k=3)
+    twice = table(tmp_path / "twice.csv", {"0": "y"} | {f"{n}.png": "z" for n in range(30)})
+    with pytest.raises(ValueError, match="twice.csv: 0 is told 2 things, such as 'y' and 'z'"):
         read_labels([twice], real, fake, k=3)
     single = table(tmp_path / "single.csv", {f"{k}/{n}": f"{k}{n}" for k in "ab" for n in range(30)})
     with pytest.raises(

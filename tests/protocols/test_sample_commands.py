@@ -16,7 +16,6 @@ from eval.clip import Clip
 from eval.features import open_features
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
-from eval.originality.command import read_column
 from eval.protocols.attributes import named_value
 from eval.protocols.diversity import map_stems
 from eval.protocols.generated import by_condition, by_prompt, captions
@@ -74,7 +73,7 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     assert raw.settings["num_captions_cut"] == 0
     rows = list(csv.DictReader((tmp_path / "cosine.csv").read_text().splitlines()))
     assert [row["caption"] for row in rows] == texts
-    found = read_column(tmp_path / "cosine.csv", "fidelity", "clip_score")
+    found = {row["name"]: float(row["clip_score"]) for row in rows}
     assert [found[path.name] for path in paths] == pytest.approx(own.tolist(), abs=1e-4)
 
 

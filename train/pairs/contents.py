@@ -46,7 +46,7 @@ class Contents:
         self.known: dict[str, str] = {}
         self._file: TextIO | None = None
         for path in sorted(folder.glob("*.txt")):
-            for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+            for line in _lines(path):
                 stamp, _, content = line.partition(" ")
                 if len(stamp) == _STAMP and len(content) == _CONTENT:  # else cut short
                     self.known[stamp] = content
@@ -103,3 +103,10 @@ def stamp_of(entry: Entry, condition: str) -> str | None:
 
 def _sides(entry: Entry, condition: str) -> Sequence[Picture | None]:
     return entry.image, entry.maps.get(condition)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:  # gone, or not ours to read: nothing is remembered then
+        return []

@@ -32,7 +32,6 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from unicon.cli.files import write_deep_picture
-    from unicon.conditions.palettes import depth_to_map
 
     source, out = Path(args.source), Path(args.out)
     if args.white is not None and not 0 < args.white < float("inf"):
@@ -41,18 +40,33 @@ def run(args: argparse.Namespace) -> None:
     if folder.resolve() in (out.resolve(), *(() if source.is_file() else out.resolve().parents)):
         raise ValueError(f"--out {out} is where the maps lie; choose a folder outside of it")
     files = _files(source)
-    num_beyond = num_values = 0
+    num_beyond = num_values = num_missing = 0
     for stem, path in tqdm(files.items(), unit="map", desc="rescaling"):
         values = _values(path)
         if args.near_bright:
-            drawn = depth_to_map(values)[..., 0]
+            drawn = _near_bright(values)
+            num_missing += int(np.count_nonzero(values == 0))
         else:
             drawn = values / args.white
             num_beyond += int(np.count_nonzero(drawn > 1))
             num_values += drawn.size
         write_deep_picture(out / f"{stem}.png", drawn)
     beyond = f"; {num_beyond / num_values:.2%} of all values lay beyond --white" if num_beyond else ""
-    print(f"{len(files)} maps in {out}{beyond}")
+    missing = f"; {num_missing} values of 0 are missing depth, drawn black" if num_missing else ""
+    print(f"{len(files)} maps in {out}{beyond}{missing}")
+
+
+def _near_bright(depth: np.ndarray) -> np.ndarray:
+    """(H, W) in [0, 1]; sensors write 0 where they see nothing, which is black and counts for nothing."""
+    import numpy as np
+
+    from unicon.conditions.palettes import depth_to_map
+
+    seen = depth > 0
+    if not seen.any():
+        return np.zeros_like(depth)
+    filled = np.where(seen, depth, np.median(depth[seen]))
+    return np.where(seen, depth_to_map(filled)[..., 0], 0)
 
 
 def _files(source: Path) -> dict[str, Path]:
@@ -79,6 +93,7 @@ def _values(path: Path) -> np.ndarray:
     """One value per pixel, float32 (H, W), not negative. Raises ValueError naming the file."""
     import numpy as np
     import PIL.Image
+    import PIL.ImageOps
 
     try:
         if path.suffix.lower() == ARRAY:
@@ -87,7 +102,7 @@ def _values(path: Path) -> np.ndarray:
             with PIL.Image.open(path) as picture:
                 if picture.mode == "P":
                     raise ValueError("a palette's numbers are no values")
-                values = np.asarray(picture)
+                values = np.asarray(PIL.ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); copy it again, or save it as grey") from error
     if values.ndim == 3 and (values == values[..., :1]).all():

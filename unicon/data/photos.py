@@ -28,7 +28,7 @@ MIN_SIDE_PX = 8
 ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF's tag of the orientation, and its values that swap width and height."""
-WHITE = "white"
+WHITE = "unicon white as read"
 """Entry of a picture's `info`: the value that is read as white, where only the largest value tells it."""
 
 

@@ -14,7 +14,7 @@ def is_pattern(text: str) -> bool:
 
 def matching(pattern: str) -> list[str]:
     """The files it names, in the order of its braces. Raises ValueError for one that is not there."""
-    found = [file for each in expand(pattern) for file in sorted(glob.glob(each)) or [each]]
+    found = list(dict.fromkeys(f for each in expand(pattern) for f in sorted(glob.glob(each)) or [each]))
     if missing := [file for file in found if not Path(file).is_file()]:
         raise ValueError(f"{missing[0]}: no such file, named by {pattern}; check the pattern")
     return found

@@ -33,14 +33,12 @@ from eval.runs.items import Item, Sample
 from eval.runs.measures import Measure
 from eval.suites import bsds, lsp, nyu_depth
 from unicon.bases import base_size
-from unicon.conditions.ensembles import combined
+from unicon.conditions.ensembles import TOGETHER, combined
 from unicon.pipeline import UniConPipeline
 
 SUITES = {"nyu": nyu_depth.SUITE, "bsds": bsds.SUITE, "lsp": lsp.SUITE}
 NUMBER = {"nyu": "abs_rel", "bsds": "ods", "lsp": "pck_bbox"}
 """What each set is told in; the others are in the records."""
-TOGETHER = {"edge": "mean", "pose": "joints"}
-"""How ensembles are combined that were medians of all values in records that do not say so."""
 BATCH = 24
 """Estimates per call."""
 CLOSE = 1.05
@@ -134,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
                 "convention": photos.measure.convention,
             }  # fmt: skip
             if (together := TOGETHER.get(photos.condition)) is not None:
-                settings["ensembles"] = together
+                settings["ensembles"] = together  # records that do not say so have medians
             if any(settings.items() <= record.settings.items() for record in records(args.out)):
                 continue
             numbers = measured(pipe, photos, steps, args.sizes, seed)

@@ -142,12 +142,12 @@ def _damaged(source: str, revision: str | None) -> str | None:
 
 
 def _unreadable(file: Path) -> str | None:
-    """Why a file of weights cannot be opened, where it may be read; None where it can."""
+    """Why a file of weights is damaged; None where it is not, or may not be read at all."""
     try:
         with safe_open(file, "np"):
             return None
     except PermissionError:
-        raise
+        return None
     except (OSError, SafetensorError) as error:
         return str(error)
 

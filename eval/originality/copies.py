@@ -19,7 +19,8 @@ class Judgement:
     """One kind of distance, judged."""
 
     distances: np.ndarray
-    """(M,) of each generated picture to its nearest training picture."""
+    """(M,) of each generated picture to the nearest that it is compared with: a training picture, another
+    output of its prompt, or what was given."""
     nearest: np.ndarray
     """(M,) int64: the place of that one."""
     shares: np.ndarray

@@ -193,8 +193,9 @@ def _features(arguments: argparse.Namespace) -> tuple[Engine | None, Callable[[s
         if arguments.weights is not None:
             raise ValueError(f"--weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
         return None, partial(open_features, model=arguments.features, device=device, **resizing(arguments))
-    own = {name: parser().get_default(name) for name in ("features", "resize", "fit", "size")}
-    if given := [f"--{name}" for name, value in own.items() if getattr(arguments, name) != value]:
+    top = parser()
+    own = ("features", "resize", "fit", "size")
+    if given := [f"--{name}" for name in own if getattr(arguments, name) != top.get_default(name)]:
         raise ValueError(f"--engine has features and resizing of its own; leave out {', '.join(given)}")
     engine = open_engine(arguments.engine, arguments.weights, device)
     return engine, engine

@@ -106,7 +106,7 @@ class Sample:
     picture: np.ndarray | None = None
     """(H, W, 3) uint8, the generated picture; None of an estimate."""
     members: np.ndarray | None = None
-    """(M, h, w) of the ensemble whose mean the map is, as `eval.runs.members` keeps them, where asked for."""
+    """(M, h, w) of the ensemble that the map combines, as `eval.runs.members` keeps them, where asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is kept of an ensemble's members, whose mean alone is a picture?
+"""What is kept of an ensemble's members, which together are one picture?
 
 Every n-th pixel of each, so that many pictures' fit on a disk: coverage is a share of pixels, and needs some
 of them, not all.

@@ -19,13 +19,10 @@ from adapters import grafted_loras, lora_weights
 from eval.protocols.readers import judge_folder
 from eval.runs.items import Direction, Task
 from unicon import __version__
+from unicon.conditions.ensembles import TOGETHER
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
-
-
-TOGETHER = "medians; means of edges, joints of poses"
-"""How `unicon.conditions.ensembles` combines estimates: maps that were combined otherwise are other maps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +111,7 @@ class Keys:
         views = {} if self.settings.work_px is None else {"work_px": self.settings.work_px}
         views |= {"mirrored": True} if self.settings.mirrored else {}
         if ensemble > 1 or views:
-            views = {**views, "together": TOGETHER}
+            views = {**views, "together": TOGETHER.get(condition, "median")}
         return _key(
             by=self.weights.base, adapter=self.weights.adapters[condition], condition=condition,
             steps=self.settings.steps, ensemble=ensemble, temperature=temperature, dtype=self.settings.dtype,

@@ -2,7 +2,7 @@
 
     DIR/items/ITEM.png, ITEM_CONDITION.png         the item's own picture and its maps
     DIR/maps/CONDITION-KEY/seed0/ITEM.png          map read from the item's own picture
-    DIR/maps/CONDITION-KEY/seed0/members/ITEM.npz  of the ensemble whose mean it is
+    DIR/maps/CONDITION-KEY/seed0/members/ITEM.npz  of the ensemble that it combines
     DIR/pictures/TASK-KEY/seed0/ITEM.png           generated picture
     DIR/pictures/TASK-KEY/seed0/map/ITEM.png       map generated with it (joint)
     DIR/pictures/TASK-KEY/seed0/read-KEY/ITEM.png  map read back from it
@@ -44,7 +44,7 @@ class Store:
         ) / f"{stem}.png"
 
     def members(self, condition: str, seed: int, stem: str) -> Path:
-        """Of the ensemble whose mean the adapter's map is."""
+        """Of the ensemble that the adapter's map combines."""
         return self.estimate(condition, "adapter", seed, stem).parent / "members" / f"{stem}.npz"
 
     def picture(self, task: Task, seed: int, stem: str) -> Path:

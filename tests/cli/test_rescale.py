@@ -51,6 +51,38 @@ def test_depth_as_mini_draws_it(maps, tmp_path):
     np.testing.assert_allclose(drawn, depth_to_map(METRES)[..., 0], atol=1e-3)
 
 
+def test_missing_depth_is_black_and_counts_for_nothing(tmp_path, capsys):
+    holes = METRES.copy()
+    holes[:8] = 0
+    np.save(tmp_path / "a.npy", holes)
+    assert (
+        cli.main(["rescale", str(tmp_path / "a.npy"), "--near-bright", "--out", str(tmp_path / "out")]) == 0
+    )
+    drawn = np.asarray(Image.open(tmp_path / "out" / "a.png")) / 65535
+    assert not drawn[:8].any()
+    np.testing.assert_allclose(drawn[8:], depth_to_map(METRES[8:])[..., 0], atol=1e-3)
+    assert "160 values of 0 are missing depth" in capsys.readouterr().out
+
+
+def test_a_map_is_upright_as_its_photo_is(tmp_path):
+    picture, out = Image.fromarray(PIXELS), tmp_path / "out"
+    picture.getexif()[0x0112] = 6
+    picture.save(tmp_path / "a.png", exif=picture.getexif())
+    assert cli.main(["rescale", str(tmp_path / "a.png"), "--white", "10", "--out", str(out)]) == 0
+    with Image.open(out / "a.png") as drawn:
+        assert drawn.size == PIXELS.shape  # (height, width) of the file
+
+
+def test_what_was_written_is_not_read_again(maps, tmp_path, capsys):
+    assert cli.main(["rescale", str(maps), "--white", "10", "--out", str(maps / "out")]) == 2
+    assert "choose a folder outside of it" in capsys.readouterr().err
+    Image.fromarray(PIXELS).convert("P").save(tmp_path / "p.png")
+    assert (
+        cli.main(["rescale", str(tmp_path / "p.png"), "--white", "10", "--out", str(tmp_path / "out")]) == 2
+    )
+    assert "a palette's numbers are no values" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "more", "message"),
     [

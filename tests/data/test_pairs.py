@@ -14,6 +14,7 @@ import pytest
 
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.check import check_pairs, usable
+from unicon.data.pairs.patterns import matching
 from unicon.data.pairs.ranges import KINDS, doubts
 
 STEMS = ("a", "b", "c")
@@ -363,3 +364,24 @@ def test_a_training_looks_at_maps_from_all_over_a_set(tmp_path):
     assert "read 19 with 1 as white" in doubts(seen, ["depth"])[0]
     assert len(looked) == 22
     assert doubts(pairs, ["lowres"]) == []
+
+
+def test_a_file_that_a_pattern_names_twice_is_there_once(tmp_path):
+    for name in ("ab", "b"):
+        (tmp_path / f"{name}.tar").write_bytes(b"")
+    found = matching(str(tmp_path / "{a*,ab,b}.tar"))
+    assert [file.rpartition("/")[2] for file in found] == ["ab.tar", "b.tar"]
+
+
+def test_what_a_png_says_of_white_is_no_value(tmp_path):
+    from PIL.PngImagePlugin import PngInfo
+
+    told = PngInfo()
+    told.add_text("white", "paper")
+    for folder in ("image", "depth"):
+        (tmp_path / folder).mkdir()
+        for n in range(2):
+            seed = n + 10 * (folder == "depth")
+            picture(seed).save(tmp_path / folder / f"{n}.png", pnginfo=told)
+    kinds = {problem.kind for problem in check_pairs(open_pairs(tmp_path)).problems}
+    assert "mixed scales" not in kinds

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import runpy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,10 +20,11 @@ from eval.manifold.manifold import Manifold
 from eval.originality.assessment import Assessment, assess
 from eval.originality.copies import judge
 from eval.originality.look import Looks, describe, nearest_look
-from eval.originality.nearest import nearest_meaning
+from eval.originality.nearest import Near, Nearest, nearest_meaning
 from eval.originality.selection import Gate, keep_rarest, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched
+from eval.originality.truth import judged
 from eval.rarity import Rarity, rarity_score
 from tests.programs import ROOT
 
@@ -163,6 +165,25 @@ def test_the_kept_are_rarer_than_the_others_in_the_manifold(cloud):
     assert str(chosen).startswith("kept 5 of 30: ")
     assert [chosen.verdicts[place] for place in chosen.places] == ["kept"] * 5
     assert chosen.verdicts.count("less rare") == len(others)
+
+
+def test_of_outputs_that_repeat_each_other_the_rarest_is_kept(cloud):
+    rarest, second, third = (int(place) for place in rarest_true(cloud, 3).places)
+
+    def like(place: int) -> Nearest:
+        near = Near(name=cloud.rows[place].name, distance=0.0, share=0.0, is_copy=True)
+        return Nearest(meaning=near, look=near)
+
+    rows = list(cloud.rows)
+    rows[rarest] = replace(rows[rarest], same_prompt=like(second))  # the second's own nearest is another
+    found = replace(cloud, rows=tuple(rows))
+    chosen = rarest_true(found, 2)
+    assert chosen.places.tolist() == [rarest, third]
+    assert chosen.verdicts[second] == "near-copies of a rarer one of the same prompt"
+    off = np.ones(len(rows))
+    off[rarest] = 0
+    truth = judged("taste", "votes", off, given=0.5)
+    assert rarest_true(found, 2, [truth]).places.tolist() == [second, third]
 
 
 def test_fewer_than_asked_for_are_told_with_the_reason(cloud):

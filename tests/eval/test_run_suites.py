@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from eval import __main__ as front
 from eval.protocols.drawing import Painter
@@ -19,6 +20,7 @@ from eval.runs.items import Item, Sample
 from eval.runs.measures import SpreadMeasure
 from eval.runs.members import read_members
 from eval.runs.report import read_run
+from eval.runs.settings import digest_of
 from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
 from tests.eval import suite_data
@@ -289,6 +291,22 @@ def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):
     page = (out / "report.html").read_text()
     assert "16, 32 px" in page
     assert "mirror images" in page
+
+
+def test_weights_under_another_configuration_are_others():
+    from diffusers import UNet2DModel
+
+    def model(**more):
+        torch.manual_seed(0)
+        return UNet2DModel(
+            sample_size=8, block_out_channels=(8,), down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",), norm_num_groups=4, layers_per_block=1, **more,
+        )  # fmt: skip
+
+    same, again, other = model(), model(), model(act_fn="gelu")
+    assert digest_of(same) == digest_of(again)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), other.parameters(), strict=True))
+    assert digest_of(same) != digest_of(other)
 
 
 def test_bsds_of_both_orientations(base, tmp_path):

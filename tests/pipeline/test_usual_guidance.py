@@ -46,6 +46,18 @@ def test_a_call_without_a_scale_is_one_with_that_of_the_base(pipe, depth, words,
         assert np.abs(far - images[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize("words, passes", [(None, 1), ("", 1), ([""], 1), ("a dog", 2)])
+def test_without_words_nothing_is_computed_for_guidance(pipe, words, passes):
+    seen = []
+    hook = pipe.unet.register_forward_pre_hook(
+        lambda module, given, named: seen.append(len(given[0] if given else named["sample"])),
+        with_kwargs=True,
+    )
+    call(pipe, words, num_inference_steps=1, guidance_scale=None)
+    hook.remove()
+    assert seen == [passes]
+
+
 def test_embeddings_are_words_too_and_a_held_image_is_not_guided(pipe, photo):
     rows = pipe.encode_prompts(["a dog"])
     plain, usual = (call(pipe, prompt_embeds=rows, guidance_scale=s).images for s in (2.0, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -163,6 +164,9 @@ def test_depth_is_compared_as_8_bit_maps(tmp_path):
     gap = 255 * (0.5 * given[..., 0] - 0.1)
     assert found["rmse_255"] == pytest.approx(np.sqrt(np.mean(gap**2)), rel=1e-5)
     assert found["rmse_255_fitted"] == pytest.approx(0, abs=1e-3)
+    # Near drawn far is as bad as a map that says nothing.
+    turned = scored("depth", given, 1 - given, tmp_path).scores[0]
+    assert turned["rmse_255_fitted"] == pytest.approx(255 * given.std(), rel=1e-5)
 
 
 def test_soft_lines_are_compared_by_ssim_over_scales_where_they_are_large_enough(tmp_path):
@@ -224,6 +228,13 @@ def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
     Image.fromarray(photo(1, side=64)).save(path)
     reader(load_photo(path), path)
     assert len(asked) == 2
+    # Another picture of its name, size and time is another picture.
+    twin, told = tmp_path / "twin" / "x.png", path.stat()
+    twin.parent.mkdir()
+    twin.write_bytes(path.read_bytes()[:-1] + b"\0")
+    os.utime(twin, ns=(told.st_atime_ns, told.st_mtime_ns))
+    reader(load_photo(path), twin)
+    assert len(asked) == 3
     other = remembering(lambda p, f: np.zeros((2, 2, 3)), tmp_path / "keep", {"judge": "another"})
     np.testing.assert_array_equal(other(load_photo(path), path), 0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial, wraps
+from functools import wraps
 from itertools import product
 from typing import Any
 
@@ -41,15 +41,16 @@ def in_every_view(call: Callable[..., Any]) -> Callable[..., Any]:
         if mirrored:
             named = {name: keywords.get(name) for name in pipe.adapters}
             _check_alone({**named, **conditions} if isinstance(conditions, Mapping) else named)
+        views = [(image, False), (_mirror_image(image), True)] if mirrored else [(image, False)]
         parts: dict[str, list[np.ndarray]] = {}
-        for size, turned in product(sizes, (False, True) if mirrored else (False,)):
-            seen = _mirror_image(image) if turned else image
+        for size, (seen, turned) in product(sizes, views):
             sized = {**keywords, "processing_resolution": size, "output_type": "np"}
             found: UniConOutput = call(pipe, prompt, seen, conditions, outputs, **sized)
             for name, maps in found.maps.items():
                 stack = found.members.get(name, maps[None])  # a single estimate is a member
-                turn = partial(seen_in_a_mirror, condition=pipe.kinds[name])
-                parts.setdefault(name, []).append(turn(stack) if turned else stack)
+                parts.setdefault(name, []).append(
+                    seen_in_a_mirror(stack, pipe.kinds[name]) if turned else stack
+                )
             if pipe.interrupt:
                 break
         members = {name: np.concatenate(parts.pop(name)) for name in list(parts)}

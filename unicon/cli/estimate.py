@@ -105,8 +105,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _asked(args: argparse.Namespace) -> list[object]:
     """Every setting that changes a map's values or how they are written."""
+    from unicon.conditions.ensembles import TOGETHER
+
     views = [args.ensemble, args.size, args.mirrored]
-    return [args.seed, args.steps, args.temperature, *views, args.raw, args.colour]
+    several = args.ensemble > 1 or args.mirrored or isinstance(args.size, tuple)
+    together = sorted(TOGETHER.items()) if several else []
+    return [args.seed, args.steps, args.temperature, *views, *together, args.raw, args.colour]
 
 
 def _check_colour(names: Sequence[str]) -> None:

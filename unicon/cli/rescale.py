@@ -62,11 +62,10 @@ def _near_bright(depth: np.ndarray) -> np.ndarray:
 
     from unicon.conditions.palettes import depth_to_map
 
-    seen = depth > 0
-    if not seen.any():
-        return np.zeros_like(depth)
-    filled = np.where(seen, depth, np.median(depth[seen]))
-    return np.where(seen, depth_to_map(filled)[..., 0], 0)
+    seen, drawn = depth > 0, np.zeros_like(depth)
+    if seen.any():
+        drawn[seen] = depth_to_map(depth[seen][None])[0, :, 0]
+    return drawn
 
 
 def _files(source: Path) -> dict[str, Path]:

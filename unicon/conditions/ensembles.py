@@ -19,7 +19,9 @@ from unicon.conditions.pose_reading import read_pose
 
 GREY = ("depth", "edge")
 """Conditions whose map holds one number per pixel, the mean of its channels."""
-EDGE = "edge"
+TOGETHER = {"edge": "mean", **dict.fromkeys(pose.NAMES, "joints")}
+"""How estimates of a condition are combined that are not by their median. Part of what says which settings
+made a map."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,7 +40,7 @@ def combined(members: np.ndarray, condition: str) -> Combined:
     """One map of some (M, H, W, 3) in [0, 1]; of a single one itself, of `GREY` conditions the grey."""
     if condition in GREY:
         grey = members.mean(-1)
-        middle = grey.mean(0) if condition == EDGE else np.median(grey, axis=0)
+        middle = grey.mean(0) if TOGETHER.get(condition) == "mean" else np.median(grey, axis=0)
         together = np.repeat(middle[..., None], 3, axis=-1)
         return Combined(map=together.astype(np.float32), uncertainty=_deviation(grey))
     spread = _deviation(members).mean(-1)

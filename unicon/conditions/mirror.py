@@ -29,10 +29,8 @@ def seen_in_a_mirror(maps: np.ndarray, condition: str) -> np.ndarray:
     if condition in pose.NAMES:
         flat = maps.reshape(-1, *maps.shape[-3:])
         return np.stack([_mirrored_pose(each) for each in flat]).reshape(maps.shape)
-    turned = np.ascontiguousarray(np.flip(maps, axis=-2))
-    if condition in normals.NAMES:
-        turned[..., 0] = 1 - turned[..., 0]
-    return turned
+    turned = np.flip(maps, axis=-2)
+    return normals.mirrored(turned) if condition in normals.NAMES else turned
 
 
 def _mirrored_pose(drawing: np.ndarray) -> np.ndarray:

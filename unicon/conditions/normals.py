@@ -22,9 +22,10 @@ def map_to_normal(picture: np.ndarray) -> np.ndarray:
 
 
 def mirrored(picture: np.ndarray) -> np.ndarray:
-    """What a map uint8 (H, W, 3) says once it is seen mirrored: the component along x, red, turns round."""
+    """What a map (..., 3), uint8 or [0, 1], says once it is seen mirrored: the component along x, red, turns
+    round."""
     turned = picture.copy()
-    turned[..., 0] = 255 - turned[..., 0]
+    turned[..., 0] = (255 if picture.dtype == np.uint8 else 1) - turned[..., 0]
     return turned
 
 

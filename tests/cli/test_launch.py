@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.programs import ROOT, python, run_python
+from tests.programs import ROOT, python
 from unicon.cli import launch
 from unicon.cli import main as cli
 from unicon.cli.ours import found_first, ours
@@ -29,10 +29,9 @@ def test_a_decoy_in_the_current_folder_does_not_win(decoys, package):
 
 @pytest.mark.slow
 def test_a_decoy_does_not_win_in_launched_processes(decoys):
-    done = run_python(UNICON, "eval", "--processes", "2", "no-such-evaluation", folder=decoys)
-    assert done.returncode != 0
-    assert "decoy" not in done.stdout + done.stderr
-    assert (done.stdout + done.stderr).count("unknown evaluation 'no-such-evaluation'") == 2
+    # A command that fails would not do: the launcher ends the others as soon as one has failed.
+    said = python(UNICON, "eval", "--processes", "2", "text", "--help", folder=decoys)
+    assert said.count("usage: unicon eval text") == 2
 
 
 def test_a_foreign_package_that_is_already_loaded_is_refused(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from unicon.extras import quiet_about_torchvision
+
 COMMANDS = {
     "mini": ("eval.suites.mini", "suite: scenes that training never saw, every direction, with a report"),
     "nyu_depth": ("eval.suites.nyu_depth", "suite: depth of real rooms, with a report"),
@@ -63,6 +65,7 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation named first; 2 with the known names for an unknown one."""
+    quiet_about_torchvision()
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())

@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from unicon.extras import quiet_about_torchvision
+
 RECIPES = {
     "adapter": "an adapter for a condition, from your own pairs (docs/training.md)",
     "photos": "mini's UNet trained on with labelled photographs (docs/real_data.md)",
@@ -30,6 +32,7 @@ RECIPES = {
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run the stages in order, return the exit status (0 complete, 3 paused)."""
+    quiet_about_torchvision()
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:

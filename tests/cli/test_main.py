@@ -100,3 +100,10 @@ def test_missing_extra_names_the_command():
 def test_nobody_is_told_to_install_torchvision():
     done = run_python("from unicon.cli.main import main; main(['doctor']); import unicon.pipeline")
     assert (done.returncode, "requires torchvision" in done.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("program", ["train.command", "eval.__main__"])
+def test_nor_is_anybody_who_starts_them_by_accelerate(program):
+    say = "import logging; print(len(logging.getLogger('transformers.utils.import_utils').filters))"
+    done = run_python(f"from {program} import main; main(['--help']); {say}")
+    assert done.stdout.split()[-1] == "1", done.stderr

@@ -12,9 +12,7 @@ from pathlib import Path
 def run(package: str, arguments: list[str]) -> int | None:
     """Call `main(arguments)` of our `package`."""
     from unicon.cli.ours import ours
-    from unicon.extras import quiet_about_torchvision
 
-    quiet_about_torchvision()
     return ours(f"{package}.__main__").main(arguments)
 
 

@@ -80,6 +80,20 @@ def test_its_first_loss_is_the_adapters_own_and_not_a_fresh_ones(data, base, tmp
     assert not torch.equal(found[0], found[2])
 
 
+def test_a_fresh_one_reads_where_it_is_told_to(data, base, tmp_path):
+    config = settings(data, base, condition_lora=False, skip_blocks=("mid_block",), pool_keys=2)
+    objective = config.build(tmp_path)
+    form = objective.adapter.config
+    assert (form.condition_lora, form.skip_blocks, form.pool_keys) == (False, ("mid_block",), 2)
+    trained = set(objective.trained())
+    assert any("down_blocks" in name for name in trained)
+    assert not any("mid_block" in name for name in trained)  # nothing is left to adapt there
+    with pytest.raises(ValueError, match="skip_blocks names 'mid', but no block is there"):
+        replace(config, skip_blocks=("mid",)).build(tmp_path)
+    with pytest.raises(ValueError, match="--pool_keys 2, but the adapter of --start_from has 1"):
+        replace(config, condition_lora=True, skip_blocks=(), start_from="depth").build(tmp_path)
+
+
 def test_half_precision_is_trained_in_full(data, base, tmp_path):
     stored = load_file(own(base) / "adapter.safetensors")
     (tmp_path / "half").mkdir()

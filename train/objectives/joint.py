@@ -47,13 +47,19 @@ class JointConfig:
     """What the adapter is for: depth, edge, pose, appearance, or your own."""
     start_from: str = ""
     """An adapter to train on: its folder, OWNER/NAME/FOLDER on the hub, or the name of one of the base's own.
-    Rank, locality, clean_timestep and trigger are then its own; empty: a fresh one."""
+    Rank and all that says what it is are then its own; empty: a fresh one."""
     rank: int = 64
     """Of its low-rank updates: how much it can learn, and how large it is."""
     locality: float = 0.0
     """By how many nats its reads favour their own place at the start (`AdapterConfig.locality`)."""
     clean_timestep: int = 0
     """What the base is told about a CLEAN branch (`AdapterConfig.clean_timestep`)."""
+    condition_lora: bool = True
+    """Whether the map's own attention is adapted, too; false where maps look as pictures do."""
+    skip_blocks: tuple[str, ...] = ()
+    """Blocks of the base in which nothing is read, by path or prefix: '["mid_block", "up_blocks.0"]'."""
+    pool_keys: int = 1
+    """What is read at the top resolution, averaged over windows of this many pixels a side: cheaper."""
     image_levels: str = "uniform"
     """How often the picture's noise levels are trained, see `train.levels`: "normal(-1, 2)", ..."""
     condition_levels: str = "uniform"
@@ -79,7 +85,7 @@ class JointConfig:
     def __post_init__(self):
         check(self, SHARE, "clean_image", "clean_condition", "caption_dropout", "bare_photos")
         check(self, NOT_NEGATIVE, "validation_pairs")
-        check(self, AT_LEAST_1, "validation_steps")
+        check(self, AT_LEAST_1, "validation_steps", "pool_keys")
         if self.clean_image + self.clean_condition > 1:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"
@@ -99,6 +105,9 @@ class JointConfig:
             rank=self.rank,
             locality=self.locality,
             clean_timestep=self.clean_timestep,
+            condition_lora=self.condition_lora,
+            skip_blocks=self.skip_blocks,
+            pool_keys=self.pool_keys,
             trigger=trigger,
         )
 

@@ -18,7 +18,7 @@ from unicon.sources import find_adapter
 if TYPE_CHECKING:
     from train.objectives.joint import JointConfig
 
-FORM = ("rank", "locality", "clean_timestep", "trigger")
+FORM = ("rank", "locality", "clean_timestep", "condition_lora", "skip_blocks", "pool_keys", "trigger")
 """Fields of a run that say what a fresh adapter is."""
 
 

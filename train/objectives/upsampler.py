@@ -25,6 +25,11 @@ class SceneUpsamplerConfig(SceneJointConfig):
     condition: str = LOWRES
     maps: str = LOWRES
     latents: str = "crop-latents"
+    rank: int = 16
+    condition_lora: bool = False
+    """A small picture, enlarged, is a picture."""
+    skip_blocks: tuple[str, ...] = ("down_blocks.2", "mid_block", "up_blocks.0")
+    """Those of the lowest resolution: what is large in a picture, its small version shows already."""
     clean_image: float = 0.05
     """Little: what a picture looks like made smaller, nobody has to estimate."""
     clean_condition: float = 0.5

@@ -17,7 +17,8 @@ from adapters.store import modelspec
 def map_lora(adapter: JointAdapter) -> ImageLora:
     """The LoRA with which a plain base draws what this adapter's condition branch draws without reading.
 
-    Its file says the trigger words, which a prompt needs for it. Raises `ValueError` for an adapter whose condition branch has no updates of its own.
+    Its file says the trigger words, which a prompt needs for it. Raises `ValueError` for an adapter whose
+    condition branch has no updates of its own.
     """
     own: dict[str, AttentionUpdate] = {}
     for path, part in adapter.items():

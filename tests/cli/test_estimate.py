@@ -79,6 +79,24 @@ def test_a_map_does_not_depend_on_the_photos_it_was_made_with(tmp_path):
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
+def test_maps_that_are_written_among_the_photos_are_not_taken_for_photos(tmp_path, capsys):
+    save_noise(tmp_path / "a.png")
+    save_noise(tmp_path / "deep" / "b.png")
+    how = (tmp_path, "--recursive", "--condition", "depth")
+    assert estimate(tmp_path, *how) == 0
+    before = names(tmp_path)
+    assert len(before) == 6
+    assert estimate(tmp_path, *how) == 0
+    assert names(tmp_path) == before
+    assert "2 of 2 photos have their maps already" in capsys.readouterr().out
+    assert estimate(tmp_path / "of_maps", tmp_path / "a_depth.png", "--condition", "depth") == 0
+    for photo in ("a.png", "deep/b.png"):
+        (tmp_path / photo).unlink()
+    (tmp_path / "a_depth.png").unlink()  # as a run that was interrupted leaves it
+    assert estimate(tmp_path, *how) == 2
+    assert "nothing but what an earlier run wrote" in capsys.readouterr().err
+
+
 def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
     save_noise(tmp_path / "in" / "a.png")
     save_noise(tmp_path / "in" / "deep" / "c.png", width=20)

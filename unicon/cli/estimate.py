@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from unicon.cli.models import (
     stated_base,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
-from unicon.cli.run_marks import RUN, run_mark, run_settings
+from unicon.cli.run_marks import RUN, is_result, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 from unicon.typed import temperature, work_sizes
@@ -88,8 +89,9 @@ def run(args: argparse.Namespace) -> int:
     names = condition_names(args.condition)
     if args.colour:
         _check_colour(names)
-    found = share().of(find_photos(args.photos, recursive=args.recursive))
     out = Path(args.out)
+    photos = find_photos(args.photos, recursive=args.recursive, but=partial(is_result, out=out))
+    found = share().of(photos)
     settings = run_settings(args, _asked(args))
     files = found if args.again else [f for f in found if not is_done(f, out, names, settings)]
     if len(files) < len(found):

@@ -101,12 +101,11 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
     save_noise(tmp_path / "in" / "a.png")
     save_noise(tmp_path / "in" / "deep" / "c.png", width=20)
     (tmp_path / "in" / "b.jpg").write_bytes(b"no picture")
-    assert (
-        estimate(tmp_path / "out", tmp_path / "in", "--recursive", "--condition", "edge", "--raw", "none")
-        == 1
-    )
-    assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
-    assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
+    how = (tmp_path / "in", "--recursive", "--condition", "edge", "--raw", "none")
+    for _ in range(2):  # the second time the other two are done
+        assert estimate(tmp_path / "out", *how) == 1
+        assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
+        assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     failures = ours.gathered(write_all(folder, maker, captioner, todo, ours))
     if ours.is_first:
         report(args.condition, folder, facts, num_tasks=len(tasks), failures=failures)
+    ours.wait()  # the first process that ends with a status other than 0 ends the others
     return int(bool(failures))
 
 

@@ -54,20 +54,6 @@ class Reader:
                 yield waiting.pop(next(iter(waiting)))
         yield from waiting.values()
 
-    def exit_code(self) -> int:
-        """At the end: 1 if some could not be read, which are listed where they are not scrolled away, else 0.
-
-        Raises ValueError if none could be read.
-        """
-        if not self.failures:
-            return 0
-        if len(self.failures) == len(self.files):
-            raise ValueError("no photo could be read: " + "; ".join(self.failures))
-        print(f"{len(self.failures)} of {len(self.files)} photos could not be read:", file=sys.stderr)
-        for failure in self.failures:
-            print(f"  {failure}", file=sys.stderr)
-        return 1
-
     def _photos(self) -> Iterator[Photo]:
         from unicon.data.photos import load_photo
 
@@ -77,6 +63,22 @@ class Reader:
             except (ValueError, OSError) as error:
                 self.failures.append(str(error) if str(file.path) in str(error) else f"{file.path}: {error}")
                 print(f"left out: {self.failures[-1]}", file=sys.stderr)
+
+
+def left_out(failures: Sequence[str], num_photos: int) -> int:
+    """At the end: 1 if some of all photos could not be read, which are listed where they are not scrolled
+    away, else 0.
+
+    Raises ValueError if none could be read.
+    """
+    if not failures:
+        return 0
+    if len(failures) == num_photos:
+        raise ValueError("no photo could be read: " + "; ".join(failures))
+    print(f"{len(failures)} of {num_photos} photos could not be read:", file=sys.stderr)
+    for failure in sorted(failures):
+        print(f"  {failure}", file=sys.stderr)
+    return 1
 
 
 def find_photos(

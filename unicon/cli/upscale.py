@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_picture
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
-from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
+from unicon.cli.photo_batches import PhotoFile, Reader, find_photos, left_out
 from unicon.cli.run_marks import RUN, are_marked, is_result, run_mark, run_settings
 from unicon.typed import fraction
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     pipe = load_pipeline(args)
     lowres_adapter(pipe)
     _enlarge(pipe, args, reader, settings, marks)
-    return reader.exit_code()
+    return left_out(reader.failures, len(found))
 
 
 def _enlarge(

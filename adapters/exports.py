@@ -11,12 +11,14 @@ import torch
 from adapters.adapter import JointAdapter
 from adapters.image_lora import MATRICES, ImageLora
 from adapters.lowrank import AttentionUpdate
+from adapters.store import modelspec
 
 
 def map_lora(adapter: JointAdapter) -> ImageLora:
     """The LoRA with which a plain base draws what this adapter's condition branch draws without reading.
 
-    Raises `ValueError` for an adapter whose condition branch has no updates of its own.
+    Its file says the trigger words, which a prompt needs for it. Raises `ValueError` for an adapter whose
+    condition branch has no updates of its own.
     """
     own: dict[str, AttentionUpdate] = {}
     for path, part in adapter.items():
@@ -33,7 +35,11 @@ def map_lora(adapter: JointAdapter) -> ImageLora:
         for attention, update in own.items()
         for matrix, part in MATRICES.items()
     }
-    lora = ImageLora(adapter.base, {name: len(update.down) for name, update in matrices.items()})
+    condition, trigger = adapter.config.condition, adapter.config.trigger.strip(", ")
+    about = modelspec(adapter.base, "lora", title=f"{condition} maps", trigger_phrase=trigger)
+    lora = ImageLora(
+        adapter.base, {name: len(update.down) for name, update in matrices.items()}, metadata=about
+    )
     with torch.no_grad():
         for name, update in lora.items():
             update.down.copy_(matrices[name].down)

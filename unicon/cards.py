@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters import AdapterConfig
 from adapters.files import write_whole
-from unicon.sources import HubPlace, is_hub_id
+from unicon.sources import HubPlace, is_hub_id, named
 
 NAME = "README.md"
 
@@ -21,11 +21,11 @@ class Origin:
     """Where an adapter comes from. Empty where nobody said."""
 
     base: str = ""
-    """Hub id or folder of the base."""
+    """Hub id or folder of the base; of what lies on this machine a card says the last name alone."""
     commit: str = ""
     """Of its repository on the hub."""
     data: str = ""
-    """What it was trained on."""
+    """What it was trained on, in words, a place on the hub or on this machine."""
     licence: str = ""
     """A licence's identifier on the hub, such as "apache-2.0"."""
 
@@ -43,7 +43,7 @@ def write_card(folder: Path, config: AdapterConfig, *, origin: Origin) -> Path:
 def card(config: AdapterConfig, origin: Origin) -> str:
     """The card's text, markdown behind a YAML header."""
     condition = config.condition
-    base = origin.base or "BASE"
+    base = named(origin.base) if origin.base else "BASE"
     return f"""---
 {_header(config, origin)}
 ---
@@ -72,7 +72,7 @@ or fails to show of the world this adapter does too, and the base's licence hold
 
 ## Data and licence
 
-Trained on {origin.data or "data that is not recorded"}.
+Trained on {named(origin.data) if origin.data else "data that is not recorded"}.
 Licence: {origin.licence or "not stated by whoever trained it"}.
 """
 
@@ -89,7 +89,8 @@ def _header(config: AdapterConfig, origin: Origin) -> str:
 def _base(origin: Origin) -> str:
     if not origin.base:
         return "unknown"
-    return f"{origin.base}, commit {origin.commit}" if origin.commit else origin.base
+    base = named(origin.base)
+    return f"{base}, commit {origin.commit}" if origin.commit else base
 
 
 def _clean(config: AdapterConfig) -> str:

@@ -83,6 +83,17 @@ def find_base(source: str | Path) -> str:
     return str(source)
 
 
+def named(place: str) -> str:
+    """What others may be told of a place: of one on this machine its last name alone, where that lies is
+    nobody else's business; any other text as it is."""
+    path = Path(place)
+    if not path.is_absolute() and not path.exists():
+        return place
+    if (path / "model_index.json").is_file() and path.resolve() == Path(find_base(MINI)).resolve():
+        return MINI
+    return path.resolve().name
+
+
 def located(base: str, revision: str | None = None) -> tuple[str, str | None]:
     """What `find_base` found as diffusers takes it: a folder or OWNER/NAME, and the revision.
 
@@ -192,7 +203,7 @@ def configured(file: Path, config: str | None = None) -> Iterator[None]:
         raise ValueError(
             f"{file} holds weights alone, and their configuration ({kind}) is not in this machine's cache, "
             f"nor does the hub give it. Run `hf download {kind} --include '*.json' --include '*.txt'` where "
-            "there is a network, and copy its cache here, or give config=FOLDER"
+            "there is a network, and copy its cache here; in Python, or give config=FOLDER"
         ) from error
 
 

@@ -49,7 +49,9 @@ BLOCKS = (
 
 def test_its_keys_are_those_that_kohyas_tools_and_comfyui_know(tmp_path):
     """All of them, and no other: prefix, the module's path with _ for dots, and three tensors each."""
-    save_lora(map_lora(trained(tiny_unet(), config(rank=2))), tmp_path / "depth.safetensors")
+    save_lora(
+        map_lora(trained(tiny_unet(), config(rank=2, trigger="depth map, "))), tmp_path / "depth.safetensors"
+    )
     tensors = load_file(tmp_path / "depth.safetensors")
     expected = {}
     for block, width in zip(BLOCKS, (16, 32, 16, 16), strict=True):
@@ -67,6 +69,7 @@ def test_its_keys_are_those_that_kohyas_tools_and_comfyui_know(tmp_path):
         about = file.metadata()
     assert (about["ss_network_module"], about["ss_network_dim"]) == ("networks.lora", "2")
     assert about["ss_network_alpha"] == "2.0"
+    assert (about["modelspec.title"], about["modelspec.trigger_phrase"]) == ("depth maps", "depth map")
 
 
 @pytest.mark.parametrize("make", [tiny_unet, sdxl_like_unet])

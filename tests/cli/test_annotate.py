@@ -110,11 +110,34 @@ def test_a_folder_made_in_another_way_is_not_mixed(tmp_path, capsys):
     assert "annotate.json: is no JSON" in capsys.readouterr().err
 
 
+def test_pictures_that_are_there_are_kept_as_they_are_and_others_of_their_name_refused(tmp_path, capsys):
+    out, photos = tmp_path / "pairs", tmp_path / "pairs" / "images"
+    photos.mkdir(parents=True)
+    gps_photo(photos / "a.jpg", width=90, height=70)
+    (photos / "a.txt").write_text("a chair")
+    assert annotate(photos, out, "--condition", "edge") == 0
+    assert names(photos) == ["a.jpg", "a.txt"]
+    (entry,) = open_pairs(out, ["edge"])
+    assert entry.image.load().size == entry.maps["edge"].load().size == (70, 90)
+    save_noise(tmp_path / "others" / "a.png", width=70, height=90, seed=1)
+    joints = {"people": [{"pose_keypoints_2d": (person() / 4).ravel().tolist()}]}
+    (tmp_path / "others" / "a.json").write_text(json.dumps(joints))
+    how = ("--condition", "pose", "--annotator", "keypoints")
+    assert annotate(tmp_path / "others", out, *how) == 2
+    assert f"{photos / 'a.jpg'} is there already and shows something else" in capsys.readouterr().err
+    assert not (out / "pose").exists()
+    for source, recursive in ((out, ()), (tmp_path, ("--recursive",))):
+        assert annotate(source, out, "--condition", "edge", *recursive) == 2
+        assert "lies among the photos of" in capsys.readouterr().err
+
+
 def test_depth_and_captions_by_folders_of_weights(tmp_path, depth_anything, blip):  # noqa: F811
     save_noise(tmp_path / "in" / "a.png", width=70, height=64)
     weights, out = depth_anything["relative"], tmp_path / "out"
     how = ("--condition", "depth", "--weights", weights, "--caption", blip, "--device", "cpu")
-    assert annotate(tmp_path / "in", out, *how) == 0
+    assert annotate(tmp_path / "in", out, *how[:4], *how[6:]) == 0
+    assert not open_pairs(out, ["depth"])[0].captions
+    assert annotate(tmp_path / "in", out, *how) == 0  # captions may come later
     (entry,) = open_pairs(out, ["depth"])
     assert entry.captions
     assert entry.maps["depth"].load().size == (70, 64)

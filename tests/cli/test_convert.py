@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from shutil import copytree
+from types import SimpleNamespace
+
 import pytest
 from diffusers import UNet2DConditionModel
 
 from adapters import load_adapter, load_lora, load_published, map_lora
 from tests.adapters.tiny import FIXTURES
+from unicon import UniConPipeline
 from unicon.cli.main import BAD_INPUT, main
 
 BASE = str(FIXTURES / "base")
@@ -46,6 +50,34 @@ def test_trigger_and_condition_may_be_given(tmp_path):
         tmp_path / "hed", UNet2DConditionModel.from_pretrained(FIXTURES / "base" / "unet")
     ).config
     assert (config.condition, config.trigger) == ("hed", "hed_map, ")
+
+
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # diffusers'
+def test_the_card_names_the_bases_commit_and_no_folder_of_this_machine(tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "models--some--base"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("diffusers.configuration_utils.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    copytree(FIXTURES / "base" / "unet", cached / "snapshots" / commit / "unet")
+    said = {}
+    for base in (BASE, "some/base"):
+        out = tmp_path / base.replace("/", "_")
+        assert main(["convert", str(FIXTURES / "depth"), "--base", base, "--out", str(out)]) == 0
+        said[base] = (out / "README.md").read_text()
+    assert "Base: base. " in said[BASE]
+    assert str(FIXTURES) not in said[BASE]
+    assert f"Base: some/base, commit {commit}. " in said["some/base"]
+
+
+def test_a_checkpoints_file_is_a_base(tmp_path, monkeypatch):
+    unet = UNet2DConditionModel.from_pretrained(FIXTURES / "base" / "unet")
+    monkeypatch.setattr(UniConPipeline, "from_single_file", lambda file: SimpleNamespace(unet=unet))
+    (tmp_path / "base.safetensors").touch()
+    arguments = ["--base", str(tmp_path / "base.safetensors"), "--out", str(tmp_path / "depth")]
+    assert main(["convert", str(FIXTURES / "depth"), *arguments]) == 0
+    assert load_adapter(tmp_path / "depth", unet).config.trigger == "depth_map, "
 
 
 @pytest.mark.parametrize(

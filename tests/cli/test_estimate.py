@@ -79,16 +79,33 @@ def test_a_map_does_not_depend_on_the_photos_it_was_made_with(tmp_path):
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
+def test_maps_that_are_written_among_the_photos_are_not_taken_for_photos(tmp_path, capsys):
+    save_noise(tmp_path / "a.png")
+    save_noise(tmp_path / "deep" / "b.png")
+    how = (tmp_path, "--recursive", "--condition", "depth")
+    assert estimate(tmp_path, *how) == 0
+    before = names(tmp_path)
+    assert len(before) == 6
+    assert estimate(tmp_path, *how) == 0
+    assert names(tmp_path) == before
+    assert "2 of 2 photos have their maps already" in capsys.readouterr().out
+    assert estimate(tmp_path / "of_maps", tmp_path / "a_depth.png", "--condition", "depth") == 0
+    for photo in ("a.png", "deep/b.png"):
+        (tmp_path / photo).unlink()
+    (tmp_path / "a_depth.png").unlink()  # as a run that was interrupted leaves it
+    assert estimate(tmp_path, *how) == 2
+    assert "nothing but what an earlier run wrote" in capsys.readouterr().err
+
+
 def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
     save_noise(tmp_path / "in" / "a.png")
     save_noise(tmp_path / "in" / "deep" / "c.png", width=20)
     (tmp_path / "in" / "b.jpg").write_bytes(b"no picture")
-    assert (
-        estimate(tmp_path / "out", tmp_path / "in", "--recursive", "--condition", "edge", "--raw", "none")
-        == 1
-    )
-    assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
-    assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
+    how = (tmp_path / "in", "--recursive", "--condition", "edge", "--raw", "none")
+    for _ in range(2):  # the second time the other two are done
+        assert estimate(tmp_path / "out", *how) == 1
+        assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
+        assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

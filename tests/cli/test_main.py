@@ -57,10 +57,25 @@ def test_debug_shows_the_traceback(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_our_own_mistakes_are_not_hidden(monkeypatch):
-    failing(monkeypatch, AssertionError("ours"))
-    with pytest.raises(AssertionError, match="ours"):
+@pytest.mark.parametrize("kind", [AssertionError, RuntimeError])
+def test_our_own_mistakes_are_not_hidden(monkeypatch, kind):
+    failing(monkeypatch, kind("ours"))
+    with pytest.raises(kind, match="ours"):
         cli.main(["doctor"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Failed to import diffusers.a because of the following error:\nno operator nms"),
+        ImportError("no operator nms"),
+    ],
+)
+def test_a_broken_installation_is_one_for_the_doctor(monkeypatch, capsys, error):
+    failing(monkeypatch, error)
+    assert cli.main(["doctor"]) == 2
+    said = capsys.readouterr().err
+    assert "a library cannot be imported (no operator nms): `unicon doctor` says why" in said
 
 
 def test_interrupt_is_quiet(monkeypatch, capsys):

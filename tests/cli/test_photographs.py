@@ -255,17 +255,20 @@ def test_processes_must_be_counted_from_one(capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_folder(tmp_path):
-    for seed in range(3):
+def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for_the_other(tmp_path):
+    for seed in (0, 2, 4):
         save_noise(tmp_path / "in" / f"{seed}.png", seed=seed)
+    (tmp_path / "in" / "1.jpg").write_bytes(b"no picture")
+    (tmp_path / "in" / "3.jpg").write_bytes(b"")
     how = ["--condition", "edge", "--raw", "npy", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
     code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
     arguments = ["estimate", str(tmp_path / "in"), "--base", str(base()), *how]
     done = run_python(code, *arguments, "--out", str(tmp_path / "two"), "--processes", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
     assert sorted(done.stdout.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
-    assert estimate(tmp_path / "one", tmp_path / "in", *how[:4]) == 0
-    for seed in range(3):
+    assert done.stderr.count("2 of 5 photos could not be read:") == 1
+    assert estimate(tmp_path / "one", tmp_path / "in", *how[:4]) == 1
+    for seed in (0, 2, 4):
         alone, shared = (np.load(tmp_path / place / f"{seed}_edge.npy") for place in ("one", "two"))
         np.testing.assert_allclose(alone, shared, atol=1e-3)
 

@@ -25,6 +25,7 @@ from unicon.sources import (
     HubPlace,
     explained,
     find_adapter,
+    find_base,
     find_style,
     hub_commit,
     located,
@@ -60,7 +61,7 @@ def test_published_checkpoints_are_recognised(tmp_path):
 
 
 def test_an_adapter_is_uploaded_with_its_card(tmp_path, monkeypatch):
-    pipe = tiny_pipeline(tmp_path / "words")
+    pipe = UniConPipeline.from_pretrained(save_tiny_base(tmp_path / "base"))
     sent = {}
 
     class Api:
@@ -73,6 +74,7 @@ def test_an_adapter_is_uploaded_with_its_card(tmp_path, monkeypatch):
         def upload_folder(self, repo_id, folder_path, path_in_repo, commit_message):
             sent["files"] = sorted(p.name for p in Path(folder_path).iterdir())
             sent["place"] = path_in_repo
+            assert "Base: base. " in (Path(folder_path) / "README.md").read_text()
             return SimpleNamespace(commit_url="address")
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
@@ -81,7 +83,7 @@ def test_an_adapter_is_uploaded_with_its_card(tmp_path, monkeypatch):
         "token": "secret", "repository": "me/mine", "place": "depth",
         "files": ["README.md", "adapter.safetensors", "config.json"],
     }  # fmt: skip
-    with pytest.raises(ValueError, match="no adapter 'nothing' is loaded, only depth"):
+    with pytest.raises(ValueError, match="no adapter 'nothing' is loaded, only appearance, depth"):
         pipe.push_adapter_to_hub("nothing", "me/mine")
 
 
@@ -94,6 +96,11 @@ def test_the_card_says_what_is_known_and_names_what_is_not(tmp_path):
     told = card(config, Origin(base="someone/base@v2", commit=COMMITS["old"]))
     assert yaml.safe_load(told.split("---")[1])["base_model"] == "someone/base"
     assert f"Base: someone/base@v2, commit {COMMITS['old']}." in told
+    (tmp_path / "rooms").mkdir()
+    ours = card(config, Origin(base=find_base("mini"), data=str(tmp_path / "rooms")))
+    assert 'from_pretrained("mini")' in ours
+    assert "Trained on rooms." in ours
+    assert "Trained on {0..9}.tar." in card(config, Origin(data="/home/me/{0..9}.tar"))
     unknown = card(config, Origin())
     assert "Base: unknown" in unknown
     assert "data that is not recorded" in unknown

@@ -80,15 +80,24 @@ def run(args: argparse.Namespace) -> int:
     if ours.is_first:
         folder.state(facts)
     ours.wait()
-    todo = [task for task in ours.of(tasks) if not folder.is_done(task.stem)]
+    captioned = captioner is not None
+    todo = [task for task in ours.of(tasks) if not folder.is_done(task.stem, captioned=captioned)]
     failures = ours.gathered(write_all(folder, maker, captioner, todo, ours))
     if ours.is_first:
         report(args.condition, folder, facts, num_tasks=len(tasks), failures=failures)
+    ours.wait()  # the first process that ends with a status other than 0 ends the others
     return int(bool(failures))
 
 
 def check(args: argparse.Namespace) -> None:
     """ValueError for options that cannot be meant."""
+    out = Path(args.out).resolve()
+    for source in map(Path, args.photos):
+        if out == source.resolve() or (args.recursive and out.is_relative_to(source.resolve())):
+            raise ValueError(
+                f"--out {args.out} lies among the photos of {source}: the next run would take its pairs for "
+                "photos; choose a folder beside it"
+            )
     check_longest(args.longest)
     if not args.every > 0:
         raise ValueError(f"--every is {args.every}; expected seconds above 0")

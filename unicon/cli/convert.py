@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -20,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base", default="mini",
-        help="the base it is for, of which only the configuration is read: mini, a folder or a hub id",
+        help="the base it is for: mini, a folder or a hub id, of which only the configuration is read, or a "
+        "checkpoint's file",
     )  # fmt: skip
     parser.add_argument(
         "--condition", metavar="NAME",
@@ -45,22 +46,23 @@ def run(args: argparse.Namespace) -> None:
 
     if not args.out and not args.lora:
         raise ValueError("nothing to write: give --out DIR (our layout), --lora FILE, or both")
-    adapter = _read(args)
+    unet, commit = _base(args.base)
+    adapter = _read(args, unet)
     if args.lora:
         save_lora(map_lora(adapter), args.lora)
         print(args.lora)
     if args.out:
         folder = Path(args.out)
         save_adapter(adapter, folder)
-        write_card(folder, adapter.config, origin=Origin(base=args.base))
+        write_card(folder, adapter.config, origin=Origin(base=args.base, commit=commit))
         print(folder)
 
 
-def _read(args: argparse.Namespace) -> JointAdapter:
+def _read(args: argparse.Namespace, unet: UNet2DConditionModel) -> JointAdapter:
     from adapters import is_published, load_adapter, load_published
     from unicon.sources import find_adapter
 
-    folder, unet = find_adapter(args.adapter), _geometry_of(args.base)
+    folder = find_adapter(args.adapter)
     if is_published(folder):
         return load_published(folder, unet, args.condition or folder.name, trigger=args.trigger)
     if args.condition or args.trigger:
@@ -70,19 +72,25 @@ def _read(args: argparse.Namespace) -> JointAdapter:
     return load_adapter(folder, unet)
 
 
-def _geometry_of(base: str) -> UNet2DConditionModel:
-    """The base's UNet without its weights."""
+def _base(name: str) -> tuple[UNet2DConditionModel, str]:
+    """The base's UNet, without its weights where they lie apart from its configuration, and its commit on
+    the hub; empty for a base from elsewhere."""
     import torch
     from diffusers import UNet2DConditionModel
 
+    from unicon.pipeline import UniConPipeline
     from unicon.sources import explained, find_base, located, without_network
 
-    place, revision = located(found := find_base(base))
+    found = find_base(name)
+    if Path(found).is_file():
+        return UniConPipeline.from_single_file(found).unet, ""
+    place, revision = located(found)
     with explained(found):
-        config: Any = UNet2DConditionModel.load_config(
-            place, subfolder="unet", revision=revision, local_files_only=without_network(place)
-        )
+        config, commit = UNet2DConditionModel.load_config(
+            place, subfolder="unet", revision=revision, local_files_only=without_network(place),
+            return_commit_hash=True,
+        )  # fmt: skip
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)
-    return unet
+    return unet, commit or ""

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,8 @@ from unicon.cli.models import (
     positive,
     stated_base,
 )
-from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos
-from unicon.cli.run_marks import RUN, run_mark, run_settings
+from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos, left_out
+from unicon.cli.run_marks import RUN, is_result, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 from unicon.typed import temperature, work_sizes
@@ -88,19 +89,25 @@ def run(args: argparse.Namespace) -> int:
     names = condition_names(args.condition)
     if args.colour:
         _check_colour(names)
-    found = share().of(find_photos(args.photos, recursive=args.recursive))
-    out = Path(args.out)
+    out, ours = Path(args.out), share()
+    photos = find_photos(args.photos, recursive=args.recursive, but=partial(is_result, out=out))
     settings = run_settings(args, _asked(args))
-    files = found if args.again else [f for f in found if not is_done(f, out, names, settings)]
-    if len(files) < len(found):
-        print(f"{len(found) - len(files)} of {len(found)} photos have their maps already (see --again)")
-    if not files:
+    mine = [f for f in ours.of(photos) if args.again or not is_done(f, out, names, settings)]
+    num_left = len(ours.gathered(mine))
+    if num_left < len(photos) and ours.is_first:
+        print(f"{len(photos) - num_left} of {len(photos)} photos have their maps already (see --again)")
+    if not num_left:
         return 0
-    reader = Reader(files=files, batch_size=args.batch)
-    pipe = load_pipeline(args, needs=names)
-    far = estimate_all(pipe, args, names, reader, limits=_limits(args.base), settings=settings)
-    _report_far(args, names, reader, far)
-    return reader.exit_code()
+    reader, far = Reader(files=mine, batch_size=args.batch), []
+    if mine:
+        pipe = load_pipeline(args, needs=names)
+        far = estimate_all(pipe, args, names, reader, limits=_limits(args.base), settings=settings)
+    failures, far = ours.gathered(reader.failures), ours.gathered(far)
+    if ours.is_first:
+        _report_far(args, names, far, num_photos=num_left)
+        left_out(failures, len(photos))
+    ours.wait()  # the first process that ends with a status other than 0 ends the others
+    return int(bool(failures))
 
 
 def _asked(args: argparse.Namespace) -> list[object]:
@@ -192,12 +199,12 @@ def _limits(base: str) -> Limits | None:
     return None if folder is None else read_limits(folder)
 
 
-def _report_far(args: argparse.Namespace, names: list[str], reader: Reader, far: list[PhotoFile]) -> None:
+def _report_far(args: argparse.Namespace, names: list[str], far: list[PhotoFile], *, num_photos: int) -> None:
     """At the end, where it is not scrolled away."""
     if not far:
         return
     lines = [
-        f"{len(far)} of {len(reader.files)} photos are far from what --base {args.base} knows; their maps "
+        f"{len(far)} of {num_photos} photos are far from what --base {args.base} knows; their maps "
         "are likely poor."
     ]
     if published := [name for name in names if name in PUBLISHED]:

@@ -14,8 +14,11 @@ from adapters.files import write_whole
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
 LONGEST_SLUG = 48
+_PNG_HEAD = 33
+"""Bytes of a PNG's signature and first chunk, behind which entries may stand."""
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -27,24 +30,33 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def write_picture(path: Path, picture: Image.Image, facts: Mapping[str, str] | None = None) -> Path:
     """A PNG; `facts` (prompt, seed) become text entries that image viewers can show."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info, buffer = PngInfo(), BytesIO()
-    for key, value in (facts or {}).items():
-        info.add_itxt(key, value)
-    picture.save(buffer, format="PNG", pnginfo=info)
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG", pnginfo=_entries(facts))
     return write_bytes(path, buffer.getvalue())
 
 
-def write_deep_picture(path: Path, values: np.ndarray) -> Path:
-    """Values in [0, 1], (H, W) or (H, W, 3) in red, green, blue, as a PNG of 16 bits."""
+def write_deep_picture(path: Path, values: np.ndarray, facts: Mapping[str, str] | None = None) -> Path:
+    """Values in [0, 1], (H, W) or (H, W, 3) in red, green, blue, as a PNG of 16 bits, with entries."""
     import cv2
     import numpy as np
+    from PIL.PngImagePlugin import putchunk
 
     deep = np.round(np.clip(values, 0, 1) * 65535).astype(np.uint16)
     done, content = cv2.imencode(".png", deep if deep.ndim == 2 else deep[..., ::-1])
     assert done, f"no PNG of shape {deep.shape}"
-    return write_bytes(path, content.tobytes())
+    png, entries = content.tobytes(), BytesIO()
+    for kind, text, *_ in _entries(facts).chunks:
+        putchunk(entries, kind, text)
+    return write_bytes(path, png[:_PNG_HEAD] + entries.getvalue() + png[_PNG_HEAD:])
+
+
+def _entries(facts: Mapping[str, str] | None) -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in (facts or {}).items():
+        info.add_itxt(key, value)
+    return info
 
 
 def write_json(path: Path, value: object) -> Path:

@@ -20,6 +20,8 @@ from unicon.extras import MissingExtra, quiet_about_torchvision
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+NOT_IMPORTED = "Failed to import"
+"""How diffusers' and transformers' errors of a broken installation begin, which are RuntimeErrors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (ValueError, OSError, MissingExtra) as error:
         return _explain(error, args)
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith(NOT_IMPORTED):
+            raise
+        cause = str(error).rstrip().splitlines()[-1]
+        told = f"a library cannot be imported ({cause}): `unicon doctor` says why, and what mends it"
+        return _explain(error, args, told)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -127,11 +135,12 @@ def _chosen(arguments: Sequence[str]) -> Command | None:
     return next((command for command in COMMANDS if command.name == name), None)
 
 
-def _explain(error: Exception, args: argparse.Namespace) -> int:
+def _explain(error: Exception, args: argparse.Namespace, told: str = "") -> int:
+    """Print an error, or what is `told` of it."""
     if args.debug:
         traceback.print_exception(error)
     else:
-        print(f"unicon {args.command}: {error}", file=sys.stderr)
+        print(f"unicon {args.command}: {told or error}", file=sys.stderr)
     return BAD_INPUT
 
 

@@ -43,7 +43,7 @@ def write(
 ) -> list[Path]:
     """Write the maps of photo `place` and return the files; of an ensemble, its deviation as well.
 
-    `about` are entries of the views' files: the run's mark, and what is told of it. `kinds` are the
+    `about` are entries of the pictures' files: the run's mark, and what is told of it. `kinds` are the
     conditions that names stand for.
     """
     from unicon.conditions import pose
@@ -54,14 +54,14 @@ def write(
         kind = kinds[name]
         values = maps[place].mean(-1) if kind in GREY else maps[place]
         target = stem.with_name(f"{stem.name}_{name}")
-        paths += _write_raw(target, values, args.raw, kind)
+        paths += _write_raw(target, values, args.raw, about, kind)
         if kind in pose.NAMES:
             people = result.people[name][place] if name in result.people else None
             paths.append(_write_joints(target, values, people))
         if name in result.uncertainty:
             deviation = result.uncertainty[name][place]
             beside = target.with_name(f"{target.name}_uncertainty")
-            paths += _write_raw(beside, deviation, args.raw)
+            paths += _write_raw(beside, deviation, args.raw, about)
             shown = (deviation / UNCERTAINTY_WHITE).clip(0, 1)
             paths.append(_write_view(beside, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
         paths.append(_write_view(target, values, about, in_colour=args.colour and kind in COLOURED))
@@ -79,13 +79,15 @@ def _write_view(
     return write_picture(target.with_name(f"{target.name}.png"), shown, about)
 
 
-def _write_raw(target: Path, values: np.ndarray, kind: str, name: str = "") -> list[Path]:
+def _write_raw(
+    target: Path, values: np.ndarray, kind: str, about: Mapping[str, str], name: str = ""
+) -> list[Path]:
     """Values in [0, 1]; of normals, the array has unit vectors."""
     from unicon.conditions import normals
 
     paths = []
     if kind in ("png16", "both"):
-        paths.append(write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values))
+        paths.append(write_deep_picture(target.with_name(f"{target.name}_16bit.png"), values, about))
     if kind in ("npy", "both"):
         array = normals.map_to_normal(values) if name in normals.NAMES else values
         paths.append(target.with_name(f"{target.name}.npy"))

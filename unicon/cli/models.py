@@ -100,12 +100,12 @@ def facts(pipe: UniConPipeline, args: argparse.Namespace, seed: int) -> dict[str
 
 
 def stated_base(pipe: UniConPipeline, name: str) -> str:
-    """What a result says of its base: OWNER/NAME@COMMIT of one from the hub, else the name of its folder or
-    file alone: where that lies is nobody else's business."""
-    place = Path(name)
-    if place.exists():
-        return place.resolve().name
-    return f"{name.partition('@')[0]}@{pipe.commit}" if pipe.commit else name
+    """What a result says of its base: OWNER/NAME@COMMIT of one from the hub, else its name alone."""
+    from unicon.sources import named
+
+    if Path(name).exists() or not pipe.commit:
+        return named(name)
+    return f"{name.partition('@')[0]}@{pipe.commit}"
 
 
 def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:

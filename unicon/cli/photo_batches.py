@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,20 +54,6 @@ class Reader:
                 yield waiting.pop(next(iter(waiting)))
         yield from waiting.values()
 
-    def exit_code(self) -> int:
-        """At the end: 1 if some could not be read, which are listed where they are not scrolled away, else 0.
-
-        Raises ValueError if none could be read.
-        """
-        if not self.failures:
-            return 0
-        if len(self.failures) == len(self.files):
-            raise ValueError("no photo could be read: " + "; ".join(self.failures))
-        print(f"{len(self.failures)} of {len(self.files)} photos could not be read:", file=sys.stderr)
-        for failure in self.failures:
-            print(f"  {failure}", file=sys.stderr)
-        return 1
-
     def _photos(self) -> Iterator[Photo]:
         from unicon.data.photos import load_photo
 
@@ -79,28 +65,49 @@ class Reader:
                 print(f"left out: {self.failures[-1]}", file=sys.stderr)
 
 
-def find_photos(sources: Sequence[str], *, recursive: bool) -> list[PhotoFile]:
+def left_out(failures: Sequence[str], num_photos: int) -> int:
+    """At the end: 1 if some of all photos could not be read, which are listed where they are not scrolled
+    away, else 0.
+
+    Raises ValueError if none could be read.
+    """
+    if not failures:
+        return 0
+    if len(failures) == num_photos:
+        raise ValueError("no photo could be read: " + "; ".join(failures))
+    print(f"{len(failures)} of {num_photos} photos could not be read:", file=sys.stderr)
+    for failure in sorted(failures):
+        print(f"  {failure}", file=sys.stderr)
+    return 1
+
+
+def find_photos(
+    sources: Sequence[str], *, recursive: bool, but: Callable[[Path], bool] = lambda _: False
+) -> list[PhotoFile]:
     """Files as they are named, the pictures of folders, with `recursive` also of folders within.
 
-    Every photo has a stem of its own. Raises ValueError for a folder without pictures.
+    Every photo has a stem of its own. `but`: which pictures of folders are none. Raises ValueError for a
+    folder without pictures.
     """
-    found = [pair for source in sources for pair in _below(Path(source), recursive)]
+    found = [pair for source in sources for pair in _below(Path(source), recursive, but)]
+    if not found:
+        raise ValueError(f"{', '.join(sources)}: nothing but what an earlier run wrote; name the photos")
     found = list({path.resolve(): (path, stem) for path, stem in reversed(found)}.values())[::-1]
     return [PhotoFile(path=path, stem=stem) for path, stem in _told_apart(found)]
 
 
-def _below(source: Path, recursive: bool) -> list[tuple[Path, str]]:
+def _below(source: Path, recursive: bool, but: Callable[[Path], bool]) -> list[tuple[Path, str]]:
     from unicon.data.photos import SUFFIXES, list_photos
 
     if not source.is_dir():
         return [(source, source.stem)]
     if not recursive:
-        return [(path, path.stem) for path in list_photos(source)]
+        return [(path, path.stem) for path in list_photos(source) if not but(path)]
     files = (p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     shown = [p for p in files if not any(part.startswith(".") for part in p.relative_to(source).parts)]
     if not shown:
         raise ValueError(f"{source}: holds no picture, nor do its folders; expected {', '.join(SUFFIXES)}")
-    return [(path, str(path.relative_to(source).with_suffix(""))) for path in sorted(shown)]
+    return [(path, str(path.relative_to(source).with_suffix(""))) for path in sorted(shown) if not but(path)]
 
 
 def _told_apart(found: list[tuple[Path, str]]) -> list[tuple[Path, str]]:

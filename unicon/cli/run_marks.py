@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,18 +44,26 @@ def run_mark(file: PhotoFile, settings: str) -> str:
 
 def are_marked(pictures: Sequence[Path], mark: str) -> bool:
     """Whether all of these files are there and carry `mark`."""
+    return all(_mark(path) == mark for path in pictures)
+
+
+def is_result(path: Path, out: Path) -> bool:
+    """Whether a picture is what a command wrote below its folder `out`, rather than a photograph."""
+    is_below = path.suffix == ".png" and path.resolve().is_relative_to(out.resolve())
+    return is_below and _mark(path) is not None
+
+
+def _mark(path: Path) -> str | None:
+    """The mark of a picture's file; None where there is none."""
     from PIL import Image
 
-    if not all(path.is_file() for path in pictures):
-        return False
     try:
-        marks = set()
-        for path in pictures:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of huge photos, which are none of ours
             with Image.open(path) as picture:
-                marks.add(picture.info.get(RUN))
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return marks == {mark}
+                return picture.info.get(RUN)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_picture
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
-from unicon.cli.photo_batches import PhotoFile, Reader, find_photos
-from unicon.cli.run_marks import RUN, are_marked, run_mark, run_settings
+from unicon.cli.photo_batches import PhotoFile, Reader, find_photos, left_out
+from unicon.cli.run_marks import RUN, are_marked, is_result, run_mark, run_settings
 from unicon.typed import fraction
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         tile_size=args.tile_size,
         keep_colours=not args.free_colours,
     )
-    found = find_photos(args.photos, recursive=args.recursive)
+    ours = partial(is_result, out=Path(args.out))
+    found = find_photos(args.photos, recursive=args.recursive, but=ours)
     asked = run_settings(args, [args.seed, asdict(settings)])
     marks = {file: run_mark(file, asked) for file in found}
     files = [f for f in found if args.again or not are_marked([_target(args, f)], marks[f])]
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     pipe = load_pipeline(args)
     lowres_adapter(pipe)
     _enlarge(pipe, args, reader, settings, marks)
-    return reader.exit_code()
+    return left_out(reader.failures, len(found))
 
 
 def _enlarge(

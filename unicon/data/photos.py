@@ -57,7 +57,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         with PIL.Image.open(path) as image:
             turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
             return (image.height, image.width) if turned else image.size
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: is not a picture that Pillow can read ({error})") from error
 
 

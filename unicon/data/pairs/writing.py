@@ -17,6 +17,8 @@ import numpy as np
 import PIL.Image
 
 from adapters.files import write_whole
+from unicon.data.pairs import names
+from unicon.data.photos import SUFFIXES, load_photo
 
 MANIFEST = "annotate.json"
 _RECORDS = ".records"
@@ -75,32 +77,52 @@ class PairFolder:
         text = json.dumps({**self.manifest(), self.condition: dict(facts)}, indent=2, ensure_ascii=False)
         write_whole(self.root / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
-    def is_done(self, task: str) -> bool:
-        """Whether everything that task wrote is still there."""
+    def is_done(self, task: str, *, captioned: bool = False) -> bool:
+        """Whether everything that task wrote is still there; `captioned`: a caption among it."""
         record = self._records / f"{task}.json"
         if not record.is_file():
             return False
-        return all((self.root / name).is_file() for name in json.loads(record.read_text()))
+        files = json.loads(record.read_text())
+        has_caption = any(name.startswith("caption/") for name in files)
+        return (has_caption or not captioned) and all((self.root / name).is_file() for name in files)
 
     def write(self, made: Made) -> list[str]:
-        """Write a pair and return its files, relative to the folder. A picture that is there is kept."""
-        files = {f"image/{made.stem}.png": made.image, f"{self.condition}/{made.stem}.png": made.map}
-        for name, picture in files.items():
-            if name.startswith("image/") and (self.root / name).is_file():
-                continue
-            self._write(name, lambda path, picture=picture: _bare(picture).save(path, format="PNG"))
+        """Write a pair and return its files, relative to the folder. A picture that is there is kept.
+
+        Raises ValueError if that is another picture than the pair's.
+        """
+        place = self._pictures()
+        image = self._held(place, made) or f"{place}/{made.stem}.png"
+        drawn = f"{self.condition}/{made.stem}.png"
+        if not (self.root / image).is_file():
+            self._write(image, lambda path: _bare(made.image).save(path, format="PNG"))
+        self._write(drawn, lambda path: _bare(made.map).save(path, format="PNG"))
         if made.captions:
             name = f"caption/{made.stem}.txt"
             text = "\n".join(made.captions) + "\n"
             self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
-            return [*files, name]
-        return list(files)
+            return [image, drawn, name]
+        return [image, drawn]
 
-    def finish(self, task: str, names: Sequence[str]) -> None:
+    def finish(self, task: str, files: Sequence[str]) -> None:
         """Record that a task is done, with the files it wrote."""
         record = self._records / f"{task}.json"
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(record, lambda path: path.write_text(json.dumps(list(names))))
+        write_whole(record, lambda path: path.write_text(json.dumps(list(files))))
+
+    def _pictures(self) -> str:
+        """The folder of pictures, which may have been there before."""
+        return next((name for name in names.IMAGE if (self.root / name).is_dir()), names.IMAGE[0])
+
+    def _held(self, place: str, made: Made) -> str | None:
+        """The picture of this stem that is there, of any format."""
+        files = (self.root / place / f"{made.stem}{suffix}" for suffix in SUFFIXES)
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            return None
+        if not np.array_equal(np.asarray(load_photo(path)), np.asarray(made.image.convert("RGB"))):
+            raise ValueError(f"{path} is there already and shows something else: choose another folder")
+        return path.relative_to(self.root).as_posix()
 
     @property
     def _records(self) -> Path:

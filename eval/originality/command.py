@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
-    top.add_argument("--neighbour", type=int, default=3, metavar="K", help="k of the manifold (default 3)")
+    top.add_argument("--neighbours", type=int, default=3, metavar="K", help="of the manifold (default 3)")
     top.add_argument(
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
     )
@@ -118,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> str:
     out.mkdir(parents=True, exist_ok=True)
     judge_of_maps = _judge_of_maps(arguments, outputs, cache) if arguments.maps else None
     found = assess(
-        outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbour,
+        outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbours,
         level=arguments.level, truncation=psis, prompts=outputs.prompts, references=references,
         sight=Sight(cache),
     )  # fmt: skip

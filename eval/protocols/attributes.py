@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         description="How often pictures of neutral prompts show each value of an attribute, beside the data; "
         "or, with --errors, a metric by attribute.",
         epilog="example: unicon eval attributes --attributes person.json --generated out/generated "
-        "--reference data/pairs",
+        "--training data/pairs",
     )
     top.add_argument("--attributes", required=True, metavar="FILE", help="JSON: attribute, values, words")
     top.add_argument("--generated", metavar="DIR", help="pictures, with captions as for `unicon eval text`")
@@ -53,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
         "--assume-neutral", action="store_true", help="no captions: every prompt left the attributes open"
     )
     top.add_argument("--labels", metavar="FILE", help="values by hand: CSV with name and the attributes")
-    top.add_argument("--reference", metavar="SOURCE", help="the data's captions: pairs, or a table")
-    top.add_argument("--reference-pictures", metavar="DIR", help="the data's pictures, read as the samples")
-    top.add_argument("--model", default=MINI, metavar="MODEL", help="CLIP that reads pictures (default mini)")
+    top.add_argument("--training", metavar="SOURCE", help="the data's captions: pairs, or a table")
+    top.add_argument("--training-pictures", metavar="DIR", help="the data's pictures, read as the samples")
+    top.add_argument("--clip", default=MINI, metavar="MODEL", help="CLIP that reads pictures (default mini)")
     top.add_argument(
         "--errors", metavar="FILE", help="CSV with name and metrics, as `unicon eval maps --csv`"
     )
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> str:
         records = [_errors(arguments, name, words) for name, words in attributes.items()]
     else:
         if not arguments.generated:
-            raise ValueError("give --generated with --reference or --reference-pictures, or --errors")
+            raise ValueError("give --generated with --training or --training-pictures, or --errors")
         records = [_shares(arguments, name, words) for name, words in attributes.items()]
     save(arguments.out, records)
     return tables(records)
@@ -178,7 +178,7 @@ def _read(
 ) -> tuple[list[str | None], str]:
     """Values of pictures, and who told them."""
     if not arguments.labels:
-        clip = Clip(arguments.model, device=str(pick_device(arguments.device)))
+        clip = Clip(arguments.clip, device=str(pick_device(arguments.device)))
         return list(by_clip(clip, paths, words)), clip.source
     told = {Path(row["name"]).name: row[name] for row in _labels(arguments.labels, name)}
     return [told.get(p.name, told.get(p.stem)) for p in paths], Path(arguments.labels).name
@@ -186,13 +186,13 @@ def _read(
 
 def _reference(arguments: argparse.Namespace, words: Words, read) -> tuple[list[str | None], str, int]:
     """The data's values, their source, and how many captions name several."""
-    if bool(arguments.reference) == bool(arguments.reference_pictures):
-        raise ValueError("give one of --reference (captions) and --reference-pictures (read as the samples)")
-    if arguments.reference_pictures:
-        values, reader = read(list_photos(arguments.reference_pictures))
-        return values, f"{Path(arguments.reference_pictures).name}, pictures read by {reader}", 0
-    values = [named_value(text, words) for text in _captions_of(arguments.reference)]
-    return values, f"{Path(arguments.reference).name}, captions", sum(v == SEVERAL for v in values)
+    if bool(arguments.training) == bool(arguments.training_pictures):
+        raise ValueError("give one of --training (captions) and --training-pictures (read as the samples)")
+    if arguments.training_pictures:
+        values, reader = read(list_photos(arguments.training_pictures))
+        return values, f"{Path(arguments.training_pictures).name}, pictures read by {reader}", 0
+    values = [named_value(text, words) for text in _captions_of(arguments.training)]
+    return values, f"{Path(arguments.training).name}, captions", sum(v == SEVERAL for v in values)
 
 
 def _captions_of(source: str) -> list[str]:

@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> str:
     stems = None if arguments.maps is None else map_stems(list_photos(arguments.maps))
     made, by = by_condition(arguments.generated, table=arguments.captions, stems=stems)
     vectors, source = embed(
-        made, arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
+        made, arguments.features, resize=arguments.resize, device=str(pick_device(arguments.device))
     )
     seen = {name: [v for v in group if v is not None] for name, group in vectors.items()}
     found = diversity(
@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> str:
         numbers=numbers,
         settings={
             "generated": Path(arguments.generated).name, "grouped_by": by,
-            "group_sizes": group_sizes(map(len, made.values())), "embedder": source,
+            "group_sizes": group_sizes(map(len, made.values())), "features": source,
             "distance": found.distance, "num_conditions": len(found.per_condition),
             "num_conditions_of_one": found.num_skipped,
             "num_missing": sum(map(len, made.values())) - sum(map(len, seen.values())),

@@ -22,10 +22,10 @@ Embedder = Callable[[PIL.Image.Image], "np.ndarray | Sequence[float] | None"]
 
 
 def add_embedder_arguments(top: argparse.ArgumentParser) -> None:
-    """--generated, --embedder, --resize, --device, --out."""
+    """--generated, --features, --resize, --device, --out."""
     top.add_argument("--generated", required=True, metavar="DIR", help="folders of pictures, or pictures")
     top.add_argument(
-        "--embedder", default=MINI, metavar="WHO",
+        "--features", default=MINI, metavar="MODEL",
         help="mini, a transformers vision model's folder, or FILE.py:FUNCTION from a PIL picture to a vector "
         "or None (default mini)",
     )  # fmt: skip
@@ -57,7 +57,7 @@ def own_embedder(text: str) -> Embedder:
     """The function that FILE.py:FUNCTION names; ValueError when there is none."""
     file, _, name = text.rpartition(":")
     if not Path(file).is_file():
-        raise ValueError(f"embedder {text!r}: {file} does not exist; expected FILE.py:FUNCTION")
+        raise ValueError(f"--features {text!r}: {file} does not exist; expected FILE.py:FUNCTION")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     assert spec is not None
     assert spec.loader is not None
@@ -65,7 +65,7 @@ def own_embedder(text: str) -> Embedder:
     spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not callable(found):
-        raise ValueError(f"embedder {text!r}: {file} has no function {name}")
+        raise ValueError(f"--features {text!r}: {file} has no function {name}")
     return found  # pyright: ignore[reportReturnType]
 
 
@@ -76,5 +76,5 @@ def _vector(own: Embedder, path: Path, bar: tqdm) -> np.ndarray | None:
         return None
     vector = np.asarray(found, dtype=np.float64)
     if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise ValueError(f"{path}: the embedder gave {vector.shape}; expected a finite vector (D,) or None")
+        raise ValueError(f"{path}: --features gave {vector.shape}; expected a finite vector (D,) or None")
     return vector

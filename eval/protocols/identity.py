@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval identity",
         description="How much of its subject a generated picture keeps, by an embedder.",
-        epilog="example: unicon eval identity --generated out/dogs --references dogs --embedder dinov2-small",
+        epilog="example: unicon eval identity --generated out/dogs --references dogs --features dinov2-small",
     )
     add_embedder_arguments(top)
     top.add_argument("--references", required=True, metavar="DIR", help="one folder per subject, or pictures")
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if list(made) == ["all"] and list(references) != ["all"]:
         made = {k: v for k, v in groups(made["all"], list(references)).items() if v}
     take = partial(
-        embed, who=arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
+        embed, who=arguments.features, resize=arguments.resize, device=str(pick_device(arguments.device))
     )
     used = {subject: references.get(subject, []) for subject in made}
     if empty := [subject for subject, known in used.items() if not known]:
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> str:
         name="identity",
         numbers=numbers,
         settings={
-            "generated": Path(arguments.generated).name, "embedder": source, "num_subjects": len(made),
+            "generated": Path(arguments.generated).name, "features": source, "num_subjects": len(made),
             "num_references": found.num_references,
             "num_references_missing": found.num_references_missing, "missing": "count as 0 in likeness",
         },

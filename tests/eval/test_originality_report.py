@@ -198,7 +198,7 @@ def test_what_a_base_drew_is_read_back_by_its_own_estimate(place, base, tmp_path
     for file, values in zip(files, [maps[1], *maps[1:]], strict=True):
         Image.fromarray(np.uint8(np.round(255 * values))).save(tmp_path / "maps" / f"{file.stem}_depth.png")
     more = ["--generated", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--judge",
-            "base", "--base", base, "--steps", "2", "--keep", "4", "--neighbour", "19"]  # fmt: skip
+            "base", "--base", base, "--steps", "2", "--keep", "4", "--neighbours", "19"]  # fmt: skip
     capsys.readouterr()
     assert front.main(arguments(place, tmp_path / "out", *more)) == 0
     printed = capsys.readouterr().out
@@ -341,7 +341,7 @@ def test_bad_sets_are_refused_by_name(place, tmp_path, capsys):
         (["--generated", tmp_path / "empty"], "empty: holds no picture; expected files that end in .jpg"),
         (["--generated", tmp_path / "nowhere"], "nowhere: no such file or folder"),
         (["--training", tmp_path / "one"], "1 training pictures cannot tell a level of 0.05"),
-        (["--neighbour", "20"], "the training set has 20 features; k = 20 needs at least 21"),
+        (["--neighbours", "20"], "the training set has 20 features; k = 20 needs at least 21"),
         (["--generated", tmp_path / "broken"], "bad.png: is not a picture that Pillow can read"),
         (["--training", tmp_path / "other.npz"], "features differ: those of --training are dino, 8 px"),
         (["--captions", tmp_path / "few.csv"], "a_1.png: has no caption"),

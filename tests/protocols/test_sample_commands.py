@@ -57,7 +57,7 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     out = tmp_path / "out.jsonl"
     for scale in SCALES:
         each = ["--csv", tmp_path / f"{scale}.csv"]
-        run(capsys, "text", "--pictures", made, "--scale", scale, "--device", "cpu", "--out", out, *each)
+        run(capsys, "text", "--generated", made, "--scale", scale, "--device", "cpu", "--out", out, *each)
     by_scale = {r.settings["scale"]: r for r in read(out)}
     paths, texts = captions(made)
     assert texts == ["a red cube", "a blue ball", "a thing on a table", "a thing on a lawn"]
@@ -69,7 +69,7 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
         2.5 * np.maximum(own, 0).mean(), abs=1e-3
     )
     assert by_scale[SCALES["percent"]].numbers["num"] == 4
-    assert raw.settings["model"].startswith("mini, 128 px")
+    assert raw.settings["clip"].startswith("mini, 128 px")
     assert raw.settings["num_captions_cut"] == 0
     rows = list(csv.DictReader((tmp_path / "cosine.csv").read_text().splitlines()))
     assert [row["caption"] for row in rows] == texts
@@ -92,7 +92,7 @@ def test_captions_come_from_tables_and_files_and_are_missed(made, tmp_path, caps
         path.with_suffix(".txt").write_text(f"of {path.stem}\n")
     assert captions(made)[1][0] == "of p0_seed0"
     table.write_text("name,caption\np0_seed0.png,thing\n")
-    why = refusal(capsys, "text", "--pictures", made, "--captions", table, "--device", "cpu")
+    why = refusal(capsys, "text", "--generated", made, "--captions", table, "--device", "cpu")
     assert "p0_seed1.png: has no caption" in why
     table.write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="has columns a, b; expected name and caption"):
@@ -124,7 +124,7 @@ def test_identity_by_a_users_own_function_counts_what_it_does_not_see(tmp_path, 
     picture(2).resize((64, 64)).save(tmp_path / "made" / "cat" / "2.png")  # not seen
     out, own = tmp_path / "out.jsonl", f"{tmp_path / 'own.py'}:colour"
     run(capsys, "identity", "--generated", tmp_path / "made", "--references", tmp_path / "references",
-        "--embedder", own, "--out", out)  # fmt: skip
+        "--features", own, "--out", out)  # fmt: skip
 
     def colour(seed):
         return np.asarray(picture(seed), dtype=float).mean((0, 1))
@@ -139,13 +139,13 @@ def test_identity_by_a_users_own_function_counts_what_it_does_not_see(tmp_path, 
     assert record.numbers["missing_rate"] == pytest.approx(1 / 6)
     assert (record.settings["num_subjects"], record.settings["num_references"]) == (2, 4)
     arguments = ["identity", "--generated", tmp_path / "made", "--references", tmp_path / "references"]
-    assert "has no function face" in refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:face")
-    assert "does not exist; expected FILE.py:FUNCTION" in refusal(capsys, *arguments, "--embedder", "x.py:f")
-    why = refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:matrix")
-    assert "the embedder gave (2, 2); expected a finite vector" in why
+    assert "has no function face" in refusal(capsys, *arguments, "--features", f"{tmp_path}/own.py:face")
+    assert "does not exist; expected FILE.py:FUNCTION" in refusal(capsys, *arguments, "--features", "x.py:f")
+    why = refusal(capsys, *arguments, "--features", f"{tmp_path}/own.py:matrix")
+    assert "--features gave (2, 2); expected a finite vector" in why
     (tmp_path / "made" / "cow").mkdir()
     picture(0).save(tmp_path / "made" / "cow" / "0.png")
-    assert "has no folder cow of references" in refusal(capsys, *arguments, "--embedder", own)
+    assert "has no folder cow of references" in refusal(capsys, *arguments, "--features", own)
 
 
 def test_diversity_is_told_by_condition(made, tmp_path, capsys):
@@ -207,7 +207,7 @@ def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
     labels.write_text("name,shape\np1_seed0,cube\np1_seed1,cube\np0_seed0,ball\n")
     texts = ["a cube", "two Boxes? no, a box", "a ball", "spheres", "a lawn", "a cube on a ball"]
     data.write_text("name,caption\n" + "".join(f'{n},"{t}"\n' for n, t in enumerate(texts)))
-    arguments = ["attributes", "--attributes", words, "--generated", made, "--reference", data]
+    arguments = ["attributes", "--attributes", words, "--generated", made, "--training", data]
     run(capsys, *arguments, "--labels", labels, "--out", out)
     (record,) = read(out)
     assert record.name == "attributes/shape"
@@ -224,7 +224,7 @@ def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
         capsys,
         *arguments[:-2],
         "--assume-neutral",
-        "--reference-pictures",
+        "--training-pictures",
         made,
         "--device",
         "cpu",
@@ -273,7 +273,7 @@ def test_bad_attributes_are_refused(made, tmp_path, capsys):
     words.write_text(json.dumps({"shape": {"cube": ["cube"]}}))
     assert "attribute 'shape' needs two or more values" in refusal(capsys, *arguments)
     words.write_text(json.dumps(WORDS))
-    assert "give one of --reference" in refusal(capsys, *arguments)
+    assert "give one of --training " in refusal(capsys, *arguments)
     assert "give --generated with" in refusal(capsys, *arguments[:3])
     words.write_text(json.dumps({"shape": {"cube": ["cube", "ball", "thing"], "cone": ["cone"]}}))
-    assert "all 4 captions" in refusal(capsys, *arguments, "--reference", tmp_path)
+    assert "all 4 captions" in refusal(capsys, *arguments, "--training", tmp_path)

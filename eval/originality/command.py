@@ -22,7 +22,7 @@ from eval.features import (
 )
 from eval.kept import kept_features
 from eval.originality.assessment import assess
-from eval.originality.outputs import Outputs, captions_of, of_stems, open_outputs, open_references
+from eval.originality.given import open_references
 from eval.originality.page import as_html
 from eval.originality.report import Report, as_csv, as_lines, as_record
 from eval.originality.selection import check_number, rarest_true
@@ -30,7 +30,7 @@ from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched, read_truncation
 from eval.originality.truth import Truth, true_to_map, true_to_prompt
 from eval.protocols.fidelity import KINDS
-from eval.protocols.generated import maps_in
+from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.setup import run_command
 from unicon.devices import pick_device
@@ -194,7 +194,7 @@ def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path)
         raise ValueError(f"--condition is {arguments.condition!r}; known: {', '.join(KINDS)}")
     maps = maps_in(arguments.maps, arguments.condition)
     files = list(maps.values())
-    places = of_stems(outputs, {stem: place for place, stem in enumerate(maps)}, "--maps")
+    places = of_stems(outputs.pictures, {stem: place for place, stem in enumerate(maps)}, "--maps")
     readers = map_readers(arguments, cache / "maps", 1)
     if len(readers) != 1:
         raise ValueError(f"{len(readers)} read the maps back; give one of --annotator, --judge and --read")

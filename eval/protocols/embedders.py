@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ import PIL.Image
 from tqdm import tqdm
 
 from eval.features import MINI, RESIZES, Extractor, Pictures
-from unicon.data.photos import load_photo
 
 Embedder = Callable[[PIL.Image.Image], "np.ndarray | Sequence[float] | None"]
 
@@ -35,22 +34,17 @@ def add_embedder_arguments(top: argparse.ArgumentParser) -> None:
 
 
 def embed(
-    pictures: Mapping[str, Sequence[Path]], who: str, *, resize: str = "bicubic", device: str = "cpu"
-) -> tuple[dict[str, list[np.ndarray | None]], str]:
-    """Vectors of each group's pictures, and who made them, for the record."""
+    pictures: Pictures, who: str, *, resize: str = "bicubic", device: str = "cpu"
+) -> tuple[list[np.ndarray | None], str]:
+    """Vectors of pictures, and who made them, for the record."""
     if ".py:" in who:
         own = own_embedder(who)
-        bar = tqdm(total=sum(map(len, pictures.values())), desc="embedding", unit="picture", leave=False)
-        with bar:
-            return {
-                name: [_vector(own, path, bar) for path in group] for name, group in pictures.items()
-            }, who
+        places = tqdm(range(len(pictures)), desc="embedding", unit="picture", leave=False)
+        return [_vector(own(pictures.load(n)), pictures.names[n]) for n in places], who
     extractor = Extractor(who, resize=resize, device=device)
-    paths = [path for group in pictures.values() for path in group]
     bar_of = lambda batches: tqdm(batches, desc="embedding", unit="batch", leave=False)  # noqa: E731
-    found = extractor(Pictures(tuple(map(str, paths)), lambda n: load_photo(paths[n])), progress=bar_of)
-    rows = iter(found.values)
-    return {name: [next(rows) for _ in group] for name, group in pictures.items()}, found.source
+    found = extractor(pictures, progress=bar_of)
+    return list(found.values), found.source
 
 
 def own_embedder(text: str) -> Embedder:
@@ -69,12 +63,10 @@ def own_embedder(text: str) -> Embedder:
     return found  # pyright: ignore[reportReturnType]
 
 
-def _vector(own: Embedder, path: Path, bar: tqdm) -> np.ndarray | None:
-    found = own(load_photo(path))
-    bar.update()
+def _vector(found: np.ndarray | Sequence[float] | None, name: str) -> np.ndarray | None:
     if found is None:
         return None
     vector = np.asarray(found, dtype=np.float64)
     if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise ValueError(f"{path}: --features gave {vector.shape}; expected a finite vector (D,) or None")
+        raise ValueError(f"{name}: --features gave {vector.shape}; expected a finite vector (D,) or None")
     return vector

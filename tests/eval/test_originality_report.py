@@ -17,10 +17,11 @@ from eval.features import Extractor, FeatureSet, Pictures, find_pictures
 from eval.kept import KeptRows
 from eval.metrics.text import cosines
 from eval.originality.assessment import Assessment, References, assess
-from eval.originality.outputs import open_outputs, open_references
+from eval.originality.given import open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
 from eval.protocols.fidelity import judge_reader, picture_fidelity
+from eval.protocols.generated import open_outputs
 from eval.protocols.readers import PipelineReader
 from eval.protocols.setup import load_pipeline
 from tests.eval.test_originality import drawing
@@ -250,7 +251,7 @@ def test_captions_of_generate_are_read_from_its_pictures(place, tmp_path):
     assert open_outputs(pairs.parent).prompts == ("a cat", "a cat")
     (pairs / "1.txt").unlink()
     write_picture(pairs.parent / "sheet.png", drawing(2))  # beside the set, not of it
-    assert open_outputs(pairs.parent).prompts is None
+    assert open_outputs(pairs.parent).prompts == (None, None)
     assert open_outputs(pairs.parent).pictures.names == ("0", "1")
     assert open_references(pairs, open_outputs(pairs.parent)).places.tolist() == [0, 1]
     in_memory = replace(open_outputs(pairs.parent), pictures=held(a=drawing(0)))

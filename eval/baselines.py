@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: unicon eval baselines nyu --data path/to/nyu_depth_v2",
     )
     top.add_argument("dataset", choices=["nyu"], help="nyu: NYU Depth v2, depth by mean map and constant")
-    top.add_argument("--data", required=True, metavar="FOLDER", help="folder that holds metadata.jsonl")
+    top.add_argument("--data", required=True, metavar="DIR", help="folder that holds metadata.jsonl")
     top.add_argument(
         "--alignment",
         choices=["scale_shift", "scale"],

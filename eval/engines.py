@@ -133,9 +133,11 @@ def open_engine(name: str, weights: str | Path | None, device: str) -> Engine:
     """By its package's name; ValueError for weights that are not there or are none, MissingExtra without the
     package."""
     if weights is None:
-        raise ValueError(f"--engine {name} needs --weights, Inception's of 2015: nothing is downloaded")
+        raise ValueError(
+            f"--engine {name} needs --engine-weights, Inception's of 2015: nothing is downloaded"
+        )
     if not Path(weights).is_file():
-        raise ValueError(f"{weights}: no such file; give --weights the file of Inception's weights")
+        raise ValueError(f"{weights}: no such file; give --engine-weights the file of Inception's weights")
     return ENGINES[name](Path(weights), device)
 
 

@@ -37,7 +37,7 @@ def distributions(real: np.ndarray, fake: np.ndarray, *more: str) -> Callable[[P
             file = io.BytesIO()
             np.save(file, values.astype(np.float32))
             put(place.data / f"{name}.npy", file.getvalue())
-        sets = ["--real", str(place.data / "real.npy"), "--fake", str(place.data / "fake.npy")]
+        sets = ["--real", str(place.data / "real.npy"), "--generated", str(place.data / "fake.npy")]
         return ["eval", "distributions", *sets, *more]
 
     return make
@@ -62,7 +62,7 @@ OF_SETS = (
     ),
     Case(
         name="originality: fewer training pictures than neighbours",
-        make=originality(2, 4, "--neighbour", "4", "--level", "0.5"),
+        make=originality(2, 4, "--neighbours", "4", "--level", "0.5"),
         told=("the training set has 4 features", "k = 4"),
         runs=True,
     ),

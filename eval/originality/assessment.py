@@ -96,15 +96,15 @@ def assess(
     k: int = 3,
     level: float = 0.01,
     truncation: Mapping[str, float] | None = None,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[str | None] | None = None,
     references: References | None = None,
     sight: Sight | None = None,
 ) -> Assessment:
     """Rarity, realism and what is nearest, by meaning (the extractor) and by look (`sight`).
 
-    `truncation` gives psi by name where it is known, `prompts` (M,) what outputs belong together by. Where
-    `training` is features of the same extractor, nothing is judged by look. Raises ValueError for too few
-    pictures for k or the level, and for features of another extractor.
+    `truncation` gives psi by name where it is known, `prompts` (M,) what outputs belong together by, None
+    where nothing is known. Where `training` is features of the same extractor, nothing is judged by look.
+    Raises ValueError for too few pictures for k or the level, and for features of another extractor.
     """
     # Before anything is embedded, which may take hours.
     check_level(len(training), level)
@@ -186,9 +186,10 @@ def _by_look(sight: Sight, generated: Pictures, training: Pictures, asked: _Aske
     )  # fmt: skip
 
 
-def groups_of(prompts: Sequence[str]) -> list[np.ndarray]:
+def groups_of(prompts: Sequence[str | None]) -> list[np.ndarray]:
     """Places of the outputs of each prompt that has several."""
     found: dict[str, list[int]] = {}
     for place, prompt in enumerate(prompts):
-        found.setdefault(prompt, []).append(place)
+        if prompt is not None:
+            found.setdefault(prompt, []).append(place)
     return [np.array(group) for group in found.values() if len(group) > 1]

@@ -22,7 +22,7 @@ from eval.features import (
 )
 from eval.kept import kept_features
 from eval.originality.assessment import assess
-from eval.originality.outputs import Outputs, captions_of, of_stems, open_outputs, open_references
+from eval.originality.given import open_references
 from eval.originality.page import as_html
 from eval.originality.report import Report, as_csv, as_lines, as_record
 from eval.originality.selection import check_number, rarest_true
@@ -30,7 +30,7 @@ from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched, read_truncation
 from eval.originality.truth import Truth, true_to_map, true_to_prompt
 from eval.protocols.fidelity import KINDS
-from eval.protocols.generated import maps_in
+from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.setup import run_command
 from unicon.devices import pick_device
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
-    top.add_argument("--neighbour", type=int, default=3, metavar="K", help="k of the manifold (default 3)")
+    top.add_argument("--neighbours", type=int, default=3, metavar="K", help="of the manifold (default 3)")
     top.add_argument(
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
     )
@@ -118,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> str:
     out.mkdir(parents=True, exist_ok=True)
     judge_of_maps = _judge_of_maps(arguments, outputs, cache) if arguments.maps else None
     found = assess(
-        outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbour,
+        outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbours,
         level=arguments.level, truncation=psis, prompts=outputs.prompts, references=references,
         sight=Sight(cache),
     )  # fmt: skip
@@ -194,7 +194,7 @@ def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path)
         raise ValueError(f"--condition is {arguments.condition!r}; known: {', '.join(KINDS)}")
     maps = maps_in(arguments.maps, arguments.condition)
     files = list(maps.values())
-    places = of_stems(outputs, {stem: place for place, stem in enumerate(maps)}, "--maps")
+    places = of_stems(outputs.pictures, {stem: place for place, stem in enumerate(maps)}, "--maps")
     readers = map_readers(arguments, cache / "maps", 1)
     if len(readers) != 1:
         raise ValueError(f"{len(readers)} read the maps back; give one of --annotator, --judge and --read")

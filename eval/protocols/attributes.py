@@ -19,16 +19,16 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.clip import Clip
-from eval.features import MINI, Pictures
+from eval.features import MINI, Pictures, find_pictures
 from eval.metrics.attributes import amplification, stratified
 from eval.metrics.summary import Interval
 from eval.metrics.text import cosines
-from eval.protocols.generated import captions, read_rows, read_table
+from eval.protocols.generated import captioned, open_generated
 from eval.protocols.results import save, tables
 from eval.protocols.setup import run_command
+from eval.protocols.told import read_rows, read_table
 from eval.records import Record
 from unicon.data.pairs import open_pairs
-from unicon.data.photos import list_photos, load_photo
 from unicon.devices import pick_device
 
 Words = Mapping[str, Sequence[str]]
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         description="How often pictures of neutral prompts show each value of an attribute, beside the data; "
         "or, with --errors, a metric by attribute.",
         epilog="example: unicon eval attributes --attributes person.json --generated out/generated "
-        "--reference data/pairs",
+        "--training data/pairs",
     )
     top.add_argument("--attributes", required=True, metavar="FILE", help="JSON: attribute, values, words")
     top.add_argument("--generated", metavar="DIR", help="pictures, with captions as for `unicon eval text`")
@@ -53,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
         "--assume-neutral", action="store_true", help="no captions: every prompt left the attributes open"
     )
     top.add_argument("--labels", metavar="FILE", help="values by hand: CSV with name and the attributes")
-    top.add_argument("--reference", metavar="SOURCE", help="the data's captions: pairs, or a table")
-    top.add_argument("--reference-pictures", metavar="DIR", help="the data's pictures, read as the samples")
-    top.add_argument("--model", default=MINI, metavar="MODEL", help="CLIP that reads pictures (default mini)")
+    top.add_argument("--training", metavar="SOURCE", help="the data's captions: pairs, or a table")
+    top.add_argument("--training-pictures", metavar="DIR", help="the data's pictures, read as the samples")
+    top.add_argument("--clip", default=MINI, metavar="MODEL", help="CLIP that reads pictures (default mini)")
     top.add_argument(
         "--errors", metavar="FILE", help="CSV with name and metrics, as `unicon eval maps --csv`"
     )
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> str:
         records = [_errors(arguments, name, words) for name, words in attributes.items()]
     else:
         if not arguments.generated:
-            raise ValueError("give --generated with --reference or --reference-pictures, or --errors")
+            raise ValueError("give --generated with --training or --training-pictures, or --errors")
         records = [_shares(arguments, name, words) for name, words in attributes.items()]
     save(arguments.out, records)
     return tables(records)
@@ -114,9 +114,8 @@ def named_value(caption: str, words: Words) -> str | None:
     return found[0] if len(found) == 1 else SEVERAL if found else None
 
 
-def by_clip(clip: Clip, paths: Sequence[Path], words: Words) -> list[str]:
+def by_clip(clip: Clip, pictures: Pictures, words: Words) -> list[str]:
     """The value whose prompts lie nearest to each picture, each value's prompts averaged."""
-    pictures = Pictures(tuple(map(str, paths)), lambda n: load_photo(paths[n]))
     bar = partial(tqdm, desc="reading attributes", unit="batch", leave=False)
     seen = clip.pictures(pictures, progress=bar).values
     means = []
@@ -131,7 +130,7 @@ def by_clip(clip: Clip, paths: Sequence[Path], words: Words) -> list[str]:
 class _Samples:
     """Pictures of neutral prompts."""
 
-    paths: list[Path]
+    pictures: Pictures
     num_told: int
     """Others, whose caption names a value."""
 
@@ -139,7 +138,7 @@ class _Samples:
 def _shares(arguments: argparse.Namespace, name: str, words: Words) -> Record:
     samples = _neutral(arguments, words)
     read = partial(_read, arguments, name, words)
-    generated, reader = read(samples.paths)
+    generated, reader = read(samples.pictures)
     reference, source, several = _reference(arguments, words, read)
     found = amplification(generated, reference, list(words))
     numbers: dict[str, float | int] = {"num": found.generated.num, "distance": found.distance.mean}
@@ -162,37 +161,38 @@ def _shares(arguments: argparse.Namespace, name: str, words: Words) -> Record:
 
 def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     if arguments.assume_neutral:
-        return _Samples(list_photos(arguments.generated), 0)
-    paths, texts = captions(arguments.generated, arguments.captions)
-    neutral = [p for p, text in zip(paths, texts, strict=True) if named_value(text, words) is None]
+        return _Samples(open_generated(arguments.generated), 0)
+    pictures, texts = captioned(arguments.generated, arguments.captions)
+    neutral = [place for place, text in enumerate(texts) if named_value(text, words) is None]
     if not neutral:
         raise ValueError(
-            f"all {len(paths)} captions of {arguments.generated} name a value ({', '.join(words)}): no "
+            f"all {len(texts)} captions of {arguments.generated} name a value ({', '.join(words)}): no "
             "prompt leaves it open"
         )
-    return _Samples(neutral, len(paths) - len(neutral))
+    return _Samples(pictures.subset(neutral), len(texts) - len(neutral))
 
 
 def _read(
-    arguments: argparse.Namespace, name: str, words: Words, paths: Sequence[Path]
+    arguments: argparse.Namespace, name: str, words: Words, pictures: Pictures
 ) -> tuple[list[str | None], str]:
     """Values of pictures, and who told them."""
     if not arguments.labels:
-        clip = Clip(arguments.model, device=str(pick_device(arguments.device)))
-        return list(by_clip(clip, paths, words)), clip.source
+        clip = Clip(arguments.clip, device=str(pick_device(arguments.device)))
+        return list(by_clip(clip, pictures, words)), clip.source
     told = {Path(row["name"]).name: row[name] for row in _labels(arguments.labels, name)}
-    return [told.get(p.name, told.get(p.stem)) for p in paths], Path(arguments.labels).name
+    names = [Path(name) for name in pictures.names]
+    return [told.get(p.name, told.get(p.stem)) for p in names], Path(arguments.labels).name
 
 
 def _reference(arguments: argparse.Namespace, words: Words, read) -> tuple[list[str | None], str, int]:
     """The data's values, their source, and how many captions name several."""
-    if bool(arguments.reference) == bool(arguments.reference_pictures):
-        raise ValueError("give one of --reference (captions) and --reference-pictures (read as the samples)")
-    if arguments.reference_pictures:
-        values, reader = read(list_photos(arguments.reference_pictures))
-        return values, f"{Path(arguments.reference_pictures).name}, pictures read by {reader}", 0
-    values = [named_value(text, words) for text in _captions_of(arguments.reference)]
-    return values, f"{Path(arguments.reference).name}, captions", sum(v == SEVERAL for v in values)
+    if bool(arguments.training) == bool(arguments.training_pictures):
+        raise ValueError("give one of --training (captions) and --training-pictures (read as the samples)")
+    if arguments.training_pictures:
+        values, reader = read(find_pictures(arguments.training_pictures))
+        return values, f"{Path(arguments.training_pictures).name}, pictures read by {reader}", 0
+    values = [named_value(text, words) for text in _captions_of(arguments.training)]
+    return values, f"{Path(arguments.training).name}, captions", sum(v == SEVERAL for v in values)
 
 
 def _captions_of(source: str) -> list[str]:

@@ -30,15 +30,15 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval control",
         description="Read maps back from generated pictures and compare them with the maps given.",
-        epilog="example: unicon eval control --pictures out/generated --maps maps --condition edge "
+        epilog="example: unicon eval control --generated out/generated --maps maps --condition edge "
         "--annotator canny --judge runs/mini/regressor/export --real photos",
     )
-    top.add_argument("--pictures", required=True, metavar="DIR", help="named STEM, STEM_0, STEM_seed1, ...")
+    top.add_argument("--generated", required=True, metavar="DIR", help="named STEM, STEM_0, STEM_seed1, ...")
     top.add_argument("--maps", required=True, metavar="DIR", help="named STEM or STEM_CONDITION")
     top.add_argument("--condition", required=True, metavar="NAME", help=f"known: {', '.join(KINDS)}")
     add_map_reader_arguments(top)
     top.add_argument("--real", metavar="DIR", help="the pictures the maps were made of: what can be reached")
-    top.add_argument("--keep", metavar="DIR", help="keep maps that were read here, and continue from them")
+    top.add_argument("--cache", metavar="DIR", help="where maps that were read are kept for the next run")
     add_machine_arguments(top)
     return top
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> str:
     if arguments.condition not in KINDS:
         raise ValueError(f"--condition is {arguments.condition!r}; known: {', '.join(KINDS)}")
-    pictures, maps = halves(arguments.pictures, arguments.maps, arguments.condition)
+    pictures, maps = halves(arguments.generated, arguments.maps, arguments.condition)
     made = groups(pictures, list(maps))
     made = {stem: files for stem, files in made.items() if files}
     given = {stem: np.asarray(load_photo(maps[stem])).astype(np.float32) / 255 for stem in made}
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> str:
             raise ValueError(f"{arguments.real}: has no picture {lacking[0]}; {len(lacking)} are missing")
         sets["the real pictures"] = {stem: real[stem] for stem in made}
     records = []
-    keep = Path(arguments.keep) if arguments.keep else None
+    keep = Path(arguments.cache) if arguments.cache else None
     for (name, role), reader in map_readers(arguments, keep, arguments.batch_size).items():
         for prediction, files in sets.items():
             bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)

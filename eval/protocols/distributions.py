@@ -104,30 +104,40 @@ def parser() -> argparse.ArgumentParser:
         prog="unicon eval distributions",
         description="Measure how far generated pictures are from real ones: Fréchet distance, KID, CMMD, "
         "precision, recall, density, coverage, rarity, realism.",
-        epilog="example: unicon eval distributions --real data/photos --fake out/samples --out results.jsonl",
+        epilog="example: unicon eval distributions --real data/photos --generated out/samples "
+        "--out results.jsonl",
     )
     either = "a folder of pictures, pairs, or a file of features (.npz, .safetensors)"
     top.add_argument("--real", required=True, metavar="SOURCE", help=either)
-    top.add_argument("--fake", required=True, metavar="SOURCE", help=either)
+    top.add_argument("--generated", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
     top.add_argument(
         "--engine", choices=list(ENGINES),
-        help="the features, and FID and KID, of a package that papers name, with --weights",
+        help="the features, and FID and KID, of a package that papers name, with --engine-weights",
     )  # fmt: skip
-    top.add_argument("--weights", metavar="FILE", help="Inception's of 2015, as --engine reads them")
-    top.add_argument("--split", default="unnamed", help="which part of the real set this is, for the record")
-    top.add_argument("--neighbours", type=int, nargs="+", default=[3], metavar="K", help="default 3")
+    top.add_argument("--engine-weights", metavar="FILE", help="Inception's of 2015, as --engine reads them")
+    top.add_argument(
+        "--split",
+        default="unnamed",
+        metavar="NAME",
+        help="which part of the real set this is, for the record",
+    )
+    top.add_argument(
+        "--neighbours", type=int, nargs="+", default=[3], metavar="K", help="of the manifold (default 3)"
+    )
     top.add_argument(
         "--strata", nargs="*", metavar="FILE",
         help="also rarity within each prompt or class: by the captions that lie with the pictures, or by a "
-        "table with name and stratum (class, label, caption); two tables: of --real, of --fake",
+        "table with name and stratum (class, label, caption); two tables: of --real, of --generated",
     )  # fmt: skip
     top.add_argument(
         "--both-ways", action="store_true",
         help="also each set in the other's manifold, at the size of the smaller: to compare two data sets",
     )  # fmt: skip
-    top.add_argument("--sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N")
+    top.add_argument(
+        "--sample-sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N"
+    )
     top.add_argument("--seed", type=int, default=0, help="of random subsets (default 0)")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
@@ -146,16 +156,16 @@ def _run(arguments: argparse.Namespace) -> str:
         raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
     labels = None
     if arguments.strata is not None:  # before anything is decoded
-        labels = read_labels(arguments.strata, arguments.real, arguments.fake, k=ks[0])
+        labels = read_labels(arguments.strata, arguments.real, arguments.generated, k=ks[0])
     engine, take = _features(arguments)
-    real, fake = take(arguments.real), take(arguments.fake)
+    real, fake = take(arguments.real), take(arguments.generated)
     if real.source != fake.source and ", " in real.source + fake.source:
         raise ValueError(
             f"features differ: real are {real.source}, fake {fake.source}; use one model for both"
         )
     named: Settings = {
-        "real": Path(arguments.real).name, "fake": Path(arguments.fake).name, "split": arguments.split,
-        "features": real.source,
+        "real": Path(arguments.real).name, "generated": Path(arguments.generated).name,
+        "split": arguments.split, "features": real.source,
     }  # fmt: skip
     found = [
         Record(
@@ -175,9 +185,9 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.both_ways:
         found += [one for k in ks for one in _both_ways(real, fake, k, arguments.seed, named)]
     text = tables(found)
-    if arguments.sizes:
+    if arguments.sample_sizes:
         curve = size_curve(
-            lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sizes,
+            lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sample_sizes,
             seed=arguments.seed,
         )  # fmt: skip
         found.append(_as_record(curve, named))
@@ -190,21 +200,21 @@ def _features(arguments: argparse.Namespace) -> tuple[Engine | None, Callable[[s
     """An engine, if one is asked for, and what turns a source into features."""
     device = str(pick_device(arguments.device))
     if arguments.engine is None:
-        if arguments.weights is not None:
-            raise ValueError(f"--weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
+        if arguments.engine_weights is not None:
+            raise ValueError(f"--engine-weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
         return None, partial(open_features, model=arguments.features, device=device, **resizing(arguments))
     top = parser()
     own = ("features", "resize", "fit", "size")
     if given := [f"--{name}" for name in own if getattr(arguments, name) != top.get_default(name)]:
         raise ValueError(f"--engine has features and resizing of its own; leave out {', '.join(given)}")
-    engine = open_engine(arguments.engine, arguments.weights, device)
+    engine = open_engine(arguments.engine, arguments.engine_weights, device)
     return engine, engine
 
 
 def _both_ways(real: FeatureSet, fake: FeatureSet, k: int, seed: int, settings: Settings) -> list[Record]:
     """Either set judged by the other's manifold, of as many pictures as the smaller has."""
     found = compare_sets(real.values, fake.values, k, seed=seed)
-    judged = (("fake in real", found.second_in_first), ("real in fake", found.first_in_second))
+    judged = (("generated in real", found.second_in_first), ("real in generated", found.first_in_second))
     records = []
     for (kind, one), radius in zip(judged, found.radius, strict=True):
         inside = one.rarity[one.in_manifold]

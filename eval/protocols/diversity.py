@@ -16,7 +16,7 @@ import numpy as np
 from eval.metrics.likeness import Distance, diversity
 from eval.protocols.embedders import add_embedder_arguments, embed
 from eval.protocols.fidelity import KINDS
-from eval.protocols.generated import by_condition
+from eval.protocols.generated import Outputs, of_stems, open_outputs
 from eval.protocols.results import save, tables
 from eval.protocols.setup import run_command
 from eval.records import Record
@@ -50,11 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> str:
     stems = None if arguments.maps is None else map_stems(list_photos(arguments.maps))
-    made, by = by_condition(arguments.generated, table=arguments.captions, stems=stems)
+    outputs = open_outputs(arguments.generated, arguments.captions)
+    conditions, by = by_condition(outputs, stems)
+    sizes = Counter(conditions)
+    if max(sizes.values()) < 2:
+        raise ValueError(
+            f"none of {len(sizes)} conditions has two samples (grouped by {by}): give --captions FILE or "
+            "--maps DIR, or name pictures STEM_0, STEM_1"
+        )
     vectors, source = embed(
-        made, arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
-    )
-    seen = {name: [v for v in group if v is not None] for name, group in vectors.items()}
+        outputs.pictures, arguments.features, resize=arguments.resize,
+        device=str(pick_device(arguments.device)),
+    )  # fmt: skip
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in sizes}
+    for name, vector in zip(conditions, vectors, strict=True):
+        if vector is not None:
+            seen[name].append(vector)
     found = diversity(
         {name: np.stack(group) if group else np.zeros((0, 1)) for name, group in seen.items()},
         arguments.distance,
@@ -67,14 +78,36 @@ def _run(arguments: argparse.Namespace) -> str:
         numbers=numbers,
         settings={
             "generated": Path(arguments.generated).name, "grouped_by": by,
-            "group_sizes": group_sizes(map(len, made.values())), "embedder": source,
+            "group_sizes": group_sizes(sizes.values()), "features": source,
             "distance": found.distance, "num_conditions": len(found.per_condition),
             "num_conditions_of_one": found.num_skipped,
-            "num_missing": sum(map(len, made.values())) - sum(map(len, seen.values())),
+            "num_missing": len(vectors) - sum(map(len, seen.values())),
         },
     )  # fmt: skip
     save(arguments.out, [one])
     return tables([one])
+
+
+def by_condition(outputs: Outputs, stems: Sequence[str] | None = None) -> tuple[list[str], str]:
+    """The condition of each picture, and what told so: with `stems` of maps the one that its name begins
+    with, and a table's caption where there is one; else its prompt.
+
+    Raises ValueError naming a picture of which nothing is told.
+    """
+    if stems is not None:
+        places = of_stems(outputs.pictures, {stem: place for place, stem in enumerate(stems)}, "--maps")
+        of_map = [stems[place] for place in places]
+        if not outputs.by_table or outputs.captions is None:
+            return of_map, "maps"
+        both = zip(of_map, outputs.captions, strict=True)
+        return [f"{stem}: {text}" for stem, text in both], "maps and captions"
+    if None in outputs.prompts:
+        name = outputs.pictures.names[outputs.prompts.index(None)]
+        raise ValueError(
+            f"{name}: nothing says of which prompt it is: a name that only numbers it does not; give "
+            "--captions FILE or --maps DIR, or a folder for each prompt"
+        )
+    return [prompt for prompt in outputs.prompts if prompt is not None], outputs.grouped_by
 
 
 def group_sizes(sizes: Iterable[int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,15 @@ import PIL.Image
 from tqdm import tqdm
 
 from eval.features import MINI, RESIZES, Extractor, Pictures
-from unicon.data.photos import load_photo
 
 Embedder = Callable[[PIL.Image.Image], "np.ndarray | Sequence[float] | None"]
 
 
 def add_embedder_arguments(top: argparse.ArgumentParser) -> None:
-    """--generated, --embedder, --resize, --device, --out."""
+    """--generated, --features, --resize, --device, --out."""
     top.add_argument("--generated", required=True, metavar="DIR", help="folders of pictures, or pictures")
     top.add_argument(
-        "--embedder", default=MINI, metavar="WHO",
+        "--features", default=MINI, metavar="MODEL",
         help="mini, a transformers vision model's folder, or FILE.py:FUNCTION from a PIL picture to a vector "
         "or None (default mini)",
     )  # fmt: skip
@@ -35,29 +34,24 @@ def add_embedder_arguments(top: argparse.ArgumentParser) -> None:
 
 
 def embed(
-    pictures: Mapping[str, Sequence[Path]], who: str, *, resize: str = "bicubic", device: str = "cpu"
-) -> tuple[dict[str, list[np.ndarray | None]], str]:
-    """Vectors of each group's pictures, and who made them, for the record."""
+    pictures: Pictures, who: str, *, resize: str = "bicubic", device: str = "cpu"
+) -> tuple[list[np.ndarray | None], str]:
+    """Vectors of pictures, and who made them, for the record."""
     if ".py:" in who:
         own = own_embedder(who)
-        bar = tqdm(total=sum(map(len, pictures.values())), desc="embedding", unit="picture", leave=False)
-        with bar:
-            return {
-                name: [_vector(own, path, bar) for path in group] for name, group in pictures.items()
-            }, who
+        places = tqdm(range(len(pictures)), desc="embedding", unit="picture", leave=False)
+        return [_vector(own(pictures.load(n)), pictures.names[n]) for n in places], who
     extractor = Extractor(who, resize=resize, device=device)
-    paths = [path for group in pictures.values() for path in group]
     bar_of = lambda batches: tqdm(batches, desc="embedding", unit="batch", leave=False)  # noqa: E731
-    found = extractor(Pictures(tuple(map(str, paths)), lambda n: load_photo(paths[n])), progress=bar_of)
-    rows = iter(found.values)
-    return {name: [next(rows) for _ in group] for name, group in pictures.items()}, found.source
+    found = extractor(pictures, progress=bar_of)
+    return list(found.values), found.source
 
 
 def own_embedder(text: str) -> Embedder:
     """The function that FILE.py:FUNCTION names; ValueError when there is none."""
     file, _, name = text.rpartition(":")
     if not Path(file).is_file():
-        raise ValueError(f"embedder {text!r}: {file} does not exist; expected FILE.py:FUNCTION")
+        raise ValueError(f"--features {text!r}: {file} does not exist; expected FILE.py:FUNCTION")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     assert spec is not None
     assert spec.loader is not None
@@ -65,16 +59,14 @@ def own_embedder(text: str) -> Embedder:
     spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not callable(found):
-        raise ValueError(f"embedder {text!r}: {file} has no function {name}")
+        raise ValueError(f"--features {text!r}: {file} has no function {name}")
     return found  # pyright: ignore[reportReturnType]
 
 
-def _vector(own: Embedder, path: Path, bar: tqdm) -> np.ndarray | None:
-    found = own(load_photo(path))
-    bar.update()
+def _vector(found: np.ndarray | Sequence[float] | None, name: str) -> np.ndarray | None:
     if found is None:
         return None
     vector = np.asarray(found, dtype=np.float64)
     if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise ValueError(f"{path}: the embedder gave {vector.shape}; expected a finite vector (D,) or None")
+        raise ValueError(f"{name}: --features gave {vector.shape}; expected a finite vector (D,) or None")
     return vector

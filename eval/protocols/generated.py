@@ -1,33 +1,149 @@
-"""Which generated pictures belong to which condition, and what was asked of each?
+"""Which pictures were generated, and what was asked of each?
 
-A picture belongs to the condition whose stem its own begins with: `cat.png`, `cat_0.png` and `cat_seed3.png`
-to `cat_depth.png`. Of pairs that `unicon joint` writes, `_image` is not part of the stem. Captions come from
-a table, from the folder's own (docs/data.md), or from what `unicon generate` wrote into the PNG. Leaves out
-scores.
+They lie in a folder, in folders within it (one for each seed or subject), or are of pairs (`docs/data.md`).
+Captions come from a table, from what lies beside the pictures, or from what `unicon generate` wrote into the
+PNG. Leaves out scores.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from eval.features import Pictures, find_pictures, holds_pictures, pictures_of
+from eval.protocols.told import IMAGE, Told, how_many_idle, own_stem, read_table
 from unicon.data.pairs import open_pairs
-from unicon.data.pairs.names import as_captions, as_text
+from unicon.data.pairs.names import as_captions, as_text, is_image
 from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
 BORDERS = "_-. "
-KEYS = ("name", "file_name", "image", "image_file_name")
-TEXTS = ("caption", "text", "prompt")
+SEED = re.compile(r"seed\d+")
+"""A folder of one seed's pictures, as `unicon eval` writes them."""
+COUNTER = re.compile(
+    r"((img|dscn?|dscf|dcim|pxl|mvimg|cimg|gopr|screenshot|image|photo|picture|sample|frame)[_\-. ]?)?"
+    r"\d+([_\-. ]\d+)*",
+    re.IGNORECASE,
+)
+"""Stems that number pictures, as cameras write them, and say nothing of what was asked for."""
 
 
-def own_stem(path: Path) -> str:
-    """Of a generated picture."""
-    return path.stem.removesuffix("_image")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """Generated pictures."""
+
+    pictures: Pictures
+    captions: tuple[str, ...] | None
+    """Of each; None where not all are known."""
+    prompts: tuple[str | None, ...]
+    """What outputs of one prompt have in common: the caption, the name, or both; None where nothing says."""
+    grouped_by: str
+    """Which of them told so."""
+    by_table: bool = False
+    """Whether captions are a table's."""
+    notice: str
+    """A line on captions of pictures that are not there and on names that say no prompt, or empty."""
+
+
+def open_outputs(source: str | Path, table: str | Path | None = None) -> Outputs:
+    """Generated pictures with captions of a `table` (CSV or JSON lines with name and caption), or of their
+    own.
+
+    Pictures of one prompt are those of one caption in the table or in the pairs; else those of one name
+    (`prompt_of_name`), and within it of one caption where all have one. Raises ValueError where there is no
+    picture, and naming one that the table lacks.
+    """
+    pictures = open_generated(source)
+    if table is not None:
+        captions = _of_table(pictures, table)
+        idle = how_many_idle(read_table(Path(table)), pictures.names, table)
+        return Outputs(
+            pictures=pictures,
+            captions=captions,
+            prompts=captions,
+            grouped_by="captions",
+            notice=idle,
+            by_table=True,
+        )
+    captions = captions_of(pictures)
+    if pictures.captions is not None:  # of pairs, whose keys say nothing
+        prompts = captions or (None,) * len(pictures)
+        return Outputs(
+            pictures=pictures, captions=captions, prompts=prompts, notice="",
+            grouped_by="captions" if captions else "nothing",
+        )  # fmt: skip
+    names = [prompt_of_name(name) for name in pictures.names]
+    by = [*(["names"] if any(names) else []), *(["captions"] if captions else [])]
+    prompts, notice = tuple(names), ""
+    if captions:
+        prompts = tuple(f"{n}: {text}" if n else text for n, text in zip(names, captions, strict=True))
+    elif None in names:
+        notice = (
+            f"{names.count(None)} of {len(names)} names, such as {pictures.names[names.index(None)]}, are a "
+            "camera's counter or digits: no prompt is told of those pictures; give --captions\n"
+        )
+    return Outputs(
+        pictures=pictures, captions=captions, prompts=prompts, grouped_by=" and ".join(by) or "nothing",
+        notice=notice,
+    )  # fmt: skip
+
+
+def captioned(source: str | Path, table: str | Path | None = None) -> tuple[Pictures, tuple[str, ...]]:
+    """Generated pictures and a caption of each, as `open_outputs`; ValueError naming one that has none."""
+    pictures = open_generated(source)
+    if table is not None:
+        return pictures, _of_table(pictures, table)
+    told = _own_captions(pictures)
+    if None in told:
+        raise ValueError(
+            f"{_places(pictures)[told.index(None)]}: has no caption (neither the picture nor what lies with "
+            "it says one); give --captions FILE with name and caption"
+        )
+    return pictures, tuple(text for text in told if text)
+
+
+def open_generated(source: str | Path) -> Pictures:
+    """The pictures of a folder, of the folders within one, or of pairs; those named `..._image` alone where
+    there are any. Raises ValueError where there is none."""
+    path = Path(source)
+    if holds_pictures(path):
+        return pictures_of(pictures_in(path))
+    if within := folders_within(path):
+        return pictures_of([file for folder in within for file in pictures_in(folder)], path)
+    return find_pictures(source)
+
+
+def folders_within(folder: Path) -> list[Path]:
+    """Those that hold pictures of a seed or a subject each; none of pairs, or beside pictures."""
+    if not folder.is_dir() or holds_pictures(folder) or (folder / "metadata.jsonl").is_file():
+        return []
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if any(is_image(path.name) for path in inside):
+        return []
+    return [path for path in inside if any(file.suffix.lower() in SUFFIXES for file in path.iterdir())]
+
+
+def by_subject(folder: str | Path) -> dict[str, list[Path]]:
+    """Pictures by the folder within that holds them; of a folder without such, or with one for each seed, all
+    as "all"."""
+    within = folders_within(Path(folder))
+    if within and not all(SEED.fullmatch(path.name) for path in within):
+        return {path.name: pictures_in(path) for path in within}
+    return {"all": [file for each in within or [folder] for file in pictures_in(each)]}
+
+
+def prompt_of_name(name: str) -> str | None:
+    """What a picture's name, with its folder, says of its prompt: the folder of a subject; in one of a seed
+    the whole stem; else the stem without a last number or seed (`cat_3`, `cat_seed3`). None for a counter."""
+    path = Path(name)
+    if path.parent.name:
+        return own_stem(path) if SEED.fullmatch(path.parent.name) else path.parent.as_posix()
+    stem = own_stem(path)
+    return None if COUNTER.fullmatch(stem) else re.sub(r"[_\-. ](seed)?\d+$", "", stem)
 
 
 def halves(pictures: str | Path, maps: str | Path, condition: str) -> tuple[list[Path], dict[str, Path]]:
@@ -47,107 +163,22 @@ def halves(pictures: str | Path, maps: str | Path, condition: str) -> tuple[list
 
 def pictures_in(folder: str | Path) -> list[Path]:
     """Of a folder; where files are named `..._image`, those alone. ValueError where there is none."""
-    return _named(list_photos(folder), "image")
+    return _named(list_photos(folder), IMAGE)
 
 
 def maps_in(folder: str | Path, condition: str) -> dict[str, Path]:
     """By stem; where files are named `..._CONDITION`, those alone. ValueError where there is none."""
-    given = _named(list_photos(folder), condition)
+    given = _named(list_photos(folder), f"_{condition}")
     return {path.stem.removesuffix(f"_{condition}"): path for path in given}
 
 
 def _named(paths: list[Path], ending: str) -> list[Path]:
-    return [path for path in paths if path.stem.endswith(f"_{ending}")] or paths
-
-
-def by_subject(folder: str | Path) -> dict[str, list[Path]]:
-    """Pictures by the folder within that holds them; of a folder without folders all as "all"."""
-    folder = Path(folder)
-    within = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")] if (
-        folder.is_dir()
-    ) else []  # fmt: skip
-    return {p.name: list_photos(p) for p in within} if within else {"all": list_photos(folder)}
-
-
-def by_prompt(folder: str | Path) -> dict[str, list[Path]]:
-    """Pictures by the folder within, or by their names without a last number or seed (`cat_3`,
-    `cat_seed3`)."""
-    found = by_subject(folder)
-    return by_name(found["all"]) if list(found) == ["all"] else found
-
-
-def by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Pictures by their names without a last number or seed."""
-    made: dict[str, list[Path]] = {}
-    for path in paths:
-        made.setdefault(re.sub(r"[_\-. ](seed)?\d+$", "", own_stem(path)), []).append(path)
-    return made
-
-
-def by_condition(
-    folder: str | Path, *, table: str | Path | None = None, stems: Sequence[str] | None = None
-) -> tuple[dict[str, list[Path]], str]:
-    """Pictures that share caption and map, and what told so.
-
-    With `table` (`read_table`) by its captions, with `stems` of maps by the one that each name begins with,
-    with both by both. With neither by `by_prompt`, but names can mislead (`p_0` to `p_11` may be twelve
-    prompts): where every file says its caption, groups are of one caption. Raises ValueError as `groups`,
-    and naming a picture that the table lacks.
-    """
-    if table is None and stems is None:
-        return by_name_and_caption(by_prompt(folder))
-    pictures = _named([path for group in by_subject(folder).values() for path in group], "image")
-    made, by = {"": pictures}, []
-    if stems is not None:
-        made = {stem: files for stem, files in groups(pictures, stems).items() if files}
-        by.append("maps")
-    if table is not None:
-        made = _split(made, of_table(pictures, table))
-        by.append("captions")
-    return made, " and ".join(by)
-
-
-def by_name_and_caption(made: Mapping[str, Sequence[Path]]) -> tuple[dict[str, list[Path]], str]:
-    """Groups by name apart by captions, where every file says its own, and what told so."""
-    told = beside([path for group in made.values() for path in group])
-    if told:
-        return _split(made, told), "names and captions"
-    return {name: list(group) for name, group in made.items()}, "names"
-
-
-def of_table(pictures: Sequence[Path], table: str | Path) -> dict[Path, str]:
-    """Captions of a table (`read_table`); ValueError naming a picture that it lacks."""
-    known = Told.of_table(Path(table))
-    told = {path: known.of(path) for path in pictures}
-    if lacking := [path for path, text in told.items() if not text]:
-        raise ValueError(f"{lacking[0]}: has no caption ({table}); {len(lacking)} are missing")
-    return {path: text for path, text in told.items() if text}
-
-
-def _split(made: Mapping[str, Sequence[Path]], told: Mapping[Path, str]) -> dict[str, list[Path]]:
-    """Each group by the captions of its pictures."""
-    found: dict[str, list[Path]] = {}
-    for name, paths in made.items():
-        for path in paths:
-            found.setdefault(f"{name}: {told[path]}" if name else told[path], []).append(path)
-    return found
-
-
-def beside(paths: Sequence[Path]) -> dict[Path, str]:
-    """Captions that folders and files say themselves; empty where any picture has none."""
-    found = {}
-    for folder in {path.parent for path in paths}:
-        within = [path for path in paths if path.parent == folder]
-        told = _told(folder, within)
-        for path in within:
-            if not (text := told.get(path.name) or told.get(path.stem) or _written(path)):
-                return {}
-            found[path] = text
-    return found
+    return [path for path in paths if path.stem.endswith(ending)] or paths
 
 
 def groups(pictures: Sequence[Path], stems: Sequence[str]) -> dict[str, list[Path]]:
-    """Pictures of each stem, in the order of their names; the longest stem that fits wins.
+    """Pictures of each stem that their own begins with (`cat.png`, `cat_0.png` and `cat_seed3.png` with
+    `cat`), in the order of their names; the longest stem that fits wins.
 
     Raises ValueError for a picture that belongs to none, and for no picture at all.
     """
@@ -167,102 +198,50 @@ def groups(pictures: Sequence[Path], stems: Sequence[str]) -> dict[str, list[Pat
     return found
 
 
-def captions(folder: str | Path, table: str | Path | None = None) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder, and a caption of each.
-
-    `table`: CSV or JSON lines with a column `name` (or `file_name`) and one `caption` (or `text`, `prompt`);
-    names are files or stems. Where files are named `..._image`, those alone are pictures. Raises ValueError
-    naming a picture without a caption.
-    """
-    pictures = _named(list_photos(folder), "image")
-    found, of_folder = [], {} if table else _told(Path(folder), pictures)
-    known = Told.of_table(Path(table)) if table else None
-    for path in pictures:
-        if known is not None:
-            text = known.of(path)
-        else:
-            text = of_folder.get(path.name) or of_folder.get(path.stem) or _written(path)
-        if not text:
-            where = "its file says no prompt, and the folder has no captions" if table is None else str(table)
-            raise ValueError(f"{path}: has no caption ({where}); give --captions FILE with name and caption")
-        found.append(text)
-    return pictures, found
-
-
-class Told:
-    """Texts by names of pictures, which a table may write with their folders or without, with their ending
-    or without. The fullest name that a picture ends with counts."""
-
-    def __init__(self, named: Iterable[tuple[str, str]], source: str):
-        self.source = source
-        self.known: dict[tuple[str, ...], set[str]] = {}
-        for name, text in named:
-            for form in {_parts(name), _parts(name, with_ending=False)} if text else ():
-                self.known.setdefault(form, set()).add(text)
-
-    @classmethod
-    def of_table(cls, path: Path, columns: Sequence[str] = TEXTS) -> Told:
-        """The first of `columns` that a table has (`named_texts`)."""
-        return cls(named_texts(path, columns), str(path))
-
-    def of(self, picture: str | Path) -> str | None:
-        """What is told of a picture; ValueError where that is two things."""
-        parts = _parts(picture)
-        ends = (parts[-1], _parts(picture, with_ending=False)[-1], own_stem(Path(picture)))
-        for first in range(len(parts)):
-            for end in ends:
-                found = self.known.get((*parts[first:-1], end), set())
-                if len(found) > 1:
-                    name = "/".join((*parts[first:-1], end))
-                    raise ValueError(
-                        f"{self.source}: {name} is told {len(found)} things, such as {min(found)!r} and "
-                        f"{max(found)!r}; write each name once, with its folder where names are not enough"
-                    )
-                if found:
-                    return next(iter(found))
-        return None
-
-
-def _parts(name: str | Path, *, with_ending: bool = True) -> tuple[str, ...]:
-    path = Path(name)
-    return path.parts if with_ending or path.suffix.lower() not in SUFFIXES else path.with_suffix("").parts
-
-
-def read_table(path: Path) -> dict[str, str]:
-    """Captions by file name, the first of each; ValueError for a file that holds none."""
-    told: dict[str, str] = {}
-    for name, text in named_texts(path):
-        told.setdefault(Path(name).name, text)
-    return told
-
-
-def named_texts(path: Path, columns: Sequence[str] = TEXTS) -> list[tuple[str, str]]:
-    """Names of a table with the first of `columns` that it has; ValueError for a file that has none."""
-    rows = read_rows(path)
-    key, text = (next((c for c in known if c in rows[0]), None) for known in (KEYS, columns))
-    if key is None or text is None:
-        raise ValueError(f"{path}: has columns {', '.join(rows[0])}; expected name and {columns[0]}")
-    found = []
-    for row in rows:
-        value = row.get(text)
-        value = value[0] if isinstance(value, list) and value else value
-        found.append((str(row.get(key)), "" if value is None else str(value)))
-    return found
-
-
-def read_rows(path: Path) -> list[dict]:
-    """Rows of a CSV with a header, or of JSON lines; ValueError for other files."""
+def of_stems(pictures: Pictures, by_stem: Mapping[str, int], option: str) -> np.ndarray:
+    """(M,) place of the stem that each output's name begins with; ValueError naming one that has none."""
+    paths = pictures.paths
+    if paths is None:
+        raise ValueError(f"{option} goes by files' names: give --generated as a folder or pairs of files")
     try:
-        content = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() in (".json", ".jsonl"):
-            rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-        else:
-            rows = list(csv.DictReader(content.splitlines()))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as CSV or JSON lines ({error})") from error
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path}: holds no rows of named columns")
-    return rows
+        made = groups(paths, list(by_stem))
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error
+    stems = {path: stem for stem, group in made.items() for path in group}
+    return np.array([by_stem[stems[path]] for path in paths])
+
+
+def captions_of(pictures: Pictures) -> tuple[str, ...] | None:
+    """What the pictures' files or pairs say; None where any has no caption."""
+    told = tuple(text for text in _own_captions(pictures) if text)
+    return told if len(told) == len(pictures) else None
+
+
+def _own_captions(pictures: Pictures) -> list[str | None]:
+    if pictures.captions is not None:
+        return list(pictures.captions)
+    paths = list(pictures.paths or ())
+    told: dict[Path, str | None] = {}
+    for folder in {path.parent for path in paths}:
+        within = [path for path in paths if path.parent == folder]
+        known = _told(folder, within)
+        told |= {path: known.get(path.name) or known.get(path.stem) or _written(path) for path in within}
+    return [told[path] for path in paths] or [None] * len(pictures)
+
+
+def _of_table(pictures: Pictures, table: str | Path) -> tuple[str, ...]:
+    known, places = Told.of_table(Path(table)), _places(pictures)
+    told = [known.of(place) for place in places]
+    if None in told:
+        raise ValueError(
+            f"{places[told.index(None)]}: has no caption ({table}); {told.count(None)} are missing: give "
+            "--captions FILE with name and caption of all"
+        )
+    return tuple(text for text in told if text)
+
+
+def _places(pictures: Pictures) -> list[Path]:
+    return [Path(name) for name in pictures.names] if pictures.paths is None else list(pictures.paths)
 
 
 def _told(folder: Path, pictures: Sequence[Path]) -> dict[str, str]:

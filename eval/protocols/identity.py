@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from eval.features import pictures_of
 from eval.metrics.likeness import likeness
 from eval.protocols.embedders import add_embedder_arguments, embed
 from eval.protocols.generated import by_subject, groups
@@ -21,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval identity",
         description="How much of its subject a generated picture keeps, by an embedder.",
-        epilog="example: unicon eval identity --generated out/dogs --references dogs --embedder dinov2-small",
+        epilog="example: unicon eval identity --generated out/dogs --references dogs --features dinov2-small",
     )
     add_embedder_arguments(top)
     top.add_argument("--references", required=True, metavar="DIR", help="one folder per subject, or pictures")
@@ -38,14 +39,19 @@ def _run(arguments: argparse.Namespace) -> str:
     references, made = by_subject(arguments.references), by_subject(arguments.generated)
     if list(made) == ["all"] and list(references) != ["all"]:
         made = {k: v for k, v in groups(made["all"], list(references)).items() if v}
-    take = partial(
-        embed, who=arguments.embedder, resize=arguments.resize, device=str(pick_device(arguments.device))
-    )
     used = {subject: references.get(subject, []) for subject in made}
     if empty := [subject for subject, known in used.items() if not known]:
         raise ValueError(f"{arguments.references}: has no folder {empty[0]} of references")
-    generated, source = take(made)
-    found = likeness(generated, take(used)[0])
+    paths = [path for group in (*made.values(), *used.values()) for path in group]
+    vectors, source = embed(
+        pictures_of(paths), arguments.features, resize=arguments.resize,
+        device=str(pick_device(arguments.device)),
+    )  # fmt: skip
+    rows = iter(vectors)
+    generated, given = (
+        {name: [next(rows) for _ in group] for name, group in each.items()} for each in (made, used)
+    )
+    found = likeness(generated, given)
     numbers: dict[str, float | int] = {
         "likeness": found.with_missing, "likeness_of_seen": found.seen, "missing_rate": found.missing_rate,
         "num_missing": found.num_missing, "num": found.num,
@@ -56,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> str:
         name="identity",
         numbers=numbers,
         settings={
-            "generated": Path(arguments.generated).name, "embedder": source, "num_subjects": len(made),
+            "generated": Path(arguments.generated).name, "features": source, "num_subjects": len(made),
             "num_references": found.num_references,
             "num_references_missing": found.num_references_missing, "missing": "count as 0 in likeness",
         },

@@ -234,7 +234,7 @@ def _sized(values: np.ndarray, shape: tuple[int, ...], resize: bool) -> np.ndarr
         return at_size(values, shape)
     raise ValueError(
         f"the prediction is {values.shape[0]} x {values.shape[1]}, its truth {shape[0]} x {shape[1]}: save "
-        "it in the truth's size, or give --resize"
+        "it in the truth's size, or give --allow-resize"
     )
 
 

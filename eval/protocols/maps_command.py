@@ -54,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     known = "; ".join(f"{name}: {', '.join(each)}" for name, each in PROTOCOLS.items() if each)
     top.add_argument("--protocol", metavar="NAME", help=known)
     top.add_argument("--allow-missing", action="store_true", help="score what there is, count the rest")
-    top.add_argument("--resize", action="store_true", help="predictions to their truth's size, linearly")
+    top.add_argument(
+        "--allow-resize", action="store_true", help="predictions to their truth's size, linearly"
+    )
     top.add_argument("--masks", metavar="DIR", help="STEM_mask or STEM, .npy or .png: pixels that count")
     _add_conditions(top)
     top.add_argument("--csv", metavar="FILE", help="write one row per picture")
@@ -75,7 +77,7 @@ def _add_conditions(top: argparse.ArgumentParser) -> None:
     edge.add_argument("--thresholds", type=int, default=99, metavar="N", help="of bsds and nyud (default 99)")
     edge.add_argument("--raw", action="store_true", help="without non-maximum suppression")
     edge.add_argument("--engine", choices=("own", "pyEdgeEval"), default="own", help="who matches")
-    edge.add_argument("--keep", metavar="DIR", help="keep counts here, and continue from them")
+    edge.add_argument("--cache", metavar="DIR", help="where counts are kept for the next run")
     edge.add_argument("--tolerance", type=float, default=2.0, metavar="PX", help="of tolerance (default 2)")
     edge.add_argument("--threshold", type=float, default=0.5, help="of tolerance (default 0.5)")
     pose = top.add_argument_group("pose")
@@ -102,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> str:
         parts = _scored(arguments, found)
     shared: dict[str, str | int | float | bool] = {
         "predictions": Path(arguments.predictions).name, "truth": Path(arguments.truth).name,
-        "num_missing": len(found.missing), "num_extra": found.num_extra, "resized": arguments.resize,
+        "num_missing": len(found.missing), "num_extra": found.num_extra, "resized": arguments.allow_resize,
         "masks": arguments.masks or "none",
     }  # fmt: skip
     if arguments.protocol:
@@ -121,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> str:
 def _scored(arguments: argparse.Namespace, found: Matched) -> list[Scored]:
     bar = partial(tqdm, desc=arguments.condition, unit="map", leave=False)
     masks = Path(arguments.masks) if arguments.masks else None
-    shared = {"progress": bar, "resize": arguments.resize}
+    shared = {"progress": bar, "resize": arguments.allow_resize}
     if arguments.condition == "depth":
         return [
             score_depth(
@@ -142,7 +144,7 @@ def _scored(arguments: argparse.Namespace, found: Matched) -> list[Scored]:
                 found.pairs, tolerance_px=arguments.tolerance, threshold=arguments.threshold, **shared
             )
         ]
-    keep = Path(arguments.keep) if arguments.keep else None
+    keep = Path(arguments.cache) if arguments.cache else None
     return [
         score_boundaries(
             found.pairs, protocol=arguments.protocol or "bsds", num_thresholds=arguments.thresholds,

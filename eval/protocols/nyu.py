@@ -19,7 +19,7 @@ from eval.baselines import NYU_LOW, constant_errors, mean_map_errors
 from eval.data import DepthPhoto, fold, nyu_depth
 from eval.metrics.depth import DepthErrors, batch_depth_errors, mean_errors
 from eval.metrics.summary import bootstrap_interval
-from eval.protocols.readers import PipelineReader, Reader, RegressorReader
+from eval.protocols.readers import PipelineReader, Reader, load_judge
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.setup import (
     add_run_arguments,
@@ -104,11 +104,14 @@ def parser() -> argparse.ArgumentParser:
         description="Measure zero-shot depth on the held-out tenth of NYU Depth v2.",
         epilog="example: unicon eval nyu --data path/to/nyu_depth_v2 --steps 4 --out results/nyu.jsonl",
     )
-    top.add_argument("--data", required=True, metavar="FOLDER", help="folder that holds metadata.jsonl")
+    top.add_argument("--data", required=True, metavar="DIR", help="folder that holds metadata.jsonl")
     top.add_argument(
         "--base", default="mini", help='folder of a base with a depth adapter, or "mini" (default)'
     )
-    top.add_argument("--regressor", metavar="FOLDER", help="exported regressor, measured beside the adapter")
+    top.add_argument(
+        "--regressor", metavar="READER",
+        help="an exported regressor, a judge (mini: the one that ships) or another base, measured beside",
+    )  # fmt: skip
     top.add_argument("--ensemble", type=int, default=1, metavar="N", help="estimates combined (default 1)")
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
     top.add_argument(
@@ -139,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> str:
         )
     ]
     if arguments.regressor:
-        readers.append(RegressorReader.load(arguments.regressor, pipe, arguments.batch_size))
+        readers.append(load_judge(arguments.regressor, pipe, arguments.steps, arguments.batch_size))
     outcomes = nyu(readers, photos, range(arguments.seeds)) + baselines(arguments.data)
     settings: dict[str, str | int | float | bool] = {
         "base": str(arguments.base),

@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
     add_reader_arguments(top, judge=MINI)
     top.add_argument(
-        "--guidance", type=float, default=1.0, help="text guidance when generating (default 1: off)"
+        "--guidance",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="text guidance when generating (default 1: off)",
     )
     add_temperature_argument(top)
     _add_references(top)
@@ -78,7 +82,7 @@ def _add_references(top: argparse.ArgumentParser) -> None:
     )
     top.add_argument(
         "--training",
-        metavar="FOLDER",
+        metavar="DIR",
         help="rendered training scenes for mean maps (default: some are rendered)",
     )
     top.add_argument(
@@ -87,7 +91,7 @@ def _add_references(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--validation-num", type=int, default=64, metavar="N", help="scenes edge thresholds are chosen on"
     )
-    top.add_argument("--cache", metavar="FOLDER", help="where rendered scenes are kept (default: user cache)")
+    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
     top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
 
 

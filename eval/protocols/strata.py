@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.features import FILES, FeatureSet, find_pictures, holds_pictures, read_features
-from eval.protocols.generated import TEXTS, Told, beside
+from eval.protocols.generated import captions_of
+from eval.protocols.told import TEXTS, Told
 from eval.rarity import Rarity, rarity_by_stratum
 from eval.records import Record
 from unicon.data.pairs import open_pairs
-from unicon.data.photos import list_photos
 
 COLUMNS = ("stratum", "class", "label", *TEXTS)
 """Of a table, the first that it has."""
@@ -112,11 +112,11 @@ def _of_source(source: str) -> Told:
     if path.suffix in FILES:
         raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
     if holds_pictures(path):
-        told = beside(list_photos(path))
-        if not told:
+        pictures = find_pictures(path)
+        if (told := captions_of(pictures)) is None:
             raise ValueError(
                 f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
                 "--strata FILE with columns name and stratum"
             )
-        return Told(((picture.name, text) for picture, text in told.items()), source)
+        return Told(zip(pictures.names, told, strict=True), source)
     return Told(((e.key, e.captions[0]) for e in open_pairs(source) if e.captions), source)

@@ -11,15 +11,14 @@ from typing import get_args
 from tqdm import tqdm
 
 from eval.clip import Clip
-from eval.features import MINI, RESIZES, Pictures
+from eval.features import MINI, RESIZES
 from eval.metrics.summary import Interval
 from eval.metrics.text import SCALES, Scale, text_score
-from eval.protocols.generated import captions
+from eval.protocols.generated import captioned
 from eval.protocols.maps_command import write_rows
 from eval.protocols.results import save, tables
 from eval.protocols.setup import add_machine_arguments, check_positive, run_command
 from eval.records import Record
-from unicon.data.photos import load_photo
 from unicon.devices import pick_device
 
 
@@ -28,15 +27,15 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval text",
         description="How well pictures match their captions: CLIP scores with their scale named.",
-        epilog="example: unicon eval text --pictures out/generated --model clip-vit-base-patch16 "
+        epilog="example: unicon eval text --generated out/generated --clip clip-vit-base-patch16 "
         "--scale percent",
     )
-    top.add_argument("--pictures", required=True, metavar="DIR")
+    top.add_argument("--generated", required=True, metavar="SOURCE", help="folder of pictures, or pairs")
     top.add_argument(
         "--captions", metavar="FILE",
         help="CSV or JSON lines with name and caption (default: STEM.txt, metadata.jsonl, or the PNG's own)",
     )  # fmt: skip
-    top.add_argument("--model", default=MINI, metavar="MODEL", help="mini, or a folder of a CLIP")
+    top.add_argument("--clip", default=MINI, metavar="MODEL", help="mini, or a folder of a CLIP")
     scales = "; ".join(f"{name}: {text}" for name, text in SCALES.items())
     top.add_argument("--scale", choices=get_args(Scale), default="cosine", help=scales)
     top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
@@ -53,9 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> str:
     check_positive(arguments, "batch_size")
-    paths, texts = captions(arguments.pictures, arguments.captions)
-    clip = Clip(arguments.model, resize=arguments.resize, device=str(pick_device(arguments.device)))
-    pictures = Pictures(tuple(p.name for p in paths), lambda n: load_photo(paths[n]))
+    pictures, texts = captioned(arguments.generated, arguments.captions)
+    clip = Clip(arguments.clip, resize=arguments.resize, device=str(pick_device(arguments.device)))
     bar = partial(tqdm, desc="embedding", unit="batch", leave=False)
     seen = clip.pictures(pictures, batch_size=arguments.batch_size, progress=bar)
     read = clip.of_texts(texts)
@@ -77,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> str:
         name="text",
         numbers=numbers,
         settings={
-            "pictures": Path(arguments.pictures).name, "model": clip.source,
+            "generated": Path(arguments.generated).name, "clip": clip.source,
             "scale": SCALES[found.scale], "num_captions_cut": read.num_cut,
         },
     )  # fmt: skip

@@ -371,9 +371,9 @@ def parser() -> argparse.ArgumentParser:
         "--prior runs/mini/prior/export",
     )
     top.add_argument("--base", default="mini", help="mini, or a folder or id of another base (default mini)")
-    top.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
+    top.add_argument("--decoder", metavar="DIR", help="a decoder adapter, where the base has none")
     top.add_argument(
-        "--prior", action="append", default=[], metavar="FOLDER", help="of either kind; twice for both"
+        "--prior", action="append", default=[], metavar="DIR", help="of either kind; twice for both"
     )
     top.add_argument(
         "--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0], metavar="S", help="default 1 2 4"

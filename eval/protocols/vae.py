@@ -140,11 +140,11 @@ def parser() -> argparse.ArgumentParser:
         "--num", type=int, default=200, metavar="N", help="scenes, and photographs (default 200)"
     )
     top.add_argument("--size", type=int, default=128, metavar="PX", help="side of the pictures (default 128)")
-    top.add_argument("--photos", metavar="FOLDER", help="photographs to reconstruct too (centred squares)")
+    top.add_argument("--photos", metavar="DIR", help="photographs to reconstruct too (centred squares)")
     top.add_argument(
         "--validation-num", type=int, default=64, metavar="N", help="scenes for the edge threshold"
     )
-    top.add_argument("--cache", metavar="FOLDER", help="where rendered scenes are kept (default: user cache)")
+    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
     top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
     add_machine_arguments(top)
     return top

@@ -105,7 +105,9 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
         "--mirrored", action="store_true",
         help="where the base reads maps, from mirror images as well: an ensemble of twice as many",
     )  # fmt: skip
-    top.add_argument("--guidance", type=float, default=1.0, help="by the text, in pictures (default 1: off)")
+    top.add_argument(
+        "--guidance", type=float, default=1.0, metavar="S", help="by the text, in pictures (default 1: off)"
+    )
     add_reader_arguments(top, judge=suite.judge)
     top.add_argument(
         "--features",

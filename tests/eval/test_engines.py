@@ -61,8 +61,8 @@ def test_an_engine_has_a_record_of_its_own_beside_ours(folders, tmp_path, capsys
     monkeypatch.setitem(engines.ENGINES, "clean-fid", MeanColours)
     weights, out = tmp_path / "weights.pt", tmp_path / "out.jsonl"
     weights.write_bytes(b"made up")
-    both = ["--real", folders[0], "--fake", folders[1]]
-    asked = [*both, "--engine", "clean-fid", "--weights", str(weights)]
+    both = ["--real", folders[0], "--generated", folders[1]]
+    asked = [*both, "--engine", "clean-fid", "--engine-weights", str(weights)]
     more = ["--split", "val", "--seed", "7", "--device", "cpu", "--out", str(out)]
     assert front.main(["distributions", *asked, *more]) == 0
     assert "### distributions/clean-fid" in capsys.readouterr().out
@@ -74,8 +74,10 @@ def test_an_engine_has_a_record_of_its_own_beside_ours(folders, tmp_path, capsys
     expected = frechet_distance(made(folders[0]).values, made(folders[1]).values).distance
     assert ours.numbers["frechet"] == pytest.approx(expected)
     assert "leave out --resize, --size" in refusal(capsys, *asked, "--resize", "box", "--size", "64")
-    assert "--engine clean-fid needs --weights" in refusal(capsys, *asked[:-2])
-    assert "say which: --engine clean-fid or torch-fidelity" in refusal(capsys, *both, "--weights", "x.pt")
+    assert "--engine clean-fid needs --engine-weights" in refusal(capsys, *asked[:-2])
+    assert "say which: --engine clean-fid or torch-fidelity" in refusal(
+        capsys, *both, "--engine-weights", "x.pt"
+    )
     assert "x.pt: no such file" in refusal(capsys, *asked[:-1], "x.pt")
 
 

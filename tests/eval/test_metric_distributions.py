@@ -178,8 +178,8 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys):
             source="mine",
             logits=rows,
         ).save(tmp_path / f"{name}.npz")
-    sources = ["--real", str(tmp_path / "real.npz"), "--fake", str(tmp_path / "fake.npz")]
-    more = ["--out", str(tmp_path / "out.jsonl"), "--sizes", "20", "80", "--neighbours", "3", "5"]
+    sources = ["--real", str(tmp_path / "real.npz"), "--generated", str(tmp_path / "fake.npz")]
+    more = ["--out", str(tmp_path / "out.jsonl"), "--sample-sizes", "20", "80", "--neighbours", "3", "5"]
     assert front.main(["distributions", *sources, *more, "--split", "test", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert "### distributions" in printed
@@ -220,7 +220,7 @@ def test_strata_are_judged_within_and_among_all(tmp_path, capsys):
     fake = saved(tmp_path / "fake.npz", made, names)
     of_fake = dict(zip(names, ["cat"] * 30 + ["emu"] * 10 + ["yak"] * 3, strict=True))
     tables = [table(tmp_path / "real.csv", kinds, "class"), table(tmp_path / "fake.csv", of_fake)]
-    command = ["distributions", "--real", real, "--fake", fake, "--device", "cpu", "--both-ways"]
+    command = ["distributions", "--real", real, "--generated", fake, "--device", "cpu", "--both-ways"]
     out = tmp_path / "out.jsonl"
     assert front.main([*command, "--strata", *tables, "--neighbours", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -234,7 +234,7 @@ def test_strata_are_judged_within_and_among_all(tmp_path, capsys):
     assert yak.numbers == {"num_real": 0, "num_fake": 3}
     assert pooled.numbers["num_fake"] == 43
     # The other way round the rare kind is the one that is missed.
-    assert (there.settings["kind"], back.settings["kind"]) == ("fake in real", "real in fake")
+    assert (there.settings["kind"], back.settings["kind"]) == ("generated in real", "real in generated")
     whole = compare_sets(np.concatenate([common, rare]).astype(np.float32), made.astype(np.float32))
     assert there.numbers["num_each"] == back.numbers["num_each"] == 43
     assert there.numbers["precision"] == whole.second_in_first.precision

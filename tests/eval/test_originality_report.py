@@ -17,10 +17,11 @@ from eval.features import Extractor, FeatureSet, Pictures, find_pictures
 from eval.kept import KeptRows
 from eval.metrics.text import cosines
 from eval.originality.assessment import Assessment, References, assess
-from eval.originality.outputs import open_outputs, open_references
+from eval.originality.given import open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
 from eval.protocols.fidelity import judge_reader, picture_fidelity
+from eval.protocols.generated import open_outputs
 from eval.protocols.readers import PipelineReader
 from eval.protocols.setup import load_pipeline
 from tests.eval.test_originality import drawing
@@ -198,7 +199,7 @@ def test_what_a_base_drew_is_read_back_by_its_own_estimate(place, base, tmp_path
     for file, values in zip(files, [maps[1], *maps[1:]], strict=True):
         Image.fromarray(np.uint8(np.round(255 * values))).save(tmp_path / "maps" / f"{file.stem}_depth.png")
     more = ["--generated", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--judge",
-            "base", "--base", base, "--steps", "2", "--keep", "4", "--neighbour", "19"]  # fmt: skip
+            "base", "--base", base, "--steps", "2", "--keep", "4", "--neighbours", "19"]  # fmt: skip
     capsys.readouterr()
     assert front.main(arguments(place, tmp_path / "out", *more)) == 0
     printed = capsys.readouterr().out
@@ -250,7 +251,7 @@ def test_captions_of_generate_are_read_from_its_pictures(place, tmp_path):
     assert open_outputs(pairs.parent).prompts == ("a cat", "a cat")
     (pairs / "1.txt").unlink()
     write_picture(pairs.parent / "sheet.png", drawing(2))  # beside the set, not of it
-    assert open_outputs(pairs.parent).prompts is None
+    assert open_outputs(pairs.parent).prompts == (None, None)
     assert open_outputs(pairs.parent).pictures.names == ("0", "1")
     assert open_references(pairs, open_outputs(pairs.parent)).places.tolist() == [0, 1]
     in_memory = replace(open_outputs(pairs.parent), pictures=held(a=drawing(0)))
@@ -341,7 +342,7 @@ def test_bad_sets_are_refused_by_name(place, tmp_path, capsys):
         (["--generated", tmp_path / "empty"], "empty: holds no picture; expected files that end in .jpg"),
         (["--generated", tmp_path / "nowhere"], "nowhere: no such file or folder"),
         (["--training", tmp_path / "one"], "1 training pictures cannot tell a level of 0.05"),
-        (["--neighbour", "20"], "the training set has 20 features; k = 20 needs at least 21"),
+        (["--neighbours", "20"], "the training set has 20 features; k = 20 needs at least 21"),
         (["--generated", tmp_path / "broken"], "bad.png: is not a picture that Pillow can read"),
         (["--training", tmp_path / "other.npz"], "features differ: those of --training are dino, 8 px"),
         (["--captions", tmp_path / "few.csv"], "a_1.png: has no caption"),

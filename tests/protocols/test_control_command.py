@@ -63,7 +63,7 @@ def edges(tmp_path):
 
 def test_edges_read_by_the_annotator_and_given_maps(edges, capsys):
     arguments = [
-        "--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge",
+        "--generated", edges / "made", "--maps", edges / "maps", "--condition", "edge",
         "--annotator", "canny", "--real", edges / "photos", "--device", "cpu", "--out", edges / "out.jsonl",
     ]  # fmt: skip
     run(capsys, *arguments)
@@ -92,7 +92,7 @@ def test_another_map_is_one_of_the_same_size_and_those_without_one_are_told(edge
     shapes = {"a": (48, 48), "c": (64, 64), "b": (48, 48), "d": (64, 64), "e": (80, 80)}
     assert another_of_its_size(shapes) == {"a": "b", "c": "d", "b": "a", "d": "c"}
     printed = run(
-        capsys, "--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge",
+        capsys, "--generated", edges / "made", "--maps", edges / "maps", "--condition", "edge",
         "--annotator", "canny", "--device", "cpu", "--out", edges / "out.jsonl",
     )  # fmt: skip
     assert "generated, another's map: 1 of 5 maps have a size that no other has" in printed
@@ -121,8 +121,9 @@ def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
             grey = rng.integers(0, 256, (SIDE_PX, SIDE_PX, 1), dtype=np.uint8)
             Image.fromarray(np.repeat(grey, 3, -1)).save(tmp_path / name / f"{stem}.png")
     arguments = [
-        "--pictures", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--base", base,
-        "--judge", regressor, "--device", "cpu", "--out", tmp_path / "out.jsonl", "--keep", tmp_path / "keep",
+        "--generated", tmp_path / "made", "--maps", tmp_path / "maps", "--condition", "depth", "--base", base,
+        "--judge", regressor, "--device", "cpu", "--out", tmp_path / "out.jsonl",
+        "--cache", tmp_path / "keep",
     ]  # fmt: skip
     run(capsys, *arguments)
     first = read(tmp_path / "out.jsonl")
@@ -146,7 +147,7 @@ def test_the_folder_of_joint_samples_is_both(tmp_path, capsys):
             tmp_path / f"{stem}_edge.png"
         )
     out = tmp_path / "results" / "out.jsonl"
-    run(capsys, "--pictures", tmp_path, "--maps", tmp_path, "--condition", "edge", "--annotator", "canny",
+    run(capsys, "--generated", tmp_path, "--maps", tmp_path, "--condition", "edge", "--annotator", "canny",
         "--device", "cpu", "--out", out)  # fmt: skip
     assert read(out)[0].numbers["f1_exact"] == 1
 
@@ -240,7 +241,7 @@ def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
 
 
 def test_bad_folders_are_refused(edges, tmp_path, capsys):
-    good = ["--pictures", edges / "made", "--maps", edges / "maps", "--condition", "edge", "--device", "cpu"]
+    good = ["--generated", edges / "made", "--maps", edges / "maps", "--condition", "edge", "--device", "cpu"]
     assert "nobody reads the maps back" in refusal(capsys, *good)
     assert "--read is 'hed'; expected NAME=DIR" in refusal(capsys, *good, "--read", "hed")
     why = refusal(capsys, *good, "--read", f"hed={edges / 'maps'}")

@@ -129,9 +129,9 @@ def test_sizes_and_valid_pixels_are_checked(folders, tmp_path, capsys):
     np.save(folders[0] / "room2_depth.npy", np.random.default_rng(0).random((6, 8)))
     arguments = [*folders, "--condition", "depth", "--truth-scale", 1000]
     assert "room2: the prediction is 6 x 8, its truth 12 x 16" in refusal(capsys, *arguments)
-    run(capsys, *arguments, "--resize")
+    run(capsys, *arguments, "--allow-resize")
     cv2.imwrite(str(folders[1] / "room2.png"), np.zeros((12, 16), dtype=np.uint16))
-    assert "room2: no valid pixel" in refusal(capsys, *arguments, "--resize")
+    assert "room2: no valid pixel" in refusal(capsys, *arguments, "--allow-resize")
     cv2.imwrite(str(folders[1] / "room0.png"), np.ones((12, 16), dtype=np.uint8))
     assert "has 8 bits; expected 16" in refusal(
         capsys, *folders, "--condition", "depth", "--protocol", "scannet"
@@ -150,7 +150,7 @@ def test_boundaries_are_scored_and_kept(folders, tmp_path, capsys, monkeypatch):
             boundary_counts(np.clip(suppress(strength), 0, 1), annotations, thresholds=np.arange(1, 5) / 5)
         )
     out, keep = tmp_path / "out.jsonl", tmp_path / "keep"
-    arguments = [*folders, "--condition", "edge", "--thresholds", 4, "--keep", keep, "--out", out]
+    arguments = [*folders, "--condition", "edge", "--thresholds", 4, "--cache", keep, "--out", out]
     run(capsys, *arguments)
     expected, numbers = boundary_score(counts), read(out)[0].numbers
     assert numbers["ods_f1"] == pytest.approx(expected.ods_f1)

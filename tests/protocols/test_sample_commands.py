@@ -17,8 +17,8 @@ from eval.features import open_features
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
 from eval.protocols.attributes import named_value
-from eval.protocols.diversity import map_stems
-from eval.protocols.generated import by_condition, by_prompt, captions
+from eval.protocols.diversity import by_condition, map_stems
+from eval.protocols.generated import by_subject, captioned, open_outputs, prompt_of_name
 from eval.records import read
 
 WORDS = {"shape": {"cube": ["cube", "box"], "ball": ["ball", "sphere"]}}
@@ -57,10 +57,10 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     out = tmp_path / "out.jsonl"
     for scale in SCALES:
         each = ["--csv", tmp_path / f"{scale}.csv"]
-        run(capsys, "text", "--pictures", made, "--scale", scale, "--device", "cpu", "--out", out, *each)
+        run(capsys, "text", "--generated", made, "--scale", scale, "--device", "cpu", "--out", out, *each)
     by_scale = {r.settings["scale"]: r for r in read(out)}
-    paths, texts = captions(made)
-    assert texts == ["a red cube", "a blue ball", "a thing on a table", "a thing on a lawn"]
+    pictures, texts = captioned(made)
+    assert texts == ("a red cube", "a blue ball", "a thing on a table", "a thing on a lawn")
     own = np.diag(cosines(open_features(made).values, Clip().of_texts(texts).values))
     raw = by_scale[SCALES["cosine"]]
     assert raw.numbers["clip_score"] == pytest.approx(own.mean(), abs=1e-4)
@@ -69,39 +69,96 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
         2.5 * np.maximum(own, 0).mean(), abs=1e-3
     )
     assert by_scale[SCALES["percent"]].numbers["num"] == 4
-    assert raw.settings["model"].startswith("mini, 128 px")
+    assert raw.settings["clip"].startswith("mini, 128 px")
     assert raw.settings["num_captions_cut"] == 0
     rows = list(csv.DictReader((tmp_path / "cosine.csv").read_text().splitlines()))
-    assert [row["caption"] for row in rows] == texts
+    assert [row["caption"] for row in rows] == list(texts)
     found = {row["name"]: float(row["clip_score"]) for row in rows}
-    assert [found[path.name] for path in paths] == pytest.approx(own.tolist(), abs=1e-4)
+    assert [found[name] for name in pictures.names] == pytest.approx(own.tolist(), abs=1e-4)
 
 
 def test_maps_beside_joint_samples_are_no_pictures(tmp_path):
     for name in ("cat_image", "cat_edge"):
         picture(0).save(tmp_path / f"{name}.png")
     (tmp_path / "cat_image.txt").write_text("a cat")
-    assert [p.name for p in captions(tmp_path)[0]] == ["cat_image.png"]
+    assert captioned(tmp_path)[0].names == ("cat_image.png",)
 
 
 def test_captions_come_from_tables_and_files_and_are_missed(made, tmp_path, capsys):
     table = tmp_path / "captions.csv"
     table.write_text("name,caption\n" + "".join(f"p{n // 2}_seed{n % 2},thing {n}\n" for n in range(4)))
-    assert captions(made, table)[1] == ["thing 0", "thing 1", "thing 2", "thing 3"]
+    assert captioned(made, table)[1] == ("thing 0", "thing 1", "thing 2", "thing 3")
     for path in made.iterdir():
         path.with_suffix(".txt").write_text(f"of {path.stem}\n")
-    assert captions(made)[1][0] == "of p0_seed0"
+    assert captioned(made)[1][0] == "of p0_seed0"
     table.write_text("name,caption\np0_seed0.png,thing\n")
-    why = refusal(capsys, "text", "--pictures", made, "--captions", table, "--device", "cpu")
+    why = refusal(capsys, "text", "--generated", made, "--captions", table, "--device", "cpu")
     assert "p0_seed1.png: has no caption" in why
     table.write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="has columns a, b; expected name and caption"):
-        captions(made, table)
+        captioned(made, table)
     table.write_text("")
     with pytest.raises(ValueError, match="holds no rows"):
-        captions(made, table)
+        captioned(made, table)
     with pytest.raises(ValueError, match="cannot be read as CSV or JSON lines"):
-        captions(made, tmp_path / "none.csv")
+        captioned(made, tmp_path / "none.csv")
+
+
+def test_captions_come_from_pairs_in_any_form(tmp_path):
+    for n, text in enumerate(("a cat", "")):
+        (tmp_path / "pairs" / "image").mkdir(parents=True, exist_ok=True)
+        picture(n).save(tmp_path / "pairs" / "image" / f"{n}.png")
+        (tmp_path / "pairs" / "image" / f"{n}.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"1.png: has no caption .* give --captions FILE"):
+        captioned(tmp_path / "pairs")
+    (tmp_path / "pairs" / "image" / "1.txt").write_text("a dog")
+    pictures, texts = captioned(tmp_path / "pairs")
+    assert (pictures.names, texts) == (("0", "1"), ("a cat", "a dog"))
+    lines = [json.dumps({"file_name": f"pairs/image/{n}.png", "text": f"thing {n}"}) for n in range(2)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    for source in (tmp_path, tmp_path / "metadata.jsonl"):
+        assert captioned(source)[1] == ("thing 0", "thing 1")
+
+
+def test_folders_of_seeds_are_no_prompts_and_those_of_subjects_are(tmp_path):
+    """One rule for every command that groups by names."""
+    for n, name in enumerate(("seed0/item-1", "seed1/item-1", "seed0/item-2", "seed1/item-2")):
+        for place in (tmp_path / "run" / name, tmp_path / "subjects" / name.replace("seed", "dog")):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            picture(n).save(place.with_suffix(".png"))
+    run = open_outputs(tmp_path / "run")
+    assert run.prompts == ("item-1", "item-2") * 2
+    assert by_condition(run) == (["item-1", "item-2"] * 2, "names")
+    assert [path.parent.name for path in by_subject(tmp_path / "run")["all"]][::2] == ["seed0", "seed1"]
+    assert open_outputs(tmp_path / "subjects").prompts == ("dog0", "dog0", "dog1", "dog1")
+    assert list(by_subject(tmp_path / "subjects")) == ["dog0", "dog1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("cat_3.png", "cat"), ("cat_seed3.png", "cat"), ("cat_seed3_image.png", "cat"), ("cat.png", "cat"),
+        ("seed1/cat_3.png", "cat_3"), ("dogs/3.png", "dogs"), ("0_seed3.png", "0"), ("IMG_0001.png", None),
+        ("DSC00012.JPG", None), ("PXL_20240101_123456789.jpg", None), ("00012.png", None), ("3_1.png", None),
+    ],
+)  # fmt: skip
+def test_what_only_numbers_a_picture_is_no_prompt(name, prompt):
+    assert prompt_of_name(name) == prompt
+
+
+def test_counters_are_told_and_captions_take_their_place(tmp_path, capsys):
+    for n in range(2):
+        picture(n).save(tmp_path / f"IMG_000{n}.png")
+    found = open_outputs(tmp_path)
+    assert (found.prompts, found.grouped_by) == ((None, None), "nothing")
+    assert found.notice.startswith("2 of 2 names, such as IMG_0000.png, are a camera's counter or digits")
+    assert "IMG_0000.png: nothing says of which prompt it is" in refusal(
+        capsys, "diversity", "--generated", tmp_path
+    )
+    for n in range(2):
+        (tmp_path / f"IMG_000{n}.txt").write_text("a cat")
+    told = open_outputs(tmp_path)
+    assert (told.prompts, told.grouped_by, told.notice) == (("a cat", "a cat"), "captions", "")
 
 
 EMBEDDER = """
@@ -124,7 +181,7 @@ def test_identity_by_a_users_own_function_counts_what_it_does_not_see(tmp_path, 
     picture(2).resize((64, 64)).save(tmp_path / "made" / "cat" / "2.png")  # not seen
     out, own = tmp_path / "out.jsonl", f"{tmp_path / 'own.py'}:colour"
     run(capsys, "identity", "--generated", tmp_path / "made", "--references", tmp_path / "references",
-        "--embedder", own, "--out", out)  # fmt: skip
+        "--features", own, "--out", out)  # fmt: skip
 
     def colour(seed):
         return np.asarray(picture(seed), dtype=float).mean((0, 1))
@@ -139,13 +196,13 @@ def test_identity_by_a_users_own_function_counts_what_it_does_not_see(tmp_path, 
     assert record.numbers["missing_rate"] == pytest.approx(1 / 6)
     assert (record.settings["num_subjects"], record.settings["num_references"]) == (2, 4)
     arguments = ["identity", "--generated", tmp_path / "made", "--references", tmp_path / "references"]
-    assert "has no function face" in refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:face")
-    assert "does not exist; expected FILE.py:FUNCTION" in refusal(capsys, *arguments, "--embedder", "x.py:f")
-    why = refusal(capsys, *arguments, "--embedder", f"{tmp_path}/own.py:matrix")
-    assert "the embedder gave (2, 2); expected a finite vector" in why
+    assert "has no function face" in refusal(capsys, *arguments, "--features", f"{tmp_path}/own.py:face")
+    assert "does not exist; expected FILE.py:FUNCTION" in refusal(capsys, *arguments, "--features", "x.py:f")
+    why = refusal(capsys, *arguments, "--features", f"{tmp_path}/own.py:matrix")
+    assert "--features gave (2, 2); expected a finite vector" in why
     (tmp_path / "made" / "cow").mkdir()
     picture(0).save(tmp_path / "made" / "cow" / "0.png")
-    assert "has no folder cow of references" in refusal(capsys, *arguments, "--embedder", own)
+    assert "has no folder cow of references" in refusal(capsys, *arguments, "--features", own)
 
 
 def test_diversity_is_told_by_condition(made, tmp_path, capsys):
@@ -154,8 +211,7 @@ def test_diversity_is_told_by_condition(made, tmp_path, capsys):
     run(capsys, "diversity", "--generated", made, "--device", "cpu", "--out", out)
     features = open_features(made)
     rows = dict(zip(features.names, features.values, strict=True))
-    groups = {k: np.stack([rows[p.name] for p in v]) for k, v in by_prompt(made).items()}
-    assert sorted(groups) == ["alone", "p0", "p1"]
+    groups = {k: np.stack([rows[n] for n in rows if n.startswith(k)]) for k in ("alone", "p0", "p1")}
     (record,) = read(out)
     assert record.numbers["diversity"] == pytest.approx(diversity(groups).mean, abs=1e-4)
     assert (record.settings["num_conditions"], record.settings["num_conditions_of_one"]) == (2, 1)
@@ -196,9 +252,8 @@ def test_a_map_and_a_caption_together_make_a_condition(tmp_path):
         "a",
         "b",
     ]
-    found, by = by_condition(tmp_path, table=table, stems=["a", "b"])
-    assert [[p.stem for p in group] for group in found.values()] == [["a_0", "a_1"], ["a_2"], ["b_0", "b_1"]]
-    assert by == "maps and captions"
+    found = by_condition(open_outputs(tmp_path, table), ["a", "b"])
+    assert found == (["a: x", "a: x", "a: y", "b: x", "b: x"], "maps and captions")
 
 
 def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
@@ -207,7 +262,7 @@ def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
     labels.write_text("name,shape\np1_seed0,cube\np1_seed1,cube\np0_seed0,ball\n")
     texts = ["a cube", "two Boxes? no, a box", "a ball", "spheres", "a lawn", "a cube on a ball"]
     data.write_text("name,caption\n" + "".join(f'{n},"{t}"\n' for n, t in enumerate(texts)))
-    arguments = ["attributes", "--attributes", words, "--generated", made, "--reference", data]
+    arguments = ["attributes", "--attributes", words, "--generated", made, "--training", data]
     run(capsys, *arguments, "--labels", labels, "--out", out)
     (record,) = read(out)
     assert record.name == "attributes/shape"
@@ -224,7 +279,7 @@ def test_attribute_shares_beside_the_data(made, tmp_path, capsys):
         capsys,
         *arguments[:-2],
         "--assume-neutral",
-        "--reference-pictures",
+        "--training-pictures",
         made,
         "--device",
         "cpu",
@@ -273,7 +328,7 @@ def test_bad_attributes_are_refused(made, tmp_path, capsys):
     words.write_text(json.dumps({"shape": {"cube": ["cube"]}}))
     assert "attribute 'shape' needs two or more values" in refusal(capsys, *arguments)
     words.write_text(json.dumps(WORDS))
-    assert "give one of --reference" in refusal(capsys, *arguments)
+    assert "give one of --training " in refusal(capsys, *arguments)
     assert "give --generated with" in refusal(capsys, *arguments[:3])
     words.write_text(json.dumps({"shape": {"cube": ["cube", "ball", "thing"], "cone": ["cone"]}}))
-    assert "all 4 captions" in refusal(capsys, *arguments, "--reference", tmp_path)
+    assert "all 4 captions" in refusal(capsys, *arguments, "--training", tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.protocols.generated import Told
+from eval.protocols.told import Told
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from train.names import closest
-from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, POSITIVE, SHARE, check
+from unicon.ranges import AT_LEAST_1, COUNT, LESS_THAN_1, NOT_NEGATIVE, POSITIVE, SHARE
 
 DECAYS = ("linear", "cosine")
 OPTIMIZERS = ("adamw", "muon", "adamw8bit", "prodigy")
@@ -73,13 +73,14 @@ class LoopConfig:
     """tensorboard, wandb or others that accelerate knows, separated by commas; beside the run's own files."""
 
     def __post_init__(self):
-        check(self, AT_LEAST_1, "steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every")
-        check(
-            self, NOT_NEGATIVE, "micro_batch", "warmup_steps", "validate_every", "weight_decay", "clip_norm"
+        AT_LEAST_1.check_fields(
+            self, "steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"
         )
-        check(self, POSITIVE, "learning_rate", "matrix_learning_rate")
-        check(self, LESS_THAN_1, "ema_decay", "betas")
-        check(self, SHARE, "decay_share")
+        COUNT.check_fields(self, "micro_batch", "warmup_steps", "validate_every")
+        NOT_NEGATIVE.check_fields(self, "weight_decay", "clip_norm")
+        POSITIVE.check_fields(self, "learning_rate", "matrix_learning_rate")
+        LESS_THAN_1.check_fields(self, "ema_decay", "betas")
+        SHARE.check_fields(self, "decay_share")
         if self.optimizer == "prodigy" and self.learning_rate < 0.1:
             raise ValueError(
                 f"learning_rate is {self.learning_rate:g} with optimizer prodigy, which finds its own: "

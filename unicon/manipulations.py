@@ -24,9 +24,11 @@ from unicon.bases import base_size
 from unicon.embeddings import principal, slerp
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import AT_LEAST_1
 
 LEAST_DIFFERENCE = 1e-3
 """Of the unit vectors of two texts; below it lies rounding."""
+_BATCH = replace(AT_LEAST_1, optional=True, hint="None is all at a time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,8 +50,7 @@ class Drawing:
     """Pictures that are drawn at a time; None: all that are compared."""
 
     def __post_init__(self) -> None:
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"batch is {self.batch}; it must be at least 1, or None for all at a time")
+        _BATCH.check_fields(self, "batch")
 
     def __call__(self, pipe: UniConPipeline, **arguments: Any) -> Any:
         """The pipeline's pictures."""

@@ -12,9 +12,8 @@ Two traps of the class: without an attention mask it is not causal, and a fresh 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +25,7 @@ from adapters import ClipIdentity
 from adapters.decoder_store import read_clip
 from adapters.files import write_whole
 from unicon.embeddings import NOISE, TextEmbeddings
+from unicon.ranges import AT_LEAST_1, FINITE, SHARE
 from unicon.sampling.grids import Spacing
 from unicon.sampling.guidance import Guidance, Variant
 from unicon.sampling.levels import Levels
@@ -37,6 +37,8 @@ PRIOR = "prior"
 """Whose noise it is."""
 CLIP_FILE = "embedding.json"
 """Beside the weights of a prior: whose embeddings they are."""
+_GUIDANCE_SCALE = replace(FINITE, hint="1 is off")
+_ETA = replace(SHARE, hint="0 is DDIM, 1 as published")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,18 +54,9 @@ class PriorSettings:
     """Share of fresh noise, 0 (DDIM) to 1 (as published)."""
 
     def __post_init__(self) -> None:
-        check_counts(num_inference_steps=self.num_inference_steps, n_best=self.n_best)
-        if not math.isfinite(self.guidance_scale):
-            raise ValueError(f"guidance_scale is {self.guidance_scale}; it must be a finite number (1: off)")
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta is {self.eta}; it must lie in [0, 1]")
-
-
-def check_counts(**counts: int) -> None:
-    """ValueError for one that is no whole number of at least 1."""
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1")
+        AT_LEAST_1.check_fields(self, "num_inference_steps", "n_best")
+        _GUIDANCE_SCALE.check_fields(self, "guidance_scale")
+        _ETA.check_fields(self, "eta")
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ diffusion prior (`unicon.prior`), which the paper found better.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +18,17 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from unicon.embeddings import TextEmbeddings, principal
-from unicon.prior import best_of, check_counts
+from unicon.prior import best_of
+from unicon.ranges import AT_LEAST_1, Range
 from unicon.sampling.loop import Noise
 
 PRIOR_AR = "prior_ar"
 """Whose noise it is, and its place in a pipeline."""
 REACH = 4.0
 """Deviations on either side that buckets cover; beyond, the outermost one stands."""
+
+_TEMPERATURE = Range(above=0, hint="1 is as learnt")
+_TOP_P = Range(above=0, most=1, hint="1 is everything")
 
 Past = list[tuple[Tensor, Tensor]]
 """Keys and values of every layer, (n, heads, tokens, channels of a head)."""
@@ -43,11 +46,9 @@ class ArPriorSettings:
     """Candidates of each sample, of which the nearest to the text is kept."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}; it must be above 0 (1: as learnt)")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1 (1: everything)")
-        check_counts(n_best=self.n_best)
+        _TEMPERATURE.check_fields(self, "temperature")
+        _TOP_P.check_fields(self, "top_p")
+        AT_LEAST_1.check_fields(self, "n_best")
 
 
 class AutoregressivePrior(ModelMixin, ConfigMixin):

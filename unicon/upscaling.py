@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ from unicon.branch import Branch
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, enlarged
 from unicon.pictures import as_array, as_output, as_pictures, check_output_type
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import LESS_THAN_1, Range
+
+_SCALE = Range(above=1, most=MOST_SCALE, hint="adapters are trained on no more; enlarge twice for more")
+_NOISE = replace(LESS_THAN_1, hint="0 believes the small picture, 1 is pure noise")
 
 LAYOUT_PX = 8
 """Pixels of the small picture that make one of the layout, whose colours are kept."""
@@ -45,15 +49,8 @@ class Upscaling:
     """Give the new picture the colours that the small one has at a coarse look."""
 
     def __post_init__(self) -> None:
-        if not 1 < self.scale <= MOST_SCALE:
-            raise ValueError(
-                f"scale is {self.scale}; expected above 1 and at most {MOST_SCALE:g}, the most that adapters "
-                "are trained on; enlarge twice for more"
-            )
-        if not 0 <= self.noise < 1:
-            raise ValueError(
-                f"noise is {self.noise}; expected from 0 (believe the small picture) to below 1 (pure noise)"
-            )
+        _SCALE.check_fields(self, "scale")
+        _NOISE.check_fields(self, "noise")
 
 
 def upscale(

@@ -272,12 +272,12 @@ CASES = (
     Case(
         name="field out of range",
         make=fields("--ema_decay", "1.5"),
-        told=("ema_decay is 1.5; it must lie in [0, 1)",),
+        told=("ema_decay must be a number of at least 0 and below 1, got 1.5",),
     ),
     Case(
         name="share out of range",
         make=fields("--caption_dropout", "20"),
-        told=("caption_dropout is 20.0; it must lie in [0, 1]",),
+        told=("caption_dropout must be a number from 0 to 1, got 20.0",),
     ),
     Case(name="rank 0", make=fields("--rank", "0"), told=("rank=0: must be at least 1",)),
     Case(

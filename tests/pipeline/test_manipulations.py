@@ -182,7 +182,7 @@ def test_guidance_and_batch(pipe, drawn, depth):
     arrays, tensors, images = (variations(pipe, drawn, 3, drawing=each) for each in one_by_one)
     np.testing.assert_allclose(arrays, variations(pipe, drawn, 3, drawing=drawing), atol=1e-4)
     assert (tensors.shape, len(images)) == ((3, 3, 32, 32), 3)
-    with pytest.raises(ValueError, match="batch is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="batch must be a whole number of at least 1, got 0; None is all"):
         replace(drawing, batch=0)
 
 

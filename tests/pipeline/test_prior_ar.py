@@ -223,9 +223,9 @@ def test_refusals(pipe):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
-        ({"top_p": 0.0}, "top_p is 0.0; it must be above 0 and at most 1"),
-        ({"n_best": 0}, "n_best is 0; it must be a whole number of at least 1"),
+        ({"temperature": 0.0}, "temperature must be a number above 0, got 0.0; 1 is as learnt"),
+        ({"top_p": 0.0}, "top_p must be a number above 0 and of at most 1, got 0.0"),
+        ({"n_best": 0}, "n_best must be a whole number of at least 1, got 0"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, message):

@@ -156,9 +156,9 @@ def test_all_parts_forget_what_a_callback_changed():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scale": 1.0}, "scale is 1.0; expected above 1 and at most 4"),
-        ({"scale": 5}, "scale is 5; .* enlarge twice for more"),
-        ({"noise": 1.0}, "noise is 1.0; expected from 0"),
+        ({"scale": 1.0}, "scale must be a number above 1 and of at most 4, got 1.0"),
+        ({"scale": 5}, "scale must be .*, got 5; .* enlarge twice for more"),
+        ({"noise": 1.0}, "noise must be a number of at least 0 and below 1, got 1.0"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, message):

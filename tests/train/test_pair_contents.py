@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from tests.data.test_pairs import encoded, picture, write_folders, write_parquet, write_tar
 from train.pairs import contents
 from train.pairs.contents import Contents, content_of
-from unicon.data.pairs import Picture, open_pairs
+from unicon.data.pairs import Entry, Picture, open_pairs
+from unicon.data.pairs.tables import from_table
 
 
 @pytest.fixture
-def read(monkeypatch) -> list[str]:
+def read(tmp_path, monkeypatch) -> list[str]:
     """Places of the pictures that were read."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     places, read = [], Picture.read
     monkeypatch.setattr(Picture, "read", lambda self: places.append(self.place) or read(self))
     monkeypatch.setattr(contents, "SETTLED_NS", -(10**12))
@@ -32,7 +36,7 @@ def keys(root: Path, folder: Path, process: int = 0) -> list[str]:
         found.close()
 
 
-@pytest.mark.parametrize("write", [write_folders, write_tar])
+@pytest.mark.parametrize("write", [write_folders, write_tar, write_parquet])
 def test_files_are_read_once(write, tmp_path, read):
     root = write(tmp_path / "data")
     expected = [content_of(entry, "depth") for entry in open_pairs(root)]
@@ -43,12 +47,28 @@ def test_files_are_read_once(write, tmp_path, read):
     assert len(read) == 6
 
 
-def test_rows_of_a_table_are_read_each_time(tmp_path, read, monkeypatch):
+def test_rows_of_one_copy_are_told_apart(tmp_path, read):
+    """Parts of a split lie in the same copy; a table that was written anew has another one."""
     datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     root = write_parquet(tmp_path / "data")
-    assert keys(root, tmp_path / "memory") == keys(root, tmp_path / "memory")
-    assert len(read) == 12
+    memory, files = Contents(tmp_path / "memory"), str(root / "train.parquet")
+    for split in ("train[:1]", "train[1:]"):
+        table = datasets.load_dataset("parquet", data_files=files, split=split)
+        entry = replace(from_table(table, split)[0], captions=())
+        assert memory.of(entry, "depth") == content_of(entry, "depth")
+    memory.close()
+    before = keys(root, tmp_path / "memory")
+    table = datasets.Dataset.from_parquet(files)
+    table.select([2, 1, 0]).to_parquet(files)
+    os.utime(files, ns=(0, 0))
+    assert keys(root, tmp_path / "memory") == before[::-1]
+
+
+def test_what_is_in_memory_is_read_each_time(tmp_path, read):
+    entry = Entry(key="a", image=Picture("a", encoded(picture(0))), maps={})
+    memory = Contents(tmp_path / "memory")
+    assert memory.of(entry, "depth") == memory.of(entry, "depth")
+    assert len(read) == 2
 
 
 def test_what_was_changed_is_read_again(tmp_path, read):

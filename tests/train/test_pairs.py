@@ -379,7 +379,7 @@ def test_what_cannot_be_trained(changes, message, data, base, tmp_path):
 
 
 def test_numbers_that_make_no_sense():
-    with pytest.raises(ValueError, match="crops is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="crops must be a whole number of at least 1, got 0"):
         PairsConfig(crops=0)
     with pytest.raises(ValueError, match="there is no law 'unifrom'; did you mean uniform"):
         PairsConfig(image_levels="unifrom")

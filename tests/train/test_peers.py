@@ -147,7 +147,7 @@ def test_scenes_of_other_latents_are_refused(family, base, tmp_path):
     [
         ({"peer": "control"}, "no peer of kind 'control'"),
         ({"peer": "t2i", "maps": "lowres"}, "maps is 'lowres'; expected depth, edge or pose"),
-        ({"peer": "t2i", "caption_dropout": 1.5}, "caption_dropout is 1.5; it must lie in"),
+        ({"peer": "t2i", "caption_dropout": 1.5}, "caption_dropout must be a number from 0 to 1, got 1.5"),
         ({"peer": "t2i", "levels": "cubik"}, "did you mean cubic?"),
     ],
 )

@@ -138,7 +138,7 @@ def test_the_recipe_makes_a_prior_that_its_base_loads(base, tmp_path, capsys):
     ("change", "message"),
     [
         ({"channels": 15}, "channels is 15; it must be a multiple of heads 2"),
-        ({"text_dropout": 1.0}, "text_dropout is 1.0; it must lie in"),
+        ({"text_dropout": 1.0}, "text_dropout must be a number of at least 0 and below 1, got 1.0"),
         ({"buckets": 1}, "buckets is 1; expected at least 1 component"),
     ],
 )

@@ -128,7 +128,7 @@ def test_panels_are_one_page(data, base):
         (["--levels", "stylefriendly"], "did you mean style_friendly"),
         (["--loss_weight", "min_snr"], "the weight undoes the law"),
         (["--data", "nowhere"], "nowhere"),
-        (["--rank", "0"], "rank is 0; it must be at least 1"),
+        (["--rank", "0"], "rank must be a whole number of at least 1, got 0"),
     ],
 )
 def test_bad_input(change, message, data, base, tmp_path, capsys):

@@ -26,9 +26,9 @@ from torch import nn
 from train.latents import TRIGGERS
 from train.objectives.base import Draws, Objective, mean_among
 from train.randomness import which
-from train.ranges import NOT_NEGATIVE, SHARE, check
 from train.shards import open_shards
 from unicon.devices import use_quick_attention
+from unicon.ranges import NOT_NEGATIVE, SHARE
 from unicon.sampling.levels import Schedule, add_noise, network_target
 from unicon.sources import MINI, find_base
 
@@ -75,8 +75,8 @@ class BaseUnetConfig:
     num_scenes: int = 8192
 
     def __post_init__(self):
-        check(self, SHARE, "shares", "clean_share", "caption_dropout", "bare_clean")
-        check(self, NOT_NEGATIVE, "maps_weight", "clean_weight")
+        SHARE.check_fields(self, "shares", "clean_share", "caption_dropout", "bare_clean")
+        NOT_NEGATIVE.check_fields(self, "maps_weight", "clean_weight")
 
     def build(self, folder: Path) -> BaseUnetObjective:
         """The objective, with its data below the family's folder."""

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from train.objectives.base import Draws, Objective
-from train.ranges import SHARE, check
 from train.shards import open_shards
+from unicon.ranges import SHARE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class ClipConfig:
     num_scenes: int = 8192
 
     def __post_init__(self):
-        check(self, SHARE, "photo_share")
+        SHARE.check_fields(self, "photo_share")
 
     def build(self, folder: Path) -> ClipObjective:
         """The objective, with its data below the family's folder."""

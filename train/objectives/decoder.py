@@ -32,7 +32,6 @@ from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairReader, report_skipped
 from train.pairs.framing import View
-from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import HeldOut, encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.data.pairs import open_pairs
@@ -41,6 +40,7 @@ from unicon.devices import use_quick_attention
 from unicon.embeddings import NOISE
 from unicon.pictures import as_array, as_pictures
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import AT_LEAST_1, COUNT, SHARE
 from unicon.sampling.levels import Schedule, add_noise, network_target
 from unicon.sheets import contact_sheet, picture
 
@@ -71,9 +71,9 @@ class DecoderTraining:
     def __post_init__(self):
         parse_law(self.levels)  # raises where it is none
         parse_weight(self.loss_weight)
-        check(self, SHARE, "caption_dropout", "like_dropout", "noised")
-        check(self, NOT_NEGATIVE, "validation_items")
-        check(self, AT_LEAST_1, "num_tokens", "token_width", "validation_steps")
+        SHARE.check_fields(self, "caption_dropout", "like_dropout", "noised")
+        COUNT.check_fields(self, "validation_items")
+        AT_LEAST_1.check_fields(self, "num_tokens", "token_width", "validation_steps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +124,8 @@ class DataDecoderTraining(DecoderTraining):
 
     def __post_init__(self):
         DecoderTraining.__post_init__(self)
-        check(self, SHARE, "bad_share")
-        check(self, NOT_NEGATIVE, "resolution")
+        SHARE.check_fields(self, "bad_share")
+        COUNT.check_fields(self, "resolution")
 
     def build(self, folder: Path) -> DecoderObjective:
         """The objective. Raises ValueError for pictures that cannot be read, or a base without a CLIP."""

@@ -24,7 +24,6 @@ from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, mean_among, named
 from train.objectives.starting import started
-from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
 from unicon.cards import Origin, write_card
@@ -32,6 +31,7 @@ from unicon.data.scenes import SceneConfig, exact_map, render
 from unicon.devices import use_quick_attention
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import AT_LEAST_1, COUNT, SHARE
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
 from unicon.sheets import picture
 
@@ -83,9 +83,9 @@ class JointConfig:
     """Steps of every picture drawn of them."""
 
     def __post_init__(self):
-        check(self, SHARE, "clean_image", "clean_condition", "caption_dropout", "bare_photos")
-        check(self, NOT_NEGATIVE, "validation_pairs")
-        check(self, AT_LEAST_1, "validation_steps", "pool_keys")
+        SHARE.check_fields(self, "clean_image", "clean_condition", "caption_dropout", "bare_photos")
+        COUNT.check_fields(self, "validation_pairs")
+        AT_LEAST_1.check_fields(self, "validation_steps", "pool_keys")
         if self.clean_image + self.clean_condition > 1:
             raise ValueError(
                 f"clean_image {self.clean_image} + clean_condition {self.clean_condition} must be at most 1"

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from eval.judge import HEAT_CELL_PX, Judge, Seen
 from train.objectives.base import Draws, Objective
-from train.ranges import SHARE, check
 from train.shards import open_shards
 from unicon.conditions.palettes import FAR_QUANTILE, NEAR_QUANTILE
 from unicon.conditions.pose_heat import heat_of
 from unicon.conditions.pose_sides import mirror_joints
 from unicon.data.scenes import FAR_M
+from unicon.ranges import SHARE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class JudgeConfig:
     num_scenes: int = 8192
 
     def __post_init__(self):
-        check(self, SHARE, "posed_share", "blurred", "noisy")
+        SHARE.check_fields(self, "posed_share", "blurred", "noisy")
 
     def build(self, folder: Path) -> JudgeObjective:
         """The objective, with its data below the family's folder."""

@@ -22,7 +22,6 @@ from train.pairs.examples import PairReader, log_of, report_skipped
 from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
 from train.randomness import Order, Share
-from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from unicon.cards import Origin
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.mirror import REDRAWN
@@ -31,6 +30,7 @@ from unicon.data.pairs.ranges import doubts
 from unicon.data.pairs.streams import open_stream
 from unicon.devices import use_quick_attention
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import AT_LEAST_1, COUNT, SHARE
 
 AUTO = "auto"
 SKIPPED = "skipped.jsonl"
@@ -75,9 +75,9 @@ class PairsConfig(JointConfig):
 
     def __post_init__(self):
         JointConfig.__post_init__(self)
-        check(self, AT_LEAST_1, "crops", "stream_block")
-        check(self, NOT_NEGATIVE, "resolution", "longest")
-        check(self, SHARE, "bad_share")
+        AT_LEAST_1.check_fields(self, "crops", "stream_block")
+        COUNT.check_fields(self, "resolution", "longest")
+        SHARE.check_fields(self, "bad_share")
         if self.zoom and not 1 <= self.zoom <= MOST_ZOOM:
             raise ValueError(f"zoom is {self.zoom:g}; it must be 0 (none), or from 1 to {MOST_ZOOM:g}")
         if self.zoom > 1 and self.crops == 1:

@@ -21,11 +21,11 @@ from train.examples import Encoded, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective
-from train.ranges import SHARE, check
 from train.shards import Shards, open_shards
 from unicon.devices import use_quick_attention
 from unicon.latents import downscale
 from unicon.pictures import as_pictures
+from unicon.ranges import SHARE
 from unicon.sampling.levels import Levels, Schedule, add_noise, network_target
 
 
@@ -53,7 +53,7 @@ class PeerConfig:
         parse_law(self.levels)
         if self.maps not in ("depth", "edge", "pose"):
             raise ValueError(f"maps is {self.maps!r}; expected depth, edge or pose")
-        check(self, SHARE, "caption_dropout")
+        SHARE.check_fields(self, "caption_dropout")
 
     def build(self, folder: Path) -> PeerObjective:
         """The objective, with base and data below the family's folder."""

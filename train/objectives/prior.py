@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from eval.metrics.embeddings import embedding_scores
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.objectives.base import Draws, Objective
-from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, check
 from unicon.data.pairs import open_pairs
 from unicon.embeddings import NOISE, TextEmbeddings, check_same_clip
 from unicon.pipeline import UniConPipeline
@@ -42,6 +41,7 @@ from unicon.prior import (
     save_clip,
     width_of,
 )
+from unicon.ranges import AT_LEAST_1, COUNT, LESS_THAN_1
 from unicon.sampling.levels import add_noise
 from unicon.sampling.noise import NoiseSource
 from unicon.sheets import picture
@@ -71,11 +71,11 @@ class PriorConfig:
     """Pictures that are held out to look at: at most a tenth of all."""
 
     def __post_init__(self):
-        check(self, AT_LEAST_1, "channels", "layers", "heads")
+        AT_LEAST_1.check_fields(self, "channels", "layers", "heads")
         if self.channels % self.heads:
             raise ValueError(f"channels is {self.channels}; it must be a multiple of heads {self.heads}")
-        check(self, LESS_THAN_1, "text_dropout")
-        check(self, NOT_NEGATIVE, "validation_items")
+        LESS_THAN_1.check_fields(self, "text_dropout")
+        COUNT.check_fields(self, "validation_items")
         if self.lora_rank and not self.start_from:
             raise ValueError("lora_rank adapts a prior that is there: give --start_from FOLDER")
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from train.embeddings import EmbeddingSet
 from train.objectives.base import Draws, Objective
 from train.objectives.prior import captioned, look_at
-from train.ranges import AT_LEAST_1, LESS_THAN_1, NOT_NEGATIVE, check
 from unicon.prior import save_clip
 from unicon.prior_ar import (
     ArPriorSettings,
@@ -27,6 +26,7 @@ from unicon.prior_ar import (
     fit_buckets,
     sample_prior_ar,
 )
+from unicon.ranges import AT_LEAST_1, COUNT, LESS_THAN_1
 from unicon.sampling.noise import NoiseSource
 
 FIRST = 8
@@ -55,11 +55,11 @@ class ArPriorConfig:
     """Pictures that are held out to look at: at most a tenth of all."""
 
     def __post_init__(self):
-        check(self, AT_LEAST_1, "channels", "layers", "heads")
+        AT_LEAST_1.check_fields(self, "channels", "layers", "heads")
         if self.channels % self.heads:
             raise ValueError(f"channels is {self.channels}; it must be a multiple of heads {self.heads}")
-        check(self, LESS_THAN_1, "text_dropout", "lost")
-        check(self, NOT_NEGATIVE, "validation_items")
+        LESS_THAN_1.check_fields(self, "text_dropout", "lost")
+        COUNT.check_fields(self, "validation_items")
         if self.components < 0 or self.buckets < 2:
             raise ValueError(
                 f"components is {self.components}, buckets is {self.buckets}; expected at least 1 component "

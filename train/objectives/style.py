@@ -23,7 +23,6 @@ from adapters import ImageLora, graft_lora, joint_forward, save_lora, set_lora_w
 from train.levels import parse_law
 from train.objectives.base import Draws, Objective, hold, named
 from train.pairs.framing import View, buckets, framed, nearest
-from train.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, check
 from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
@@ -32,6 +31,7 @@ from unicon.devices import use_quick_attention
 from unicon.latents import encode
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
+from unicon.ranges import AT_LEAST_1, COUNT, SHARE
 from unicon.sampling.levels import Schedule, add_noise, network_target
 from unicon.sheets import contact_sheet, picture
 from unicon.styles import StyleCard, with_phrases
@@ -74,9 +74,9 @@ class StyleConfig(StyleCard):
         parse_weight(self.loss_weight)
         if not self.prompts:
             raise ValueError("prompts is empty; name at least one, or leave looking out: --validate_every 0")
-        check(self, AT_LEAST_1, "rank")
-        check(self, SHARE, "caption_dropout")
-        check(self, NOT_NEGATIVE, "resolution")
+        AT_LEAST_1.check_fields(self, "rank")
+        SHARE.check_fields(self, "caption_dropout")
+        COUNT.check_fields(self, "resolution")
 
     @property
     def card(self) -> StyleCard:

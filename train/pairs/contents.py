@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
 from unicon.data.pairs import Entry, Picture
-from unicon.data.pairs.entries import FilePart
 
 CONTENTS = "contents"
 """Folder below that of the cache."""
@@ -38,11 +37,13 @@ class Contents:
     """`content_of` that remembers in a folder, one file for each process, to which lines are added.
 
     A file that was changed is read again, unless its path, its size and both its times (of its content and
-    of its entry in the file system) are as they were. What cannot be written is not remembered.
+    of its entry in the file system) are as they were. What cannot be written is not remembered. Threads may
+    share it.
     """
 
     def __init__(self, folder: Path, process: int = 0):
         self.folder, self.process = folder, process
+        self._lock = threading.Lock()
         self.known: dict[str, str] = {}
         self._file: TextIO | None = None
         for path in sorted(folder.glob("*.txt")):
@@ -58,7 +59,8 @@ class Contents:
             return self.known[stamp]
         content = content_of(entry, condition)
         if stamp is not None and stamp == stamp_of(entry, condition):  # nor changed while it was read
-            self._remember(stamp, content)
+            with self._lock:
+                self._remember(stamp, content)
         return content
 
     def _remember(self, stamp: str, content: str) -> None:
@@ -79,25 +81,21 @@ class Contents:
 
 
 def stamp_of(entry: Entry, condition: str) -> str | None:
-    """Changes with the words of a pair and with the files it lies in; None where it lies in none, or in one
-    that was only just changed."""
+    """Changes with the words of a pair and with the files it lies in (for a row of a table, those of the copy
+    that it is read from); None where it lies in none, or in one that was only just changed."""
     digest = hashlib.blake2b(repr((condition, entry.captions)).encode(), digest_size=_STAMP // 2)
     now = time.time_ns()
     for picture in _sides(entry, condition):
         if picture is None:
             digest.update(b"none")
             continue
-        if isinstance(picture.content, bytes):
-            return None
-        part = picture.content if isinstance(picture.content, FilePart) else FilePart(picture.content)
         try:
-            found = os.stat(part.path)
+            stamp = picture.stamp()
         except OSError:
             return None
-        if max(found.st_mtime_ns, found.st_ctime_ns) > now - SETTLED_NS:
+        if stamp is None or stamp.changed_ns > now - SETTLED_NS:
             return None
-        place = (os.path.abspath(part.path), part.start, part.size)
-        digest.update(repr((place, found.st_size, found.st_mtime_ns, found.st_ctime_ns)).encode())
+        digest.update(repr(stamp.place).encode())
     return digest.hexdigest()
 
 

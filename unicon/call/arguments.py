@@ -11,16 +11,16 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from unicon.ranges import AT_LEAST_1, FINITE, NOT_NEGATIVE, SHARE, Range
+from unicon.ranges import AT_LEAST_1, COUNT, FINITE, NOT_NEGATIVE, SHARE
 
 _SIDE = replace(AT_LEAST_1, optional=True, hint="it is in pixels")
 _NUMBERS = {
     "height": _SIDE,
     "width": _SIDE,
-    "processing_resolution": Range(
-        least=0, whole=True, optional=True, hint="it is in pixels, 0 is the pictures' own size"
+    "processing_resolution": replace(
+        COUNT, optional=True, hint="it is in pixels, 0 is the pictures' own size"
     ),
-    "tile_size": Range(least=0, whole=True, optional=True, hint="it is in pixels, 0 is the base's own size"),
+    "tile_size": replace(COUNT, optional=True, hint="it is in pixels, 0 is the base's own size"),
     "num_inference_steps": AT_LEAST_1,
     "condition_guidance_scale": replace(FINITE, hint="0 is off"),
     "guidance_rescale": SHARE,

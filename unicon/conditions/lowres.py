@@ -17,10 +17,19 @@ import cv2
 import numpy as np
 import PIL.Image
 
+from unicon.ranges import NOT_NEGATIVE, Range
+
 LOWRES = "lowres"
 """The condition."""
 MOST_SCALE = 4.0
 """By how much pictures are made smaller in training, at most, so also by how much they can be enlarged."""
+
+_ALLOWED = {
+    "blur": NOT_NEGATIVE,
+    "scale": Range(least=1, hint="the small picture is not the larger one"),
+    "noise": NOT_NEGATIVE,
+    "quality": Range(least=1, most=100, whole=True),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +46,8 @@ class Degradation:
     """Of the JPEG it is stored as; 100 is not stored at all."""
 
     def __post_init__(self) -> None:
-        rules = {
-            "blur": (self.blur >= 0, "at least 0"),
-            "scale": (self.scale >= 1, "at least 1: the small picture is not the larger one"),
-            "noise": (self.noise >= 0, "at least 0"),
-            "quality": (1 <= self.quality <= 100, "from 1 to 100"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise ValueError(f"{name} of a degradation is {getattr(self, name)}; it must be {rule}")
+        for name, allowed in _ALLOWED.items():
+            allowed.check(f"{name} of a degradation", getattr(self, name))
 
     @classmethod
     def drawn(cls, generator: np.random.Generator) -> Degradation:

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import PIL.Image
 
 from unicon.data.photos import load_photo
+
+
+class Stamp(NamedTuple):
+    """What changes with a stored content, as far as file systems tell without reading it."""
+
+    place: tuple[object, ...]
+    """Where it lies, with the size and the times of the files it lies in."""
+    changed_ns: int
+    """When the newest of these files, or its entry in the file system, was changed; since the epoch."""
+
+    @classmethod
+    def of_files(cls, paths: Sequence[str | Path]) -> Stamp:
+        """Raises OSError for one that is not there."""
+        found = [(os.path.abspath(path), os.stat(path)) for path in paths]
+        return cls(
+            tuple((path, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for path, file in found),
+            max(max(file.st_mtime_ns, file.st_ctime_ns) for _, file in found),
+        )
+
+
+class Part(Protocol):
+    """A content that lies in something larger and is read when it is asked for."""
+
+    def read(self) -> bytes: ...
+
+    def stamp(self) -> Stamp | None:
+        """None where nothing tells of a change. Raises OSError for a file that is not there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +55,10 @@ class FilePart:
             file.seek(self.start)
             return file.read(self.size)
 
+    def stamp(self) -> Stamp:
+        file = Stamp.of_files([self.path])
+        return file._replace(place=(self.start, self.size, *file.place))
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -32,18 +66,23 @@ class Picture:
 
     place: str
     """Where it lies, for messages: a path, or a row or member of a larger file."""
-    content: Path | FilePart | bytes
+    content: Path | Part | bytes
 
     def load(self) -> PIL.Image.Image:
         """RGB, upright. Raises ValueError that names the place."""
-        content = self.content.read() if isinstance(self.content, FilePart) else self.content
-        return load_photo(content, self.place)
+        return load_photo(self.content if isinstance(self.content, Path) else self.read(), self.place)
 
     def read(self) -> bytes:
         """The file's content, as it is stored."""
-        if isinstance(self.content, FilePart):
-            return self.content.read()
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        if isinstance(self.content, bytes):
+            return self.content
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content.read()
+
+    def stamp(self) -> Stamp | None:
+        """None for a content that is in memory. Raises OSError for a file that is not there."""
+        if isinstance(self.content, bytes):
+            return None
+        return (FilePart(self.content) if isinstance(self.content, Path) else self.content).stamp()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """How are pairs read from tables of pictures: parquet files, or a data set of the hub?
 
-`datasets` keeps an uncompressed copy that rows can be picked from; its folder is that of `HF_HOME`.
+`datasets` keeps an uncompressed copy that rows can be picked from; its folder is that of `HF_HOME`. A row's
+pictures are read from it when they are asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry, Pairs, Picture
+from unicon.data.pairs.entries import Entry, Pairs, Picture, Stamp
 from unicon.extras import need
 
 
@@ -22,7 +23,7 @@ def from_parquet(shards: Sequence[Path]) -> Pairs:
         table = datasets.load_dataset("parquet", data_files=[str(s) for s in shards], split="train")
     except Exception as error:  # one of many kinds: what went wrong inside is the cause that is shown
         raise ValueError(f"{shards[0]}: is no readable parquet file ({error.__cause__ or error})") from error
-    return _pairs(table, str(shards[0] if len(shards) == 1 else shards[0].parent))
+    return from_table(table, str(shards[0] if len(shards) == 1 else shards[0].parent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,47 @@ def from_hub(name: str) -> Pairs:
             f"{name}: is no folder here, and no data set the hub gives ({type(error).__name__}: {error}); "
             f"fetch it first where there is a network: hf download --repo-type dataset {hub.name}"
         ) from error
-    return _pairs(table, name)
+    return from_table(table, name)
 
 
-def _pairs(table: Any, place: str) -> Pairs:
+def from_table(table: Any, place: str) -> Pairs:
+    """`place` names the table, with the part of it that these rows are."""
     columns = Columns.of(table.features, place)
     table = columns.undecoded(table)
+    files = [file["filename"] for file in table.cache_files]
+    stamp = Stamp.of_files(files) if files else None  # one in memory has none
 
     def entry(index: int) -> Entry:
-        return columns.entry(table[index], f"row {index}", place)
+        row: dict[str, Any] = {}
+        for name in (columns.image, *columns.maps.values()):
+            cell = table.data.column(name)[index]
+            stored = cell.is_valid and cell["bytes"].is_valid
+            where = stamp and stamp._replace(place=(place, index, name, *stamp.place))
+            row[name] = {
+                "bytes": Cell(cell["bytes"], where) if stored else None,
+                "path": cell["path"].as_py() if cell.is_valid else None,
+            }
+        if columns.caption:
+            row[columns.caption] = table.data.column(columns.caption)[index].as_py()
+        return columns.entry(row, f"row {index}", place)
 
     return Pairs(len(table), entry, tuple(columns.maps))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A picture in a row of a table."""
+
+    content: Any
+    """pyarrow's binary scalar: a place in a file that is mapped into memory."""
+    where: Stamp | None
+    """None for a table in memory."""
+
+    def read(self) -> bytes:
+        return self.content.as_py()
+
+    def stamp(self) -> Stamp | None:
+        return self.where
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +154,8 @@ class Columns:
         )
 
 
-def _picture(value: dict[str, Any] | None, place: str) -> Picture | None:
-    """A cell as `datasets` stores it: the content itself, or where it lies."""
+def _picture(value: Mapping[str, Any] | None, place: str) -> Picture | None:
+    """A cell as `datasets` stores it: the content itself (here also a `Part`), or where it lies."""
     if value is None or (value.get("bytes") is None and value.get("path") is None):
         return None
     return Picture(place, value["bytes"] if value.get("bytes") is not None else Path(value["path"]))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -247,6 +247,11 @@ class Extractor:
         self.resize, self.fit = resize, fit
         shape = "centred square" if fit == "crop" else "stretched to a square"
         self.source = f"{model}, {self.side_px} px, {shape}, {resize}"
+
+    @cached_property
+    def width(self) -> int:
+        """Of its features."""
+        return self.of_pixels(np.zeros((1, 3, self.side_px, self.side_px), np.float32))[0].shape[1]
 
     @property
     def preprocessing(self) -> tuple[Any, ...]:

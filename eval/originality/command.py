@@ -21,6 +21,7 @@ from eval.features import (
     resizing,
 )
 from eval.kept import kept_features
+from eval.manifold.features import checked
 from eval.originality.assessment import assess
 from eval.originality.given import open_references
 from eval.originality.page import as_html
@@ -29,7 +30,7 @@ from eval.originality.selection import check_number, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched, read_truncation
 from eval.originality.truth import Truth, true_to_map, true_to_prompt
-from eval.protocols.fidelity import KINDS
+from eval.protocols.fidelity import KINDS, check_comparable
 from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.setup import run_command
@@ -117,14 +118,16 @@ def _run(arguments: argparse.Namespace) -> str:
     cache = Path(arguments.cache) if arguments.cache else out / "cache"
     out.mkdir(parents=True, exist_ok=True)
     judge_of_maps = _judge_of_maps(arguments, outputs, cache) if arguments.maps else None
+    clip = None
+    if outputs.captions is not None:
+        clip = Clip(arguments.clip, resize=arguments.resize, device=device)
     found = assess(
         outputs.pictures, training, partial(kept_features, extractor, folder=cache), k=arguments.neighbours,
         level=arguments.level, truncation=psis, prompts=outputs.prompts, references=references,
         sight=Sight(cache),
     )  # fmt: skip
     truths: dict[str, Truth] = {}
-    if outputs.captions is not None:
-        clip = Clip(arguments.clip, resize=arguments.resize, device=device)
+    if outputs.captions is not None and clip is not None:
         truths["clip_score"] = true_to_prompt(
             outputs.pictures, outputs.captions, clip, limit=arguments.clip_limit, true=_true_pairs(training),
             folder=cache,
@@ -171,12 +174,19 @@ def _training(arguments: argparse.Namespace) -> Pictures | FeatureSet:
 
 
 def _check_source(training: Pictures | FeatureSet, extractor: Extractor) -> None:
-    """ValueError for features that say that they are another model's."""
-    told = training.source if isinstance(training, FeatureSet) else extractor.source
+    """ValueError for features that say that they are another model's, or must be."""
+    if not isinstance(training, FeatureSet):
+        return
+    told, width = training.source, checked(training.values, "--training").shape[1]
     if told != extractor.source and ", " in told:
         raise ValueError(
             f"features differ: those of --training are {told}, of --generated {extractor.source}; use one "
             "model for both"
+        )
+    if width != extractor.width:
+        raise ValueError(
+            f"features differ: those of --training have width {width}, of --generated {extractor.width}; use "
+            "one model for both"
         )
 
 
@@ -195,15 +205,20 @@ def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path)
     maps = maps_in(arguments.maps, arguments.condition)
     files = list(maps.values())
     places = of_stems(outputs.pictures, {stem: place for place, stem in enumerate(maps)}, "--maps")
-    readers = map_readers(arguments, cache / "maps", 1)
-    if len(readers) != 1:
-        raise ValueError(f"{len(readers)} read the maps back; give one of --annotator, --judge and --read")
-    (reader,) = readers.values()
-    kind = KINDS[arguments.condition]
-    assert outputs.pictures.paths is not None
+    num = sum(map(bool, (arguments.annotator, arguments.judge, *arguments.read)))
+    if num > 1:
+        raise ValueError(f"{num} read the maps back; give one of --annotator, --judge and --read")
+    kind, palette = KINDS[arguments.condition], palette_of(arguments)
+    paths, given = outputs.pictures.paths, [files[place] for place in places]
+    assert paths is not None, "of_stems goes by them"
+    each = dict(zip(map(str, paths), zip(paths, given, strict=True), strict=True))
+    check_comparable(
+        kind, {n: m for n, (_, m) in each.items()}, {n: [p] for n, (p, _) in each.items()}, palette=palette
+    )
+    (((name, role), reader),) = map_readers(arguments, cache / "maps", 1, paths).items()
     return partial(
-        true_to_map, outputs.pictures.paths, [files[place] for place in places], arguments.condition, kind,
-        reader, palette=palette_of(arguments), limit=arguments.control_limit,
+        true_to_map, paths, given, arguments.condition, kind, reader, by=f"{name}, {role}", palette=palette,
+        limit=arguments.control_limit,
     )  # fmt: skip
 
 

@@ -100,7 +100,9 @@ def _summary(report: Report) -> str:
         facts["distance to the reference"] = _typical(given)
     for truth in report.truths.values():
         num = int((~truth.is_true).sum())
-        facts[f"not true to their {truth.to}"] = f"{num}: {truth.reason.partition('(')[2].rstrip(')')}"
+        facts[f"not true to their {truth.to}"] = (
+            f"{num}: {truth.reason.partition('(')[2].rstrip(')')}, by {truth.by}"
+        )
     if report.selection is not None:
         facts["selection"] = str(report.selection)
     return pages.facts(facts)

@@ -26,7 +26,7 @@ OF_PROMPT = (
 )  # fmt: skip
 OF_REFERENCE = (
     "reference", "reference_look_distance", "reference_look_share", "reference_meaning_distance",
-    "reference_meaning_share",
+    "reference_meaning_share", "is_copy_of_reference",
 )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ def _cells(row: Row) -> dict[str, object]:
         "is_repeat": None if row.same_prompt is None else row.is_repeat,
         "reference": None if row.reference is None else row.reference.meaning.name,
         **_twice("reference_", row.reference),
+        "is_copy_of_reference": None if row.reference is None else row.reference.is_copy,
     }  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def as_record(report: Report, settings: Mapping[str, str | int | float | bool]) 
             **settings, "k": one.k, "features": one.features, "false_alarms": found.meaning.level,
             "near_copies_by": "meaning" if found.look is None else "look", "grouped_by": report.grouped_by,
             **{f"{name}_limit_from": truth.limit_from for name, truth in report.truths.items()},
+            **{f"{name}_by": truth.by for name, truth in report.truths.items()},
         },
     )  # fmt: skip
     return json.dumps(asdict(record), indent=2, allow_nan=False) + "\n"
@@ -144,7 +146,7 @@ def as_lines(report: Report) -> list[str]:
         )
     for truth in report.truths.values():
         num = int((~truth.is_true).sum())
-        lines.append(f"{num} of {len(found.rows)} are {truth.reason}")
+        lines.append(f"{num} of {len(found.rows)} are {truth.reason}, by {truth.by}")
     if report.selection is not None:
         lines.append(str(report.selection))
     return lines

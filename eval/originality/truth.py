@@ -39,6 +39,8 @@ class Truth:
     """What, in words: "prompt", "depth map"."""
     number: str
     """What the scores are, in words."""
+    by: str
+    """Who judged: a model and how it saw pictures, a reader of maps, people."""
     scores: np.ndarray
     """(M,) float64; NaN where there is nothing to compare, which counts as true."""
     limit: float
@@ -64,11 +66,13 @@ def judged(
     number: str,
     scores: np.ndarray,
     *,
+    by: str,
     higher: bool = True,
     given: float | None = None,
     true: np.ndarray | None = None,
 ) -> Truth:
-    """Scores with their limit: `given`, or by the scores of `true` pairs, or by the batch itself.
+    """Scores that `by` gave, with their limit: `given`, or by the scores of `true` pairs, or by the batch
+    itself.
 
     Raises ValueError where no score is known, and for true pairs too few to tell the lowest share.
     """
@@ -89,7 +93,7 @@ def judged(
         limit = sign * float(low - FENCE * (high - low))
         limit_from = f"the fence of all {len(known)}"
     return Truth(
-        to=to, number=number, scores=scores, limit=limit, limit_from=limit_from, higher_is_truer=higher
+        to=to, number=number, by=by, scores=scores, limit=limit, limit_from=limit_from, higher_is_truer=higher
     )
 
 
@@ -110,7 +114,7 @@ def true_to_prompt(
         step = ceil(len(true[0]) / MOST_PAIRS)
         places = range(0, len(true[0]), step)
         reached = own_cosines(true[0].subset(places), [true[1][n] for n in places], clip, folder)
-    return judged("prompt", "CLIP cosine", found, given=limit, true=reached)
+    return judged("prompt", "CLIP cosine", found, by=clip.source, given=limit, true=reached)
 
 
 def own_cosines(pictures: Pictures, captions: Sequence[str], clip: Clip, folder: Path | None) -> np.ndarray:
@@ -131,10 +135,11 @@ def true_to_map(
     kind: Kind,
     reader: MapReader,
     *,
+    by: str,
     palette: np.ndarray | None = None,
     limit: float | None = None,
 ) -> Truth:
-    """Pictures beside the map (M) that each was made from, read back by `reader`."""
+    """Pictures beside the map (M) that each was made from, read back by `reader`, whose name is `by`."""
 
     @lru_cache(maxsize=1)  # pictures of one map are neighbours
     def opened(path: Path) -> np.ndarray:
@@ -143,4 +148,4 @@ def true_to_map(
     pairs = tqdm(list(zip(paths, maps, strict=True)), desc="reading maps back", unit="picture", leave=False)
     scores = [picture_fidelity(reader, kind, opened(m), path, palette=palette) for path, m in pairs]
     name, higher = HEADLINES[kind]
-    return judged(f"{condition} map", name, np.array(scores), higher=higher, given=limit)
+    return judged(f"{condition} map", name, np.array(scores), by=by, higher=higher, given=limit)

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.metrics.summary import over_seeds
-from eval.protocols.fidelity import KINDS, Fidelity, fidelity
+from eval.protocols.fidelity import KINDS, Fidelity, check_comparable, fidelity
 from eval.protocols.generated import groups, halves
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.results import DEVIATION, save, tables
@@ -65,15 +65,17 @@ def _run(arguments: argparse.Namespace) -> str:
         if lacking := [stem for stem in made if stem not in real]:
             raise ValueError(f"{arguments.real}: has no picture {lacking[0]}; {len(lacking)} are missing")
         sets["the real pictures"] = {stem: real[stem] for stem in made}
+    kind, palette = KINDS[arguments.condition], palette_of(arguments)
+    for files in sets.values():  # before anything is read, which may take hours
+        check_comparable(kind, {stem: maps[stem] for stem in files}, files, palette=palette)
     records = []
     keep = Path(arguments.cache) if arguments.cache else None
-    for (name, role), reader in map_readers(arguments, keep, arguments.batch_size).items():
+    paths = [path for files in sets.values() for group in files.values() for path in group]
+    for (name, role), reader in map_readers(arguments, keep, arguments.batch_size, paths).items():
         for prediction, files in sets.items():
             bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
             asked = {stem: given[stem] for stem in files}
-            found = fidelity(
-                reader, KINDS[arguments.condition], asked, files, palette=palette_of(arguments), progress=bar
-            )
+            found = fidelity(reader, kind, asked, files, palette=palette, progress=bar)
             fresh = _record(arguments, found, prediction, name, role, len(maps) - len(files))
             save(arguments.out, [fresh])
             records.append(fresh)

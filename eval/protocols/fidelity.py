@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,7 @@ from unicon.conditions.arrays import at_size
 from unicon.conditions.edges import edge_strength, map_to_edges
 from unicon.conditions.normals import map_to_normal
 from unicon.conditions.pose_reading import read_pose
-from unicon.data.photos import load_photo
+from unicon.data.photos import load_photo, upright_size
 from unicon.sampling.noise import stable_hash
 
 Kind = Literal["depth", "edge", "lines", "pose", "normal", "segmentation"]
@@ -50,6 +50,10 @@ HEADLINES: dict[Kind, tuple[str, bool]] = {
 """The number that one picture is judged by, and whether more of it is better."""
 LARGEST_STRETCH = 1.02
 """By how much the shapes of a picture and its map may differ, as the quotient of their aspects."""
+LEAST_DRAWN = 0.5
+"""Of a map of classes, the share of pixels that have a colour of the palette; borders may be blended."""
+RADIX = np.array([1 << 16, 1 << 8, 1])
+NO_PALETTE = "maps of classes need the palette that they are drawn in: give --palette"
 
 MapReader = Callable[[PIL.Image.Image, Path], np.ndarray]
 """An upright picture and its file -> a map (h, w, 3), uint8 or [0, 1]."""
@@ -80,12 +84,13 @@ def judge_reader(judge: Reader, condition: str, seed: int = 0) -> MapReader:
     return read
 
 
-def folder_reader(maps: Mapping[str, Path]) -> MapReader:
-    """Maps that somebody else has read already, by the pictures' stems."""
-
-    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
+def folder_reader(maps: Mapping[str, Path], pictures: Iterable[Path]) -> MapReader:
+    """Maps that somebody else has read already, by the stems of `pictures`; ValueError naming one without."""
+    for file in pictures:
         if file.stem not in maps:
             raise ValueError(f"{file}: no map of this stem was read; {len(maps)} others were")
+
+    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
         return np.asarray(load_photo(maps[file.stem]))
 
     return read
@@ -113,6 +118,29 @@ def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, obje
     return read
 
 
+def check_comparable(
+    kind: Kind,
+    maps: Mapping[str, Path],
+    pictures: Mapping[str, Sequence[Path]],
+    *,
+    palette: np.ndarray | None = None,
+) -> None:
+    """Raise what a comparison of these would raise, before anything is read from a picture, which takes long.
+
+    ValueError for a condition with another number of pictures than the first, a picture of another shape than
+    its map, maps that all show nothing, and a palette that is missing or another's.
+    """
+    _check_numbers({stem: len(pictures.get(stem, ())) for stem in maps})
+    for stem, given in maps.items():
+        for path in pictures[stem]:
+            _check_shape(path, upright_size(path), upright_size(given))
+    if kind == "segmentation":
+        _check_palette(palette, maps.values())
+    shown = {"pose": "figure", "normal": "direction"}.get(kind)
+    if shown and all(_is_empty(kind, _float(np.asarray(load_photo(given)))) for given in maps.values()):
+        raise ValueError(f"none of {len(maps)} given maps shows a {shown}: there is nothing to find again")
+
+
 def fidelity(
     reader: MapReader,
     kind: Kind,
@@ -128,18 +156,13 @@ def fidelity(
     picture of another shape than its map, and when no picture can be compared.
     """
     numbers = {stem: len(pictures.get(stem, ())) for stem in maps}
-    if len(set(numbers.values())) != 1 or 0 in numbers.values():
-        few = min(numbers, key=lambda stem: numbers[stem])
-        raise ValueError(
-            f"conditions have {min(numbers.values())} to {max(numbers.values())} pictures, {few!r} the "
-            "fewest: make as many of each, so that groups are alike"
-        )
+    _check_numbers(numbers)
     count, resizes, scored = next(iter(numbers.values())), 0, []
     groups: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(count)]
     for stem, given in progress(list(maps.items())):
         for place, path in enumerate(pictures[stem]):
             picture = load_photo(path)
-            resizes += _check_shape(path, picture, given)
+            resizes += _check_shape(path, picture.size, given.shape[1::-1])
             read = _float(reader(picture, path))
             groups[place].append((at_size(read, given.shape, nearest=kind == "segmentation"), given))
     unread = 0
@@ -160,7 +183,7 @@ def picture_fidelity(
     if _is_empty(kind, given):
         return float("nan")
     picture = load_photo(path)
-    _check_shape(path, picture, given)
+    _check_shape(path, picture.size, given.shape[1::-1])
     read = at_size(_float(reader(picture, path)), given.shape, nearest=kind == "segmentation")
     return _score(kind, [(read, given)], palette)[0][HEADLINES[kind][0]]
 
@@ -248,7 +271,7 @@ def _segmentation(
     group: Sequence[tuple[np.ndarray, np.ndarray]], palette: np.ndarray | None
 ) -> tuple[dict[str, float], int]:
     if palette is None:
-        raise ValueError("maps of classes need the palette that they are drawn in: give --palette")
+        raise ValueError(NO_PALETTE)
     total = Confusion(np.zeros((len(palette), len(palette)), dtype=np.int64))
     for read, given in group:
         p, g = (labels_of(np.round(255 * m).astype(np.uint8), palette) for m in (read, given))
@@ -256,16 +279,38 @@ def _segmentation(
     return {"mean_iou": total.mean_iou, "accuracy": total.accuracy}, 0
 
 
-def _check_shape(path: Path, picture: PIL.Image.Image, given: np.ndarray) -> bool:
-    """Whether the sizes differ; ValueError if the shapes do."""
-    height, width = given.shape[:2]
-    stretch = picture.width * height / (picture.height * width)
+def _check_numbers(numbers: Mapping[str, int]) -> None:
+    """ValueError for conditions without pictures, or with more of them than others have."""
+    if len(set(numbers.values())) != 1 or 0 in numbers.values():
+        few = min(numbers, key=lambda stem: numbers[stem])
+        raise ValueError(
+            f"conditions have {min(numbers.values())} to {max(numbers.values())} pictures, {few!r} the "
+            "fewest: make as many of each, so that groups are alike"
+        )
+
+
+def _check_shape(path: Path, size: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    """Whether the sizes (width, height) of a picture and its map differ; ValueError if the shapes do."""
+    stretch = size[0] * given[1] / (size[1] * given[0])
     if not 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH:
         raise ValueError(
-            f"{path} is {picture.width} x {picture.height}, its map {width} x {height}: they must have one "
-            "shape"
+            f"{path} is {size[0]} x {size[1]}, its map {given[0]} x {given[1]}: they must have one shape"
         )
-    return picture.size != (width, height)
+    return size != given
+
+
+def _check_palette(palette: np.ndarray | None, maps: Iterable[Path]) -> None:
+    """ValueError for none, and for one that maps are not drawn in: the nearest colour says nothing then."""
+    if palette is None:
+        raise ValueError(NO_PALETTE)
+    known = np.unique(palette.astype(np.int64) @ RADIX)
+    for path in maps:
+        share = np.isin(np.asarray(load_photo(path)).astype(np.int64) @ RADIX, known).mean()
+        if share < LEAST_DRAWN:
+            raise ValueError(
+                f"{path}: {share:.0%} of its pixels have a colour of --palette; expected {LEAST_DRAWN:.0%} "
+                "and more: give the palette that it is drawn in, and maps that were saved without loss (PNG)"
+            )
 
 
 def _float(values: np.ndarray) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from eval.protocols.fidelity import KINDS, MapReader, folder_reader, judge_reader, remembering
-from eval.protocols.readers import BASE, PipelineReader, load_judge
+from eval.protocols.readers import BASE, Reader, load_judge, load_without_base, reader_in_words
 from eval.protocols.setup import load_pipeline
 from eval.runs.settings import (
     digest_of,
@@ -46,40 +48,53 @@ def add_map_reader_arguments(top: argparse._ActionsContainer) -> None:
 
 
 def map_readers(
-    arguments: argparse.Namespace, keep: Path | None, batch_size: int
+    arguments: argparse.Namespace, keep: Path | None, batch_size: int, pictures: Sequence[Path]
 ) -> dict[tuple[str, str], MapReader]:
-    """By name and role, each made ready; maps that `keep` holds are not read again.
+    """By name and role, each made ready for `pictures`; maps that `keep` holds are not read again.
 
-    Raises ValueError where nobody reads.
+    Raises ValueError where nobody reads, for a reader that does not know the condition, and for a picture
+    that `--read` holds no map of.
     """
-    found: dict[tuple[str, str], MapReader] = {}
-    family = _family(arguments.condition)
-    device = str(pick_device(arguments.device))
-    if arguments.annotator:
-        annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
-        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
-        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
-    if arguments.judge:
-        pipe = load_pipeline(arguments.base, arguments.device, "float32", [])
-        if arguments.judge == BASE:
-            judge = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=batch_size, name="judge base")
-            told = f"{digest_of_base(pipe)} {sorted(digests_of_adapters(pipe).items())}"
-        else:
-            judge = load_judge(arguments.judge, pipe, arguments.steps, batch_size)
-            told = digest_of_reader(arguments.judge)
-        # A judge that is a regressor sees through this base's VAE.
-        facts = {
-            "judge": told, "vae": digest_of(pipe.vae), "steps": arguments.steps, "condition": family,
-        }  # fmt: skip
-        found[judge.name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
+    given = {}
     for text in arguments.read:
         name, sign, folder = text.partition("=")
         if not sign:
             raise ValueError(f"--read is {text!r}; expected NAME=DIR")
-        found[name, "given maps"] = folder_reader({p.stem: p for p in list_photos(folder)})
-    if not found:
+        given[name, "given maps"] = folder_reader({p.stem: p for p in list_photos(folder)}, pictures)
+    if not (given or arguments.annotator or arguments.judge):
         raise ValueError("nobody reads the maps back: give --annotator, --judge or --read NAME=DIR")
-    return found
+    found: dict[tuple[str, str], MapReader] = {}
+    family = _family(arguments.condition)
+    if arguments.annotator:
+        device = str(pick_device(arguments.device))
+        annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
+        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
+        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
+    if arguments.judge:
+        judge, facts = _judge(arguments, family, batch_size)
+        facts |= {"steps": arguments.steps, "condition": family}
+        name = reader_in_words(arguments.judge)
+        name += f" ({arguments.base})" if arguments.judge == BASE else ""
+        found[name, SECOND] = remembering(judge_reader(judge, family), keep, facts)
+    return found | given
+
+
+def _judge(arguments: argparse.Namespace, family: str, batch_size: int) -> tuple[Reader, dict[str, object]]:
+    """The second reader, and what makes its readings; a base is loaded only where one is needed."""
+    steps = arguments.steps
+    known = [family] if arguments.judge != BASE else []  # a base itself says which adapter it lacks
+    device = pick_device(arguments.device)
+    apart = load_without_base(arguments.judge, device, torch.float32, steps, batch_size, known)
+    if apart is not None:
+        return apart, {"judge": digest_of_reader(arguments.judge)}
+    pipe = load_pipeline(
+        arguments.base, arguments.device, "float32", [family] if arguments.judge == BASE else []
+    )
+    judge = load_judge(arguments.judge, pipe, steps, batch_size, known)
+    if arguments.judge == BASE:
+        return judge, {"judge": f"{digest_of_base(pipe)} {sorted(digests_of_adapters(pipe).items())}"}
+    # A regressor sees through this base's VAE.
+    return judge, {"judge": digest_of_reader(arguments.judge), "vae": digest_of(pipe.vae)}
 
 
 def _family(condition: str) -> str:
@@ -93,6 +108,13 @@ def palette_of(arguments: argparse.Namespace) -> np.ndarray | None:
     if not arguments.palette:
         return None
     try:
-        return np.load(arguments.palette, allow_pickle=False)
+        found = np.load(arguments.palette, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"{arguments.palette}: is no .npy file ({error})") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{arguments.palette}: holds several arrays; expected one, in a .npy file")
+    if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != 3 or not len(found):
+        raise ValueError(
+            f"{arguments.palette}: holds {found.dtype} of shape {found.shape}; expected uint8 (classes, 3)"
+        )
+    return found

@@ -92,6 +92,11 @@ class PipelineReader:
     """Whether mirror images are estimated, too: twice the members."""
     name: str = "adapter"
 
+    @property
+    def known(self) -> Sequence[str]:
+        """Conditions that it reads."""
+        return list(self.pipe.adapters)
+
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         parts = [self._part(p, condition, k, seed) for p, k in self._batches(pictures, keys, condition)]
         maps = np.concatenate([part.maps for part in parts])
@@ -153,6 +158,11 @@ class RegressorReader:
         triggers = load_file(folder / "triggers.safetensors")
         return cls(unet=unet, vae=pipe.vae, triggers=triggers, batch_size=batch_size)
 
+    @property
+    def known(self) -> Sequence[str]:
+        """Conditions that it reads."""
+        return list(self.triggers)
+
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         if condition not in self.triggers:
             raise ValueError(f"the regressor knows no {condition!r}; it knows {', '.join(self.triggers)}")
@@ -190,6 +200,11 @@ class JudgeReader:
         judge = load_judge_network(folder)
         torch.nn.Module.to(judge, device)  # see `RegressorReader.load`
         return cls(judge=judge, batch_size=batch_size)
+
+    @property
+    def known(self) -> Sequence[str]:
+        """Conditions that it reads."""
+        return list(_MAPS)
 
     def read(self, pictures: np.ndarray, condition: str, keys: Sequence[int], seed: int) -> Readings:
         if condition not in _MAPS:
@@ -250,16 +265,48 @@ def reader_in_words(judge: str | None) -> str:
     return named.get(judge) or str(judge)
 
 
-def load_judge(judge: str | Path, pipe: UniConPipeline, steps: int, batch_size: int) -> Reader:
+def load_judge(
+    judge: str | Path, pipe: UniConPipeline, steps: int, batch_size: int, conditions: Sequence[str] = ()
+) -> Reader:
     """A reader by name or from a folder: "base" is `pipe` itself, "mini" the judge that ships; a folder
-    holds another base with adapters (`model_index.json`), a judge (`config.json`), or a regressor."""
+    holds another base with adapters (`model_index.json`), a judge (`config.json`), or a regressor.
+
+    Raises ValueError for another folder, and for a reader that knows one of the `conditions` not.
+    """
+    found = load_without_base(judge, pipe.device, pipe.unet.dtype, steps, batch_size, conditions)
+    if found is not None:
+        return found
     folder = judge_folder(str(judge))
     if folder is None:
-        return PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size)
-    if (folder / "model_index.json").is_file():
-        other = UniConPipeline.from_pretrained(folder, dtype=pipe.unet.dtype).to(pipe.device)
+        return _knowing(conditions, PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size), judge)
+    return _knowing(conditions, RegressorReader.load(folder, pipe, batch_size), judge)
+
+
+def load_without_base(
+    judge: str | Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    steps: int,
+    batch_size: int,
+    conditions: Sequence[str] = (),
+) -> Reader | None:
+    """The same of a reader that needs nothing of the base that is judged (another base, a judge), or None."""
+    folder = judge_folder(str(judge))
+    if folder is not None and (folder / "model_index.json").is_file():
+        other = UniConPipeline.from_pretrained(folder, dtype=dtype).to(device)
         other.set_progress_bar_config(disable=True)
-        return PipelineReader(pipe=other, steps=steps, batch_size=batch_size, name="judge base")
-    if (folder / CONFIG).is_file() or str(judge) == MINI:
-        return JudgeReader.load(folder, pipe.device, batch_size)
-    return RegressorReader.load(folder, pipe, batch_size)
+        own = PipelineReader(pipe=other, steps=steps, batch_size=batch_size, name="judge base")
+        return _knowing(conditions, own, judge)
+    if folder is not None and ((folder / CONFIG).is_file() or str(judge) == MINI):
+        return _knowing(conditions, JudgeReader.load(folder, device, batch_size), judge)
+    return None
+
+
+def _knowing(
+    conditions: Sequence[str], reader: PipelineReader | RegressorReader | JudgeReader, name: str | Path
+) -> Reader:
+    for condition in conditions:
+        if condition not in reader.known:
+            known = ", ".join(reader.known) or "none"
+            raise ValueError(f"{name} reads no {condition!r}, only {known}: choose another reader")
+    return reader

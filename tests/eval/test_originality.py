@@ -182,7 +182,7 @@ def test_of_outputs_that_repeat_each_other_the_rarest_is_kept(cloud):
     assert chosen.verdicts[second] == "near-copies of a rarer one of the same prompt"
     off = np.ones(len(rows))
     off[rarest] = 0
-    truth = judged("taste", "votes", off, given=0.5)
+    truth = judged("taste", "votes", off, by="people", given=0.5)
     assert rarest_true(found, 2, [truth]).places.tolist() == [second, third]
 
 

@@ -160,8 +160,10 @@ def test_a_rare_picture_that_is_off_its_prompt_is_not_kept(place, plain, planted
     assert rows["a_0.png"]["prompt"] == texts["a_0.png"]
     assert rows["a_0.png"]["reference"] == "a.png"
     assert float(rows["a_0.png"]["reference_look_distance"]) == pytest.approx(0, abs=1e-6)
+    assert [rows[name]["is_copy_of_reference"] for name in ("a_0.png", "b_0.png")] == ["True", "False"]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["numbers"]["clip_score_true"] == 7
+    assert report["settings"]["clip_score_by"].startswith(f"{place / 'clip'}, ")
     assert report["numbers"]["near_copies_of_reference"] == 1
     page = (tmp_path / "originality.html").read_text()
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
@@ -183,6 +185,8 @@ def test_a_rare_picture_that_is_off_its_map_is_not_kept(place, planted, tmp_path
     assert front.main(arguments(place, out, *more)) == 0
     assert "1 not true to their edge map (f1 below 1, the fence of all 8)" in capsys.readouterr().out
     assert planted not in (out / "rarest.txt").read_text().split()
+    told = json.loads((out / "report.json").read_text())["settings"]
+    assert told["control_by"] == "canny, made the condition"
     rows = table(out)
     assert [float(rows[name]["control"]) == 1 for name in NAMES] == [name != planted for name in NAMES]
 
@@ -292,21 +296,21 @@ def test_rows_that_are_known_are_not_made_again(tmp_path):
 
 def test_limits_are_given_or_reached_by_true_pairs_or_the_batchs_own():
     scores = np.array([0.3, 0.31, 0.29, 0.3, -0.2, np.nan])
-    batch = judged("prompt", "cosine", scores)
+    batch = judged("prompt", "cosine", scores, by="x")
     assert batch.is_true.tolist() == [True, True, True, True, False, True]
     assert "the fence of all 5" in batch.reason
-    true = judged("prompt", "cosine", scores, true=np.linspace(0, 1, 101))
+    true = judged("prompt", "cosine", scores, by="x", true=np.linspace(0, 1, 101))
     assert true.limit == pytest.approx(0.05)
     assert "which 95% of 101 true pairs reach" in true.reason
-    given = judged("depth map", "RMSE", scores, higher=False, given=0.295)
+    given = judged("depth map", "RMSE", scores, by="x", higher=False, given=0.295)
     assert given.is_true.tolist() == [False, False, True, False, True, True]
     assert given.reason == "not true to their depth map (RMSE above 0.295, as given)"
-    lower = judged("depth map", "RMSE", -scores, higher=False)
+    lower = judged("depth map", "RMSE", -scores, by="x", higher=False)
     assert lower.is_true.tolist() == batch.is_true.tolist()
     with pytest.raises(ValueError, match="no picture can be compared with its prompt"):
-        judged("prompt", "cosine", np.full(3, np.nan))
+        judged("prompt", "cosine", np.full(3, np.nan), by="x")
     with pytest.raises(ValueError, match="5 true pairs cannot tell their lowest 5%"):
-        judged("prompt", "cosine", scores, true=np.ones(5))
+        judged("prompt", "cosine", scores, by="x", true=np.ones(5))
 
 
 def test_a_map_that_shows_nobody_says_nothing_of_its_picture(place):
@@ -357,6 +361,44 @@ def test_bad_sets_are_refused_by_name(place, tmp_path, capsys):
     ):
         assert why in refusal(capsys, *arguments(place, tmp_path / "out", *options))
     assert not list((tmp_path / "out").glob("*.html"))
+
+
+def test_what_can_be_known_is_refused_before_anything_is_embedded(place, tmp_path, capsys, monkeypatch):
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("embedded")
+
+    monkeypatch.setattr("eval.originality.command.assess", never)
+    monkeypatch.setattr("eval.protocols.map_readers.load_pipeline", never)
+    (tmp_path / "captions.csv").write_text("name,caption\n" + "".join(f"{name},a cat\n" for name in NAMES))
+    np.save(tmp_path / "narrow.npy", np.ones((30, 3), np.float32))
+    np.save(tmp_path / "holed.npy", np.full((30, 8), np.nan, np.float32))
+    np.save(tmp_path / "grey.npy", np.array([[0, 0, 0], [1, 1, 1]], np.uint8))
+    np.save(tmp_path / "flat.npy", np.zeros(3, np.uint8))
+    for name, size in (("flat", (64, 32)), ("black", (64, 64))):
+        (tmp_path / name).mkdir()
+        for prompt in "ab":
+            Image.new("RGB", size).save(tmp_path / name / f"{prompt}.png")
+    maps = ["--maps", place / "given", "--condition"]
+    classes = [*maps, "seg", "--read", f"x={place / 'made'}", "--palette"]
+    for options, why in (
+        (["--captions", tmp_path / "captions.csv", "--clip", tmp_path], "no such folder with config.json"),
+        (["--training", tmp_path / "narrow.npy"], "those of --training have width 3, of --generated"),
+        (["--training", tmp_path / "holed.npy"], "--training: 30 of 30 rows hold NaN"),
+        (["--maps", tmp_path / "flat", "--condition", "depth", "--annotator", "x"], "must have one shape"),
+        (
+            ["--maps", tmp_path / "black", "--condition", "pose", "--judge", "mini"],
+            "maps shows a figure",
+        ),
+        (
+            [*maps, "depth", "--read", f"x={place / 'given'}"],
+            "a_0.png: no map of this stem was read",
+        ),
+        (classes[:-1], "give --palette"),
+        ([*classes, tmp_path / "grey.npy"], "of its pixels have a colour of --palette"),
+        ([*classes, tmp_path / "flat.npy"], "holds uint8 of shape (3,); expected uint8 (classes, 3)"),
+        ([*maps, "normal", "--judge", "mini"], "mini reads no 'normal', only depth, edge, pose"),
+    ):
+        assert why in refusal(capsys, *arguments(place, tmp_path / "out", *options)), why
 
 
 def test_one_generated_picture_is_judged_as_far_as_it_goes(place, tmp_path, capsys):

@@ -140,6 +140,22 @@ def test_a_held_out_judge_reads_depth_and_what_it_read_is_kept(
     assert [r.numbers for r in again] == [r.numbers for r in first]
 
 
+def test_a_judge_of_pixels_needs_no_base(edges, judge, capsys, monkeypatch):
+    monkeypatch.setattr("eval.protocols.map_readers.load_pipeline", None)
+    asked = [
+        "--generated",
+        edges / "made",
+        "--maps",
+        edges / "maps",
+        "--condition",
+        "edge",
+        "--device",
+        "cpu",
+    ]
+    run(capsys, *asked, "--judge", judge, "--out", edges / "out.jsonl")
+    assert read(edges / "out.jsonl")[0].settings["read_by"] == str(judge)
+
+
 def test_the_folder_of_joint_samples_is_both(tmp_path, capsys):
     for stem in ("cat_seed0", "cat_seed1"):
         Image.fromarray(photo(len(stem))).save(tmp_path / f"{stem}_image.png")

@@ -6,6 +6,7 @@ caption is the nearest of all, which has no scale at all. Leaves out the encoder
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -71,7 +72,7 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def text_score(
-    pictures: np.ndarray, texts: np.ndarray, captions: list[str], *, scale: Scale = "cosine"
+    pictures: np.ndarray, texts: np.ndarray, captions: Sequence[str], *, scale: Scale = "cosine"
 ) -> TextScore:
     """Score (N, D) embeddings of pictures and of their captions; `captions` (N) tell which are equal."""
     table = cosines(pictures, texts)

@@ -93,4 +93,4 @@ def _base(name: str) -> tuple[UNet2DConditionModel, str]:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)
-    return unet, commit or ""
+    return unet, str(commit or "")

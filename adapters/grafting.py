@@ -158,7 +158,8 @@ def check_unmerged(unet: nn.Module) -> None:
     """Raise `ValueError` if the UNet is merged for inference."""
     if any(grafted_on(attn).is_merged for attn in _grafted_attentions(unet)):
         raise ValueError(
-            "adapters are merged for inference: call unmerge(unet) first, and merge again afterwards"
+            "adapters are merged for inference: call unmerge(unet), of a pipeline pipe.unmerge(), first, and "
+            "merge again afterwards"
         )
 
 

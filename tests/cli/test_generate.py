@@ -13,7 +13,7 @@ from PIL import Image
 from tests.cli.bases import base, command, names, opened, save_noise
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.generate import chunks
-from unicon.cli.given import GivenMap, given_map
+from unicon.cli.given import GivenMap, given_map, read_map
 from unicon.cli.models import stated_base
 
 
@@ -194,6 +194,15 @@ def test_a_base_that_is_none_is_named(tmp_path, capsys):
 
     assert cli.main(["generate", "x", "--base", str(tmp_path), "--dtype", "float32"]) == 2
     assert "model_index.json" in capsys.readouterr().err
+
+
+def test_a_depth_map_in_colours_is_pointed_out(tmp_path, capsys):
+    coloured = save_noise(tmp_path / "coloured.png")
+    grey = tmp_path / "grey.jpg"
+    opened(coloured).convert("L").convert("RGB").save(grey, quality=50)
+    for name, path, is_told in (("depth", coloured, True), ("depth", grey, False), ("pose", coloured, False)):
+        read_map(GivenMap(name=name, path=path))
+        assert ("has colours, but the adapter knows grey maps" in capsys.readouterr().err) == is_told
 
 
 def test_map_settings_are_read_from_the_end():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -86,10 +86,11 @@ def _base(name: str) -> tuple[UNet2DConditionModel, str]:
         return UniConPipeline.from_single_file(found).unet, ""
     place, revision = located(found)
     with explained(found):
-        config, commit = UNet2DConditionModel.load_config(
+        found_there: Any = UNet2DConditionModel.load_config(
             place, subfolder="unet", revision=revision, local_files_only=without_network(place),
             return_commit_hash=True,
         )  # fmt: skip
+    config, commit = found_there
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert isinstance(unet, UNet2DConditionModel)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SHORTCUTS = ("depth", "edge", "pose", "appearance")
 """Conditions with an option of their own: the adapters of the mini family."""
 
+COLOURED = 48
+"""How far the channels of a coloured pixel lie apart, of 255."""
+
 SETTINGS = "noise=N, weight=N, hold"
 _SETTING = re.compile(r"(.+),(hold|(?:noise|weight)=[^,]*)")
 
@@ -85,6 +88,7 @@ def _named(name: str, text: str) -> GivenMap:
 
 def read_map(given: GivenMap) -> Image.Image:
     """The map's picture; the error also lists the settings, since a misspelt one looks like a file."""
+    from unicon.conditions.ensembles import GREY
     from unicon.data.photos import load_photo
 
     if "," in given.path.name and not given.path.exists():
@@ -92,7 +96,22 @@ def read_map(given: GivenMap) -> Image.Image:
             f"{given.name}: no file {given.path}; if the part behind the comma is a setting, "
             f"the settings are {SETTINGS}"
         )
-    return load_photo(given.path)
+    picture = load_photo(given.path)
+    if given.name in GREY and _has_colours(picture):
+        print(
+            f"{given.name}: {given.path} has colours, but the adapter knows grey maps: give it as `unicon "
+            "estimate` writes it without --colour",
+            file=sys.stderr,
+        )
+    return picture
+
+
+def _has_colours(picture: Image.Image) -> bool:
+    """Whether more than a hundredth of a picture is plainly coloured, which what JPEG does to grey is not."""
+    import numpy as np
+
+    values = np.asarray(picture).astype(int)
+    return bool((np.ptp(values, axis=-1) > COLOURED).mean() > 0.01)
 
 
 def fit(pictures: Mapping[str, Image.Image], longest_px: int) -> dict[str, Image.Image]:

@@ -14,9 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.cli.bases import base, command, names, opened, save_noise
+from tests.cli.bases import command, names, opened, save_noise
 from tests.conditions.test_drawings import person
-from tests.programs import run_python
+from tests.programs import ROOT
 from unicon.cli import estimate as module
 from unicon.cli.map_files import write
 from unicon.conditions.normals import map_to_normal, normal_to_map
@@ -255,16 +255,16 @@ def test_processes_must_be_counted_from_one(capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_folder(tmp_path):
+def test_two_processes_share_a_folder(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for seed in range(3):
         save_noise(tmp_path / "in" / f"{seed}.png", seed=seed)
-    how = ["--condition", "edge", "--raw", "npy", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
-    code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["estimate", str(tmp_path / "in"), "--base", str(base()), *how]
-    done = run_python(code, *arguments, "--out", str(tmp_path / "two"), "--processes", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(done.stdout.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
-    assert estimate(tmp_path / "one", tmp_path / "in", *how[:4]) == 0
+    how = ["--condition", "edge", "--raw", "npy"]
+    code = estimate(tmp_path / "two", tmp_path / "in", *how, "--processes", "2")
+    said = capfd.readouterr()
+    assert code == 0, said.out + said.err
+    assert sorted(said.out.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
+    assert estimate(tmp_path / "one", tmp_path / "in", *how) == 0
     for seed in range(3):
         alone, shared = (np.load(tmp_path / place / f"{seed}_edge.npy") for place in ("one", "two"))
         np.testing.assert_allclose(alone, shared, atol=1e-3)

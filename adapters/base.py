@@ -5,6 +5,7 @@ Reads shapes and classes only, never weights, so it works on bases whose weights
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from diffusers.models.attention import BasicTransformerBlock
@@ -27,7 +28,7 @@ def transformer_blocks(unet: nn.Module) -> dict[str, BasicTransformerBlock]:
 
     Raises `ValueError` for a base without any, or with blocks that have no self-attention.
     """
-    blocks = {path: m for path, m in bare(unet).named_modules() if isinstance(m, BasicTransformerBlock)}
+    blocks = dict(_blocks(bare(unet), ""))
     if not blocks:
         raise ValueError(
             f"{type(unet).__name__} has no transformer blocks, so there is no self-attention to join: "
@@ -39,6 +40,16 @@ def transformer_blocks(unet: nn.Module) -> dict[str, BasicTransformerBlock]:
                 f"{path} reads only text (only_cross_attention=True): it has no self-attention to join"
             )
     return blocks
+
+
+def _blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, BasicTransformerBlock]]:
+    """(path, block) below a module. What blocks hold is not looked at: it is most of a base, and this is
+    asked in every step."""
+    for name, child in module.named_children():
+        if isinstance(child, BasicTransformerBlock):
+            yield prefix + name, child
+        else:
+            yield from _blocks(child, f"{prefix}{name}.")
 
 
 def geometry(unet: nn.Module) -> BaseGeometry:

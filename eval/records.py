@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -77,8 +78,10 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     return {"python": platform.python_version()} | {n: v for n, v in installed.items() if v is not None}
 
 
+@cache
 def commit() -> str:
-    """Commit of the folder that holds this package."""
+    """Commit of the folder that holds this package, as it was when this process first asked: what was
+    imported stays what it was."""
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
@@ -104,6 +107,7 @@ def _parse(line: str, where: str) -> Record:
         raise ValueError(f"{where} is not a result record: {error}") from error
 
 
+@cache  # reading what a package says about itself takes 5 ms
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

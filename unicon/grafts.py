@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,7 @@ class WithGrafts(DiffusionPipeline):
         return {name: adapter.config.condition for name, adapter in self.adapters.items()}
 
     @classmethod
+    @cache
     def call_parameters(cls) -> frozenset[str]:
         """Names of the call's own parameters, which no adapter may have."""
         parameters = inspect.signature(cls.__call__).parameters.values()

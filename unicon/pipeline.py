@@ -254,25 +254,26 @@ class UniConPipeline(AdaptedPipeline):
             temperatures=given_temperatures(temperature, trajectory),
         )
         # 5. Text embeddings, what the image is to look like, and the network that is told both.
+        device = self._execution_device  # which looks at every module: asked for once
         wanted = None if liked is None else batch.spread(liked)
         if imagining is not None:
             texts = [text or "" for text in batch.texts(request.branches[IMAGE].prompt)]
             wanted = self.imagine(texts, imagining, source)
         told = None
         if wanted is not None or like is False:
-            told = self._told(wanted, liking, source, batch.num_samples)
-        network = self._network(request, batch, embeddings, held_clean, told)
+            told = self._told(wanted, liking, source, batch.num_samples, device)
+        network = self._network(request, batch, embeddings, held_clean, told, device)
         if tile is not None:
             network = TiledNetwork.of(network, (rows, columns), tile)
         # 6. Clean latents of what was given, and latents to start from.
-        clean = {n: batch.spread(self._encode(p, given)) for n, p in given.pictures.items()}
+        clean = {n: batch.spread(self._encode(p.to(device), given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
         trajectory = replace(trajectory, known=known)
         if invert:
             result = latent_output({IMAGE: inverse(guidance(network.evaluate), trajectory, clean)})
             self.maybe_free_model_hooks()
             return result if return_dict else result.to_tuple()
-        x = start(trajectory, clean, draws, shape, device=self._execution_device)
+        x = start(trajectory, clean, draws, shape, device=device)
         # 7. The run.
         self._interrupt, self._num_timesteps = False, trajectory.num_steps
         with self.progress_bar(total=trajectory.num_steps) as bar:  # pyright: ignore[reportCallIssue]
@@ -375,6 +376,7 @@ class UniConPipeline(AdaptedPipeline):
         embeddings: Embeddings,
         held_clean: HeldClean,
         told: Told | None,
+        device: torch.device,
     ) -> BranchNetwork:
         check_in_place(self.unet)
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
@@ -386,17 +388,24 @@ class UniConPipeline(AdaptedPipeline):
             embeddings,
             # A style, its words and what it changes in the text encoder are for an image that is drawn.
             reader=reader if is_drawn else replace(reader, styles={}),
-            device=self._execution_device,
+            device=device,
             phrases=self._phrases() if is_drawn else [],
         )
         prediction = Schedule.from_scheduler(self.scheduler).prediction
         return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)
 
-    def _told(self, z: Tensor | None, settings: LikeSettings, noise: NoiseSource, num_samples: int) -> Told:
+    def _told(
+        self,
+        z: Tensor | None,
+        settings: LikeSettings,
+        noise: NoiseSource,
+        num_samples: int,
+        device: torch.device,
+    ) -> Told:
         assert self.decoder is not None, "check_like has seen to it"
         if z is None:
-            return Told.nothing(num_samples, settings, self.decoder, self._execution_device)
-        return Told.of(z.to(self._execution_device), settings, self.decoder, noise)
+            return Told.nothing(num_samples, settings, self.decoder, device)
+        return Told.of(z.to(device), settings, self.decoder, noise)
 
     def _embed(self, pictures: Tensor) -> Tensor:
         self._check_clip(self.decoder)
@@ -413,7 +422,7 @@ class UniConPipeline(AdaptedPipeline):
         return [card.phrase for name, card in self.styles.items() if weights[name] != 0 and card.phrase]
 
     def _encode(self, pictures: Tensor, given: Given) -> Tensor:
-        return autoencoder.encode(self.vae, given.frame.enter(pictures.to(self._execution_device)))
+        return autoencoder.encode(self.vae, given.frame.enter(pictures))
 
     def _decode(self, name: str, latents: Tensor, given: Given, batch: Batch) -> Tensor:
         """Pictures in the user's size; what was known is as it was given."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ OVERLAY_PX = 64
 """Size at which candidates are laid over each other."""
 OVERLAY_SIDES_PX = tuple(range(64, 42, -2))
 """Of the picture that is moved over the other: crops of 1 to two thirds."""
+EPS = float(np.finfo(np.float32).eps)
 CANDIDATES = 6
 """Others that each picture is laid over."""
 
@@ -86,7 +88,7 @@ def nearest_look(
     candidates = _candidates(looks.whole[chosen], others, chosen if same else None)
     alike = np.array(
         [
-            [_overlay(plane, others.planes[place]) for place in row]
+            _overlay(plane, others.planes[row])
             for plane, row in zip(looks.planes[chosen], candidates, strict=True)
         ]
     )
@@ -97,7 +99,7 @@ def nearest_look(
 
 def paired_look(looks: Looks, others: Looks) -> np.ndarray:
     """Distance (N,) of each picture to the other one in its row, on the scale of `nearest_look`."""
-    alike = [_overlay(a, b) for a, b in zip(looks.planes, others.planes, strict=True)]
+    alike = [_overlay(a, b[None])[0] for a, b in zip(looks.planes, others.planes, strict=True)]
     return np.clip(1 - np.array(alike), 0, None)
 
 
@@ -121,22 +123,62 @@ def _candidates(descriptors: np.ndarray, others: Looks, own: np.ndarray | None) 
     return place.numpy()
 
 
-def _overlay(plane: np.ndarray, other: np.ndarray) -> float:
-    """The best correlation of a picture with a part of another: mean of that of pixels and of contours."""
-    grounds = [other.astype(np.float32), _contours(other)]
-    best = -1.0
+def _overlay(plane: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(K,) best correlations of a picture with a part of each of the others (K, side, side): the mean of that
+    of pixels and of contours.
+
+    Normalised correlation (Lewis 1995): the products by Fourier transform, which wraps nothing around where
+    the moved picture lies within the other; sums over its windows from running ones.
+    """
+    moved = list(_moved(plane))
+    if not moved:
+        return np.full(len(others), -1.0)
+    templates = np.zeros((len(moved), 2, OVERLAY_PX, OVERLAY_PX), np.float32)
+    for place, pair in zip(templates, moved, strict=True):
+        side = pair.shape[-1]
+        centred = pair - pair.mean((1, 2), keepdims=True)
+        place[:, :side, :side] = centred / np.maximum(
+            np.linalg.norm(centred, axis=(1, 2), keepdims=True), EPS
+        )
+    spectra = torch.fft.rfft2(torch.from_numpy(templates)).conj()
+    grounds = np.stack([[other.astype(np.float32), _contours(other)] for other in others])
+    running = _running_sums(grounds)
+    scales = {side: _window_scales(running, side) for side in {pair.shape[-1] for pair in moved}}
+    best = np.full(len(others), -1.0)
+    for number, ground in enumerate(torch.fft.rfft2(torch.from_numpy(grounds))):
+        products = torch.fft.irfft2(spectra * ground, s=(OVERLAY_PX, OVERLAY_PX)).numpy()
+        for found, pair in zip(products, moved, strict=True):
+            side = pair.shape[-1]
+            free = OVERLAY_PX + 1 - side
+            alike = (found[:, :free, :free] * scales[side][number]).sum(0) / 2
+            best[number] = max(best[number], float(alike.max()))
+    return best
+
+
+def _moved(plane: np.ndarray) -> Iterator[np.ndarray]:
+    """What is moved over another picture, (2, side, side) each: pixels and contours; both ways round."""
     for version in (plane, np.ascontiguousarray(plane[:, ::-1])):
         for side in OVERLAY_SIDES_PX:
             small = cv2.resize(version, (side, side), interpolation=cv2.INTER_AREA)
-            if small.std() < FLAT:
-                continue
-            maps = [
-                cv2.matchTemplate(ground, moved, cv2.TM_CCOEFF_NORMED)
-                for ground, moved in zip(grounds, (small.astype(np.float32), _contours(small)), strict=True)
-            ]
-            found = (maps[0] + maps[1]) / 2
-            best = max(best, float(found[np.isfinite(found)].max(initial=-1.0)))
-    return best
+            if small.std() >= FLAT:
+                yield np.stack([small.astype(np.float32), _contours(small)])
+
+
+def _running_sums(grounds: np.ndarray) -> np.ndarray:
+    """(2, ..., side + 1, side + 1): of values and of their squares."""
+    planes = grounds.reshape(-1, *grounds.shape[-2:])
+    pairs = [cv2.integral2(plane, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F) for plane in planes]
+    sums = np.stack(pairs, 1)
+    return sums.reshape(2, *grounds.shape[:-2], *sums.shape[-2:])
+
+
+def _window_scales(running: np.ndarray, side: int) -> np.ndarray:
+    """One over the length of each window's deviations from its mean, (..., places, places); 0 if flat."""
+    rows = running[..., side:, :] - running[..., :-side, :]
+    total, squares = rows[..., side:] - rows[..., :-side]
+    deviations = squares - total**2 / side**2
+    flat = deviations <= EPS * squares
+    return np.where(flat, 0, 1 / np.sqrt(np.where(flat, 1, deviations))).astype(np.float32)
 
 
 def _contours(plane: np.ndarray) -> np.ndarray:
@@ -176,14 +218,23 @@ def _gradients(plane: np.ndarray) -> np.ndarray:
     # A root, or the one strongest contour would be all that counts.
     strength = np.sqrt(np.hypot(across, down))
     # Directions without sign, shared linearly between the two nearest bins; tint can turn contrast round.
-    angle = (np.arctan2(down, across) % np.pi) * (ORIENTATIONS / np.pi)
-    low = np.floor(angle).astype(int) % ORIENTATIONS
-    share = (angle - np.floor(angle)).astype(np.float32)
-    planes = np.zeros((ORIENTATIONS, side, side), np.float32)
-    rows, columns = np.indices((side, side))
-    planes[low, rows, columns] += strength * (1 - share)
-    planes[(low + 1) % ORIENTATIONS, rows, columns] += strength * share
-    cells = np.stack([cv2.resize(p, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for p in planes])
+    angle = np.arctan2(down, across) * (ORIENTATIONS / np.pi)
+    angle[angle < 0] += ORIENTATIONS
+    low = angle.astype(int)
+    share = angle - low
+    bins = low * CELLS**2 + _cell_numbers(side)
+    cells = np.zeros((ORIENTATIONS + 2, CELLS, CELLS))  # the last two are the first two again
+    for numbers, part in ((bins, 1 - share), (bins + CELLS**2, share)):
+        cells += np.bincount(numbers.ravel(), (strength * part).ravel(), cells.size).reshape(cells.shape)
+    cells[:2] += cells[ORIENTATIONS:]
+    cells = cells[:ORIENTATIONS].astype(np.float32) / (side // CELLS) ** 2
     cells -= cells.mean((1, 2), keepdims=True)
     found = cells.ravel()
     return found / max(np.linalg.norm(found), FLAT)
+
+
+@cache
+def _cell_numbers(side: int) -> np.ndarray:
+    """In which of the CELLS² cells each pixel lies, row by row."""
+    along = np.arange(side) * CELLS // side
+    return along[:, None] * CELLS + along

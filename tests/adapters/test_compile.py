@@ -49,7 +49,7 @@ def shortcut(unet: torch.nn.Module) -> torch.Tensor:
     ],
 )
 def test_no_graph_break(compiler, mode, merged):
-    unet = tiny.tiny_unet()
+    unet = tiny.short_unet()
     graft(unet, {"depth": tiny.trained(unet, tiny.config(locality=5.0))})
     if merged:
         merge_for_inference(unet)
@@ -59,7 +59,7 @@ def test_no_graph_break(compiler, mode, merged):
 
 @pytest.mark.slow
 def test_training_step_compiles():
-    unet = tiny.tiny_unet().requires_grad_(False)
+    unet = tiny.short_unet().requires_grad_(False)
     adapter = tiny.trained(unet).requires_grad_(True)
     graft(unet, {"depth": adapter})
     tiny.two_way(compile_whole(unet)).square().mean().backward()
@@ -68,7 +68,7 @@ def test_training_step_compiles():
 
 @pytest.mark.slow
 def test_next_step_does_not_recompile():
-    unet = tiny.tiny_unet()
+    unet = tiny.short_unet()
     graft(unet, {"depth": tiny.trained(unet, tiny.config(locality=5.0))})
     compile_blocks(unet)
     with torch.no_grad():

@@ -266,7 +266,7 @@ def test_float32_on_a_half_precision_base():
 @pytest.mark.parametrize("whole", [True, False])
 def test_no_graph_break(whole):
     torch._dynamo.reset()
-    unet = tiny.tiny_unet()
+    unet = tiny.short_unet()
     graft(unet, {"depth": tiny.trained(unet)})
     graft_decoder(unet, trained(unet))
     expected = tiny.two_way(unet, items=4, likeness=likeness(2))

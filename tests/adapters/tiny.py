@@ -33,6 +33,11 @@ def tiny_unet(**changes: object) -> UNet2DConditionModel:
     return UNet2DConditionModel(**{**config, **changes}).eval()
 
 
+def short_unet() -> UNet2DConditionModel:
+    """Attention at both resolutions but none on the way up: a compiler's time goes with their number."""
+    return tiny_unet(up_block_types=("UpBlock2D", "UpBlock2D"))
+
+
 def sdxl_like_unet() -> UNet2DConditionModel:
     """Several transformer layers per block, linear projections, heads of a fixed width, added conditions."""
     return tiny_unet(

@@ -16,7 +16,7 @@ from tests.conditions.test_annotators import depth_anything, person  # noqa: F40
 from tests.conditions.test_dwpose import folder as dwpose  # noqa: F401  (a fixture)
 from tests.conditions.test_dwpose import planted
 from tests.data.test_captioner import blip  # noqa: F401  (a fixture)
-from tests.programs import run_python
+from tests.programs import ROOT
 from unicon.cli import main as cli
 from unicon.conditions.edges import canny
 from unicon.conditions.pose_reading import read_pose
@@ -217,16 +217,16 @@ def test_bad_input_is_explained(tmp_path, capsys, arguments, text):
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_work(tmp_path):
+def test_two_processes_share_the_work(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for number in range(5):
         save_noise(tmp_path / "in" / f"{number}.png", seed=number)
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
-    code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
     out, how = tmp_path / "out", ("--condition", "edge", "--processes", "2")
-    done = run_python(code, "annotate", str(tmp_path / "in"), "--out", str(out), *how)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "5 pairs with edge" in done.stdout
-    assert "1 of 6 files were left out" in done.stderr
+    code, said = annotate(tmp_path / "in", out, *how), capfd.readouterr()
+    assert code == 1, said.out + said.err
+    assert "5 pairs with edge" in said.out
+    assert "1 of 6 files were left out" in said.err
     assert annotate(tmp_path / "in", tmp_path / "alone", "--condition", "edge") == 1
     for entry, alone in zip(open_pairs(out), open_pairs(tmp_path / "alone"), strict=True):
         assert entry.maps["edge"].read() == alone.maps["edge"].read()

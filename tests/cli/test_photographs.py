@@ -14,9 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.cli.bases import base, command, names, opened, save_noise
+from tests.cli.bases import command, names, opened, save_noise
 from tests.conditions.test_drawings import person
-from tests.programs import run_python
+from tests.programs import ROOT
 from unicon.cli import estimate as module
 from unicon.cli.map_files import write
 from unicon.conditions.normals import map_to_normal, normal_to_map
@@ -255,19 +255,21 @@ def test_processes_must_be_counted_from_one(capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for_the_other(tmp_path):
+def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for_the_other(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for seed in (0, 2, 4):
         save_noise(tmp_path / "in" / f"{seed}.png", seed=seed)
     (tmp_path / "in" / "1.jpg").write_bytes(b"no picture")
     (tmp_path / "in" / "3.jpg").write_bytes(b"")
-    how = ["--condition", "edge", "--raw", "npy", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
-    code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["estimate", str(tmp_path / "in"), "--base", str(base()), *how]
-    done = run_python(code, *arguments, "--out", str(tmp_path / "two"), "--processes", "2")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert sorted(done.stdout.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
-    assert done.stderr.count("2 of 5 photos could not be read:") == 1
-    assert estimate(tmp_path / "one", tmp_path / "in", *how[:4]) == 1
+    how = ["--condition", "edge", "--raw", "npy"]
+    code = estimate(tmp_path / "two", tmp_path / "in", *how, "--processes", "2")
+    said = capfd.readouterr()
+    assert code == 1, said.out + said.err
+    assert sorted(said.out.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
+    assert said.err.count("2 of 5 photos could not be read:") == 1
+    assert estimate(tmp_path / "one", tmp_path / "in", *how) == 1
     for seed in (0, 2, 4):
         alone, shared = (np.load(tmp_path / place / f"{seed}_edge.npy") for place in ("one", "two"))
         np.testing.assert_allclose(alone, shared, atol=1e-3)

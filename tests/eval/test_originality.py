@@ -7,7 +7,9 @@ import json
 import re
 import runpy
 from dataclasses import replace
+from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,9 @@ from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
 from eval.originality.assessment import Assessment, assess
 from eval.originality.copies import judge
-from eval.originality.look import Looks, describe, nearest_look
+from eval.originality.look import OVERLAY_SIDES_PX, Looks, describe, nearest_look
+from eval.originality.look import _contours as contours
+from eval.originality.look import _overlay as overlay
 from eval.originality.nearest import Near, Nearest, nearest_meaning
 from eval.originality.selection import Gate, keep_rarest, rarest_true
 from eval.originality.sight import Sight
@@ -83,6 +87,18 @@ def test_fresh_pictures_are_accused_at_about_the_level(looks, own):
 def test_a_flat_picture_looks_like_nothing(looks):
     flat = [Image.new("RGB", (40, 40), (90, 90, 90)), Image.new("RGB", (40, 40), (91, 90, 90))]
     assert nearest_look(describe(flat), looks)[0].min() > 0.9
+
+
+def test_overlays_correlate_as_opencv_does(looks):
+    plane, others = looks.planes[0], looks.planes[1:3]
+    best = [-1.0, -1.0]
+    for version, side in product((plane, plane[:, ::-1].copy()), OVERLAY_SIDES_PX):
+        small = cv2.resize(version, (side, side), interpolation=cv2.INTER_AREA)
+        for n, other in enumerate(others):
+            pairs = ((other.astype(np.float32), small.astype(np.float32)), (contours(other), contours(small)))
+            maps = [cv2.matchTemplate(ground, moved, cv2.TM_CCOEFF_NORMED) for ground, moved in pairs]
+            best[n] = max(best[n], float(np.mean(maps, axis=0).max()))
+    np.testing.assert_allclose(overlay(plane, others), best, atol=1e-4)
 
 
 def test_nearest_by_meaning_is_the_largest_cosine():

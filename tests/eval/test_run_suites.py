@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
 from tests.eval import suite_data
 from tests.eval.conftest import NUM
-from tests.programs import run_python
+from tests.programs import launched
+from unicon.cli import launch, runner
+from unicon.cli import main as cli
 
 SPREAD = (
     "calibration_error", "calibration_bias", "interval_coverage", "interval_coverage_all", "interval_width",
@@ -417,10 +420,10 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path):
 @pytest.mark.slow
 def test_two_processes_make_the_same_run(base, tmp_path):
     data = suite_data.pairs(tmp_path / "pairs", num=5)
-    code = "import sys; from unicon.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    words = ["folder", *short(base, tmp_path / "two", "--data", data)]
-    done = run_python(code, "eval", "--processes", "2", *words)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["eval", "folder", *short(base, tmp_path / "two", "--data", data)]
+    options = launch.launch_options(cli.parse(["eval", "--processes", "2"]))
+    codes = launched(Path(runner.__file__), words, options, tmp_path / "log")
+    assert codes == [0, 0], (tmp_path / "log").read_text()
     assert front.main(["folder", *short(base, tmp_path / "one", "--data", data)]) == 0
     one, two = results(tmp_path / "one"), results(tmp_path / "two")
     assert list(one) == list(two)

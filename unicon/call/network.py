@@ -34,7 +34,8 @@ class BranchNetwork:
     prediction: Prediction
     pairs: Sequence[Pair]
     prompts: Tensor
-    """Text embeddings (2, branch, sample, tokens, width): unprompted first, then prompted."""
+    """Text embeddings (2, branch, sample, tokens, width): unprompted first, then prompted. In the UNet's
+    number format."""
     reads_when_clean: Collection[str] = ()
     """Adapters whose CLEAN branches go on reading; those of all others read nothing."""
     clean_timesteps: Mapping[int, int] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class BranchNetwork:
         running = [b for b in range(len(x)) if b not in cached]
         out = joint_forward(
             self.unet,
-            x[running].flatten(0, 1).to(self.unet.dtype).repeat(len(variants), 1, 1, 1),
+            x[running].flatten(0, 1).to(self.prompts.dtype).repeat(len(variants), 1, 1, 1),
             self._told(levels, running).repeat_interleave(x.shape[1]).repeat(len(variants)),
             self._texts(variants, running),
             pairs=self._pairs(clean, variants, x.shape[1]),
@@ -87,7 +88,7 @@ class BranchNetwork:
             halves = [Variant()] if same else variants
             self.cache = record_clean(
                 self.unet,
-                x[cached].flatten(0, 1).to(self.unet.dtype).repeat(len(halves), 1, 1, 1),
+                x[cached].flatten(0, 1).to(self.prompts.dtype).repeat(len(halves), 1, 1, 1),
                 self._told(levels, cached).repeat_interleave(x.shape[1]).repeat(len(halves)),
                 self._texts(halves, cached),
                 pairs=self.pairs,

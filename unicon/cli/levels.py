@@ -185,7 +185,8 @@ def _plot(schedule: Schedule, tables: dict[str, LevelTable]) -> bytes:
     over_snr.set_xlabel("log-SNR (lower is noisier)")
     over_time.set_xlabel("timestep (higher is noisier)")
     over_snr.set_ylabel("density")
-    over_time.legend(fontsize=8)
+    # Outside: finding the best place among so many points takes a second, and matplotlib warns of it.
+    figure.legend(*over_time.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -6,6 +6,7 @@ A result record is one line of JSON: what was measured, the numbers, and the pro
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -104,6 +105,7 @@ def _parse(line: str, where: str) -> Record:
         raise ValueError(f"{where} is not a result record: {error}") from error
 
 
+@functools.cache  # finding it reads the metadata's files, and every record has nine of them
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

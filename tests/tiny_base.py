@@ -7,6 +7,7 @@ Stable Diffusion's class; `tiny_vae_of_the_mini_family` is of the mini family's.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -29,13 +30,16 @@ SCHEDULER = {
 }  # fmt: skip
 
 
-def save_tiny_base(folder: Path) -> Path:
-    """Write the pipeline and its adapters into `folder`, and return it."""
-    tiny_pipeline(folder.with_name(f"{folder.name}_words")).save_pretrained(folder)
+def save_tiny_base(folder: Path, adapters: Mapping[str, str] = CONDITIONS) -> Path:
+    """Write the pipeline and its adapters into `folder`, and return it.
+
+    Without adapters (`{}`) it loads in less than half the time.
+    """
+    tiny_pipeline(folder.with_name(f"{folder.name}_words"), adapters).save_pretrained(folder)
     return folder
 
 
-def tiny_pipeline(words: Path) -> UniConPipeline:
+def tiny_pipeline(words: Path, adapters: Mapping[str, str] = CONDITIONS) -> UniConPipeline:
     """The pipeline in memory; the tokenizer's vocabulary is written to `words`."""
     tokenizer = tiny_tokenizer(words)
     pipe = UniConPipeline(
@@ -45,7 +49,7 @@ def tiny_pipeline(words: Path) -> UniConPipeline:
         unet=tiny_unet(),
         scheduler=DDIMScheduler(**SCHEDULER),
     )
-    for seed, (name, trigger) in enumerate(CONDITIONS.items()):
+    for seed, (name, trigger) in enumerate(adapters.items()):
         settings = AdapterConfig(condition=name, rank=2, locality=4.0, clean_timestep=150, trigger=trigger)
         pipe.add_adapter(trained(pipe.unet, settings, seed=seed), name)
     pipe.set_progress_bar_config(disable=True)

@@ -50,8 +50,8 @@ def test_more_pairs_than_there_are_are_refused(scenes, tmp_path):
 
 @pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped_and_shows_all_runs(scenes, tmp_path, capsys):
-    base = str(save_tiny_base(tmp_path / "base"))
-    place = Place(out=tmp_path / "out", shards=scenes, base=base, judge=base, budget=TINY)
+    base, judge = str(save_tiny_base(tmp_path / "base", {})), str(save_tiny_base(tmp_path / "judge"))
+    place = Place(out=tmp_path / "out", shards=scenes, base=base, judge=judge, budget=TINY)
     with pytest.raises(ValueError, match="holds no results"):
         table(place)
     assert go(place, seconds=0) == len(RUNS)
@@ -60,7 +60,7 @@ def test_it_goes_on_where_it_was_stopped_and_shows_all_runs(scenes, tmp_path, ca
     assert len(found) == len(RUNS) * TINY.seeds
     assert go(place) == 0
     assert read(tmp_path / "out" / "results.jsonl") == found
-    options = ["--out", str(tmp_path / "out"), "--base", base, "--judge", base, "--tables"]
+    options = ["--out", str(tmp_path / "out"), "--base", base, "--judge", judge, "--tables"]
     sizes = [f"--{name.replace('_', '-')}={getattr(TINY, name)}" for name in Budget.__slots__]
     assert main([*options, *sizes]) == 0
     shown = capsys.readouterr().out

@@ -44,7 +44,13 @@ TINY = Budget(steps=4, batch_size=2, trial_share=0.5, num=2, seeds=2, drawing_st
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> str:
-    return str(save_tiny_base(tmp_path_factory.mktemp("base") / "tiny"))
+    return str(save_tiny_base(tmp_path_factory.mktemp("base") / "tiny", {}))
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory) -> str:
+    """The same base, with the adapters that read maps."""
+    return str(save_tiny_base(tmp_path_factory.mktemp("judge") / "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +102,8 @@ def test_everybody_computes_as_much_as_our_adapter(base, family, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_goes_on_where_it_was_stopped(base, family, tmp_path, capsys):
-    place = place_in(tmp_path, base, family)
+def test_it_goes_on_where_it_was_stopped(base, judge, family, tmp_path, capsys):
+    place = replace(place_in(tmp_path, base, family), judge=judge)
     # One of each kind: ours, a specialist, one that replaces the base, a third.
     kinds = ("joint", "controlnet", "jointnet", "controlnet_third")
     todo = [job for job in jobs() if job.system.name in kinds]
@@ -125,7 +131,7 @@ def test_it_goes_on_where_it_was_stopped(base, family, tmp_path, capsys):
     assert run(other, todo[:1]) == 0
     assert {p: p.stat().st_mtime_ns for p in drawn} == drawn
     assert len(place.scores(todo[0])) == len(other.scores(todo[0]))
-    arguments = ["--out", str(tmp_path), "--data", str(family), "--base", base, "--judge", base]
+    arguments = ["--out", str(tmp_path), "--data", str(family), "--base", base, "--judge", judge]
     budget = [part for k, v in asdict(TINY).items() for part in (f"--{k.replace('_', '-')}", str(v))]
     assert main([*arguments, *budget, "--tables"]) == 3  # the other systems are left
     text = (place.folder / "table.md").read_text()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from eval.records import read
-from tests.programs import ROOT
+from tests.programs import ROOT, Forked
 
 
 @pytest.fixture
@@ -45,7 +47,17 @@ def test_starting_is_no_part_of_the_rate(photos, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_command_itself_is_timed_and_its_failure_is_told(photos, tmp_path):
+def test_the_command_itself_is_timed_and_its_failure_is_told(photos, tmp_path, monkeypatch):
+    """In a fork of a process that has imported what it imports."""
+
+    def run(command, *, cwd: Path, **_) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "unicon"]
+        assert cwd == ROOT
+        log = tmp_path / "log"
+        code = Forked("unicon", command[3:], log).wait()
+        return subprocess.CompletedProcess(command, code, "", log.read_text())
+
+    monkeypatch.setattr(photos.subprocess, "run", run)
     args = photos.parse(["--condition", "nothing", "--steps", "1"])
     photos.write_crops(tmp_path / "in", 2)
     with pytest.raises(

@@ -30,7 +30,7 @@ from unicon.sampling.levels import add_noise, network_target
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> str:
-    return str(save_tiny_base(tmp_path_factory.mktemp("base") / "tiny"))
+    return str(save_tiny_base(tmp_path_factory.mktemp("base") / "tiny", {}))
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +156,12 @@ def test_bad_fields(fields, message):
         PeerConfig(**fields)
 
 
-def test_a_whole_base_serves_without_what_is_grafted_on_it(base, tmp_path):
+def test_a_whole_base_serves_without_what_is_grafted_on_it(tmp_path):
+    base = str(save_tiny_base(tmp_path / "tiny"))
     pipe = base_pipeline(tmp_path, base)
     assert not pipe.adapters
     exact = UniConPipeline.from_pretrained(base)
+    assert exact.adapters
     exact.unload_adapter()
     assert pipe.unet.state_dict().keys() == exact.unet.state_dict().keys()
     with pytest.raises(OSError, match="nowhere"):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.programs import ROOT, launched
+from tests.programs import launched
 from tests.tiny_base import save_tiny_base
 from tests.train.test_loop import config, train
 from tests.train.test_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
-from unicon.cli import launch
+from unicon.cli import launch, runner
 from unicon.cli import main as cli
 
 PROGRAM = """
@@ -33,13 +32,16 @@ print(f"process {state.process_index} done {done}")
 """
 
 
-def run_two(folder, mode: str) -> str:
-    program, log = folder / "program.py", folder / f"{mode}.log"
-    program.write_text(PROGRAM)
+def two(program: Path, arguments: list[str], log: Path) -> str:
     options = launch.launch_options(cli.parse(["train", "--processes", "2"]))
-    codes = launched(program, [str(folder / "run"), mode], options, log)
+    codes = launched(program, arguments, options, log)
     assert codes == [0, 0], log.read_text()
     return log.read_text()
+
+
+def run_two(folder, mode: str) -> str:
+    (folder / "program.py").write_text(PROGRAM)
+    return two(folder / "program.py", [str(folder / "run"), mode], folder / f"{mode}.log")
 
 
 @pytest.mark.slow
@@ -69,21 +71,17 @@ def test_the_number_of_processes_may_change_on_the_way(tmp_path):
 @pytest.mark.slow
 def test_an_adapter_from_two_processes_is_that_of_one(tmp_path):
     """With a cache that both fill, and pairs of two sizes."""
-    base = save_tiny_base(tmp_path / "tiny")
+    base = save_tiny_base(tmp_path / "tiny", {})
     for name, seed in (("image", 0), ("depth", 100)):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(6):
             picture(seed + i, (96, 64) if i < 3 else (64, 64)).save(tmp_path / "data" / name / f"{i}.png")
     recipe = ["adapter", "--data", str(tmp_path / "data"), "--condition", "depth", "--base", str(base)]
     loop = ["--steps", "4", "--batch_size", "4", "--learning_rate", "0.01", "--mixed_precision", "no"]
-    done = subprocess.run(
-        [sys.executable, "-m", "unicon.cli.main", "train", "--processes", "2", *recipe, *loop,
-         "--out", str(tmp_path / "two")],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["train", *recipe, *loop, "--out", str(tmp_path / "two")]
+    two(Path(runner.__file__), arguments, tmp_path / "two.log")
     assert main([*recipe, *loop, "--out", str(tmp_path / "one")]) == 0
-    two, one = (load_file(tmp_path / n / "adapter/export/adapter.safetensors") for n in ("two", "one"))
-    assert two.keys() == one.keys()
+    found, one = (load_file(tmp_path / n / "adapter/export/adapter.safetensors") for n in ("two", "one"))
+    assert found.keys() == one.keys()
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[name], one[name], rtol=1e-4, atol=1e-6)

@@ -54,7 +54,7 @@ sys.exit(train.command.main(sys.argv[1:]))
 @pytest.mark.slow
 def test_an_adapter_from_spread_weights_is_that_of_one_process(tmp_path):
     """Validated on the way, stopped, continued spread, and by one process from there."""
-    base = save_tiny_base(tmp_path / "tiny")
+    base = save_tiny_base(tmp_path / "tiny", {})
     for name, seed in (("image", 0), ("depth", 100)):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(20):

@@ -331,7 +331,8 @@ def test_a_stream_without_the_condition_says_so(tars, base, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on_together(tars, base, tmp_path):
-    """Stopped by the launcher's own way, which ends them all when one has ended."""
+    """Stopped by the launcher's own way, which ends them all when one has ended: the only training here that
+    the command's own `--processes 2` starts."""
 
     def words(name: str, *more: str) -> list[str]:
         return [
@@ -349,7 +350,9 @@ def test_two_processes_stop_and_go_on_together(tars, base, tmp_path):
     run_two("straight")
     command = [sys.executable, "-m", "unicon.cli.main", "train", "--processes", "2"]
     paused = [*command, *words("paused", "--stop-after", "0")]
-    assert subprocess.run(paused, cwd=ROOT, capture_output=True, check=False, timeout=600).returncode != 0
+    done = subprocess.run(paused, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode != 0
+    assert "stopped at step 1 of 4" in done.stdout + done.stderr
     assert whole_checkpoints(tmp_path / "paused/adapter/checkpoints")[-1][0] < 4
     run_two("paused")
     states = [

@@ -30,7 +30,7 @@ SIZES = [(96, 64), (64, 96), (200, 150), (64, 64)]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny", {})
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """How fast are pairs read from each kind of source, and what is a cache of encoded pairs worth?
 
-    python benchmarks/pairs.py [--base mini] [--num 64] [--steps 12]
+    python benchmarks/pairs.py [--base mini] [--num 64] [--stored 2048] [--steps 12]
 
 The same rendered scenes in every form that `unicon.data.pairs` reads: pairs decoded per second, median over
 rounds. Then pairs that are framed already, encoded one at a time and in batches, and training steps of an
-adapter on the base, from the cache and without one, each in turn.
+adapter on the base, each in turn: from the cache, without one, and without one where no picture is decoded
+ahead.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import PIL.Image
 import torch
 from timing import processor_name
 
@@ -26,6 +29,7 @@ from train.config import LoopConfig
 from train.objectives.pairs import PairsConfig
 from train.pairs.encoding import PairEncoder
 from train.pairs.framing import View
+from train.randomness import LookAhead
 from train.stepping import Stepper
 from unicon import UniConPipeline
 from unicon.data.pairs import open_pairs
@@ -41,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", default="mini")
     parser.add_argument("--num", type=int, default=64, help="pairs (default 64)")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels (default 128)")
+    parser.add_argument("--stored", type=int, help="side that pictures are stored at (default --size)")
     parser.add_argument("--steps", type=int, default=12, help="steps with and without cache (default 12)")
     parser.add_argument("--batch", type=int, default=8, help="pairs per step (default 8)")
     parser.add_argument("--rank", type=int, default=12)
@@ -50,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{processor_name()}, {args.threads} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         scenes = write_scenes(Path(folder) / "scenes", range(args.num), SceneConfig(size=args.size))
+        for path in scenes.rglob("*.png") if args.stored else ():
+            PIL.Image.open(path).resize((args.stored, args.stored)).save(path)
         print("\n| source | pairs decoded per second |\n|---|---|")
         for name, source in sources(scenes, Path(folder)).items():
             print(f"| {name} | {np.median([decoded_per_second(source) for _ in range(ROUNDS)]):.0f} |")
@@ -63,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"\nSteps of {args.batch} pairs: {1e3 * with_s:.0f} ms from the cache, {1e3 * without_s:.0f} without."
     )
     print(f"Without to with: {spread(times['none'], times['cache'])}")
+    in_turn_s = float(np.median(times["in turn"]))
+    print(f"Without, and pictures decoded by the loop itself: {1e3 * in_turn_s:.0f} ms.")
+    print(f"Decoded by the loop to decoded ahead: {spread(times['in turn'], times['none'])}")
 
 
 def spread(one: Sequence[float], other: Sequence[float]) -> str:
@@ -132,10 +142,11 @@ def encoding_seconds(args: argparse.Namespace, scenes: Path) -> tuple[list[float
 
 
 def step_seconds(args: argparse.Namespace, scenes: Path, folder: Path) -> dict[str, list[float]]:
-    """Seconds of every step after the first, from the cache and without it, in turn."""
+    """Seconds of every step after the first, from the cache, without it, and without it where pictures are
+    not decoded ahead: of one after the other."""
     loop = LoopConfig(steps=args.steps + 1, batch_size=args.batch, ema_decay=0.0)
     steppers = {}
-    for name, cache in (("cache", "cache"), ("none", "")):
+    for name, cache in (("cache", "cache"), ("none", ""), ("in turn", "")):
         config = PairsConfig(
             condition="depth",
             data=str(scenes),
@@ -145,6 +156,8 @@ def step_seconds(args: argparse.Namespace, scenes: Path, folder: Path) -> dict[s
             validation_pairs=0,
         )
         steppers[name] = Stepper(config.build(folder), loop)
+    # Nobody is told what the next step reads.
+    steppers["in turn"].order = cast(LookAhead, steppers["in turn"].order).order
     taken: dict[str, list[float]] = {name: [] for name in steppers}
     for step in range(args.steps + 1):
         for name, stepper in steppers.items():

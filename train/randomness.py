@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,28 @@ class Order(abc.ABC):
     def restore(self, place: dict[str, Any]) -> None:
         """Go on from there."""
         raise AssertionError("an order without a place has nothing to restore")
+
+
+class LookAhead(Order):
+    """Another order, of which it is told what comes next."""
+
+    def __init__(self, order: Order, share: Share, tell: Callable[[np.ndarray], None]):
+        """`order` must be a function of the step alone; `tell` gets this process's items of every step, while
+        those of the one before are asked for."""
+        self.order, self.share, self.tell = order, share, tell
+        self.next = -1, np.empty(0, dtype=np.int64)
+
+    def items(self, step: int) -> np.ndarray:
+        known, items = self.next
+        if known != step:
+            items = self._told(step)
+        self.next = step + 1, self._told(step + 1)
+        return items
+
+    def _told(self, step: int) -> np.ndarray:
+        items = self.order.items(step)
+        self.tell(items[self.share.start : self.share.stop])
+        return items
 
 
 class DataOrder(Order):

@@ -36,6 +36,9 @@ from eval.protocols.map_readers import add_map_reader_arguments, map_readers, pa
 from eval.protocols.setup import run_command
 from unicon.devices import pick_device
 
+RAREST = "rarest.txt"
+"""The names of the kept pictures, rarest first."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of the command."""
@@ -93,16 +96,17 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write originality.html, originality.csv and report.json; 2 with the reason on bad input."""
     top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
+    return run_command(top, partial(judge, top.parse_args(argv)))
 
 
-def _run(arguments: argparse.Namespace) -> str:
+def judge(arguments: argparse.Namespace) -> str:
+    """Write the report; what it says in short. Raises ValueError for what cannot be judged."""
     # All that can be refused is looked at before anything is embedded, which may take hours.
     _check_idle(arguments)
     outputs = open_outputs(arguments.generated, arguments.captions)
     if arguments.clip_limit is not None and outputs.captions is None:
         raise ValueError("--clip-limit has no effect without captions: give --captions, or leave it out")
-    training = _training(arguments)
+    training = open_training(arguments)
     if arguments.keep is not None:
         check_number(arguments.keep)
     references = open_references(arguments.references, outputs) if arguments.references else None
@@ -152,7 +156,7 @@ def _run(arguments: argparse.Namespace) -> str:
         ),
     }  # fmt: skip
     if selection is not None:
-        texts["rarest.txt"] = "".join(f"{found.rows[place].name}\n" for place in selection.places)
+        texts[RAREST] = "".join(f"{found.rows[place].name}\n" for place in selection.places)
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])
@@ -167,7 +171,8 @@ def _check_idle(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{option} has no effect without --maps; give them, too, or leave {option} out")
 
 
-def _training(arguments: argparse.Namespace) -> Pictures | FeatureSet:
+def open_training(arguments: argparse.Namespace) -> Pictures | FeatureSet:
+    """What `--training` names. Raises ValueError where it is nothing of the kind."""
     if Path(arguments.training).suffix in FILES:
         return read_features(Path(arguments.training))
     return find_pictures(arguments.training)

@@ -152,6 +152,12 @@ def test_height_and_width_are_those_of_the_result(tmp_path):
         ),
         (("--size", "64"), "but none is given; use --height and --width"),
         (
+            ("--depth", "map.png", "--height", "160"),
+            "160 x 160 pixels (height x width) are too many for a base of 32 px: at most 128 a side. Draw it "
+            "smaller, and enlarge it with --upscale or unicon upscale, or give --size 160 to insist",
+        ),
+        (("--width", "160"), "32 x 160 pixels (height x width) are too many for a base of 32 px"),
+        (
             ("--depth", "map.png", "--pose", "wide.png"),
             "depth 32 x 32, pose 32 x 64 (height x",
         ),

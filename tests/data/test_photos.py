@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -153,6 +156,31 @@ def test_pillows_own_limit_gives_our_error(tmp_path, monkeypatch):
 def test_bad_values_say_what_is_wrong(value, text):
     with pytest.raises(ValueError, match=text):
         load_photo(value)
+
+
+def test_only_what_is_said_while_loading_is_left_out(monkeypatch):
+    """In several threads, too: a filter that one of them puts back must not be another one's."""
+    loading, told, upright = threading.Barrier(2, timeout=60), threading.Event(), photos._upright_rgb
+
+    def noisy(image, name):
+        loading.wait()
+        told.wait(60)
+        warnings.warn("corrupt metadata", UserWarning, stacklevel=1)
+        return upright(image, name)
+
+    monkeypatch.setattr(photos, "_upright_rgb", noisy)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(RED).save(buffer, "PNG")
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
+        warnings.simplefilter("error")
+        loaded = pool.submit(load_photo, buffer.getvalue())
+        loading.wait()
+        with pytest.raises(UserWarning, match="ours"):
+            warnings.warn("ours", UserWarning, stacklevel=1)
+        told.set()
+        assert np.array_equal(np.asarray(loaded.result()), RED)
+        with pytest.raises(UserWarning, match="ours"):
+            warnings.warn("ours", UserWarning, stacklevel=1)
 
 
 def test_a_folder_lists_its_pictures_by_name(tmp_path):

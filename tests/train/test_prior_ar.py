@@ -11,7 +11,7 @@ import torch
 
 from tests.tiny_base import tiny_pipeline
 from tests.tiny_clip import WIDTH, with_clip
-from tests.train.test_pairs import picture
+from tests.train.own_pairs import picture
 from tests.train.test_unclip import LOOP, some
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.peers_data import write_family
 from tests.tiny_base import save_tiny_base
-from tests.train.test_pairs import SIZES, picture, run, settings
+from tests.train.own_pairs import SIZES, picture, run, settings
 from train.objectives.joint import SceneJointConfig
 from train.pairs.framing import Bucket, nearest, whole_buckets
 from unicon import UniConPipeline

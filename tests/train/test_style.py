@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_base import SIDE_PX, save_tiny_base
-from tests.train.test_pairs import picture
+from tests.train.own_pairs import picture
 from train.command import main
 from train.objectives.style import StyleConfig, read_references
 from unicon import UniConPipeline

@@ -13,7 +13,7 @@ from diffusers import PriorTransformer
 
 from tests.tiny_base import tiny_pipeline
 from tests.tiny_clip import WIDTH, tiny_image_encoder, with_clip
-from tests.train.test_pairs import picture
+from tests.train.own_pairs import picture
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from train.config import LoopConfig, RunConfig

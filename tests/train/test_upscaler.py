@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_base import SIDE_PX, save_tiny_base
-from tests.train.test_pairs import picture
+from tests.train.own_pairs import picture
 from train import shards
 from train.command import main
 from train.config import override

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 
 from tests.programs import ROOT
 from tests.tiny_base import save_tiny_base
+from tests.train.own_pairs import picture
 from tests.train.test_loop import Line, LineConfig, config, train
-from tests.train.test_pairs import picture
 from train import zero
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints
 from train.command import main

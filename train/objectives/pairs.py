@@ -18,10 +18,10 @@ from train.objectives.joint import JointConfig, JointObjective
 from train.objectives.starting import started
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
-from train.pairs.examples import PairReader, log_of, report_skipped
+from train.pairs.examples import PairExamples, PairReader, log_of, report_skipped
 from train.pairs.framing import View
 from train.pairs.streaming import StreamedPairs, StreamExamples, StreamOrder
-from train.randomness import Order, Share
+from train.randomness import LookAhead, Order, Share
 from unicon.cards import Origin
 from unicon.conditions.lowres import LOWRES, MOST_SCALE, degraded_anyhow
 from unicon.conditions.mirror import REDRAWN
@@ -114,7 +114,7 @@ class PairsConfig(JointConfig):
         report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / SKIPPED)
         use_quick_attention(pipe.unet)
         kept, held_out = reader.split(found, self.validation_pairs)
-        return JointObjective(
+        return PairsObjective(
             self,
             self._fresh_or(start, reader.encoder.trigger),
             pipe,
@@ -206,6 +206,15 @@ class PairsConfig(JointConfig):
 def _warn(doubts: Sequence[str]) -> None:
     for text in doubts:
         print(f"warning: {text}", file=sys.stderr)
+
+
+class PairsObjective(JointObjective):
+    """Pairs that are read by number."""
+
+    examples: PairExamples
+
+    def order(self, seed: int, batch_size: int, share: Share) -> Order:
+        return LookAhead(super().order(seed, batch_size, share), share, self.examples.expect)
 
 
 class StreamObjective(JointObjective):

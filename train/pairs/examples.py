@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from adapters.files import CannotWrite, write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
+from train.pairs.ahead import NUM_AHEAD, THREADS, ahead
 from train.pairs.cache import PairCache
 from train.pairs.contents import content_of
 from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
@@ -48,11 +50,13 @@ class Found:
     """Whether both sides are there."""
 
 
-class _Named(NamedTuple):
-    """A pair that is being encoded."""
+class _Looked(NamedTuple):
+    """A pair as `find` comes upon it."""
 
     found: Found
     name: str
+    seen: SeenPair | None
+    """What is to be encoded; None where the cache holds it, or there is none."""
 
 
 def _stop(pair: Found, error: Exception) -> None:
@@ -70,10 +74,12 @@ class PairExamples(Examples):
         *,
         aligned: bool,
         gone: Callable[[Found, Exception], None] = _stop,
+        expect: Callable[[Sequence[Found]], None] = lambda found: None,
     ):
         """`read_one` raises ValueError or OSError for a pair that went bad; `gone` is told, and may stop the
-        run, as it does by default."""
+        run, as it does by default. `expect` is told what is read next."""
         self.read_one, self.bare, self.aligned, self.gone = read_one, bare.float(), aligned, gone
+        self.tell_expected = expect
         self.show(found)
 
     def show(self, found: Sequence[Found]) -> None:
@@ -111,6 +117,9 @@ class PairExamples(Examples):
             present=torch.stack([pair.present for pair in pairs], dim=1),
         )
 
+    def expect(self, items: np.ndarray) -> None:
+        self.tell_expected([self.found[item] for item in items.tolist() if item not in self.bad])
+
     def _pair(self, item: int) -> EncodedPair:
         """This one, or where it went bad the next of its size: the same one whenever a run continues."""
         for place in self._from(item):
@@ -142,27 +151,26 @@ class PairReader:
     cache: PairCache | None
     skipped: list[Skipped] = field(default_factory=list)
     """What could not be read, filled by `find`."""
+    _coming: dict[int, Future[SeenPair]] = field(default_factory=dict)
+    """Pairs that are decoded before they are read."""
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     def find(self, indices: Iterable[int], *, show: bool) -> list[Found]:
         """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
         found: dict[int, Found] = {}
         skipped: dict[int, Skipped] = {}
 
-        def to_encode() -> Iterator[tuple[_Named, SeenPair]]:
-            for index in tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show):
-                name = f"pair {index}"
-                try:
-                    entry = self.pairs[index]
-                    name = entry.key
-                    there = self._find(index, entry)
-                    if there.shape:
-                        found[index] = there
-                    else:
-                        yield _Named(there, name), self.encoder.see(entry, self.condition)
-                except (ValueError, OSError) as error:
-                    skipped[index] = Skipped(name, str(error))
+        def to_encode() -> Iterator[tuple[_Looked, SeenPair]]:
+            bar = tqdm(list(indices), desc="encoding pairs", unit="pair", disable=not show)
+            for index, looked in ahead(lambda index: (index, self._look(index)), bar):
+                if isinstance(looked, Skipped):
+                    skipped[index] = looked
+                elif looked.seen is None:
+                    found[index] = looked.found
+                else:
+                    yield looked._replace(seen=None), looked.seen
 
-        for (there, name), pair in self.encoder.in_batches(to_encode()):
+        for (there, name, _), pair in self.encoder.in_batches(to_encode()):
             if isinstance(pair, ValueError):
                 skipped[there.index] = Skipped(name, str(pair))
             else:
@@ -173,6 +181,17 @@ class PairReader:
             self.cache.contents.close()
         self.skipped += [skipped[index] for index in sorted(skipped)]
         return [found[index] for index in sorted(found)]
+
+    def _look(self, index: int) -> _Looked | Skipped:
+        name = f"pair {index}"
+        try:
+            entry = self.pairs[index]
+            name = entry.key
+            found = self._find(index, entry)
+            seen = None if found.shape else self.encoder.see(entry, self.condition)
+        except (ValueError, OSError) as error:
+            return Skipped(name, str(error))
+        return _Looked(found, name, seen)
 
     def _find(self, index: int, entry: Entry) -> Found:
         """Without a shape where the cache does not hold it."""
@@ -216,7 +235,7 @@ class PairReader:
         stops the run where it is more than `bad_share` of the pairs; without a log it stops the run."""
         bare = self.encoder.texts([None, self.encoder.trigger])
         if log is None:
-            return PairExamples(found, self._read, bare, aligned=aligned)
+            return PairExamples(found, self._read, bare, aligned=aligned, expect=self._expect)
 
         def gone(pair: Found, error: Exception) -> None:
             self.skipped.append(Skipped(self._name(pair), str(error)))
@@ -227,7 +246,7 @@ class PairReader:
                 ) from error
             print(f"skipped from now on: {self.skipped[-1].key}: {error}", file=sys.stderr)
 
-        return PairExamples(found, self._read, bare, aligned=aligned, gone=gone)
+        return PairExamples(found, self._read, bare, aligned=aligned, gone=gone, expect=self._expect)
 
     def _name(self, found: Found) -> str:
         try:
@@ -239,15 +258,27 @@ class PairReader:
         """From the cache; encoded anew without one, and where its file was lost."""
         pair = None if self.cache is None else self.cache.read(found.key)
         if pair is None:
-            entry = self.pairs[found.index]
-            if self.cache is not None and content_of(entry, self.condition) != found.key:
-                raise ValueError(f"{entry.key}: has changed since the run began, and its cached file is lost")
-            pair = self.encoder(entry, self.condition)
+            coming = self._coming.pop(found.index, None)
+            seen = self._see(found) if coming is None else coming.result()
+            (pair,) = self.encoder.encode([seen])
             if tuple(pair.image.shape[1:]) != found.shape:
-                raise ValueError(f"{entry.key}: has another size than when the run began")
+                raise ValueError(f"{self._name(found)}: has another size than when the run began")
             if self.cache is not None:
                 self.cache.write(found.key, pair)
         return pair
+
+    def _see(self, found: Found) -> SeenPair:
+        entry = self.pairs[found.index]
+        if self.cache is not None and content_of(entry, self.condition) != found.key:
+            raise ValueError(f"{entry.key}: has changed since the run began, and its cached file is lost")
+        return self.encoder.see(entry, self.condition)
+
+    def _expect(self, found: Sequence[Found]) -> None:
+        """Begin to decode those that are read next, where they are not cached."""
+        if self.cache is None:
+            for pair in found[:NUM_AHEAD]:
+                if pair.index not in self._coming:
+                    self._coming[pair.index] = self._pool.submit(self._see, pair)
 
 
 def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from itertools import islice
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from train.pairs.ahead import ahead
 from train.pairs.contents import content_of
 from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
 from train.pairs.examples import (
@@ -174,23 +175,20 @@ class StreamOrder(Order):
                 self._rows.load_state_dict(self._place.rows)
             self._iterator = iter(self._rows)
         rows = islice(self._iterator, self.pairs.block)
-        condition, num_read = self.pairs.condition, self._place.num_read
+        num_read = self._place.num_read
         block: dict[int, EncodedPair] = {}
         skipped: dict[int, Skipped] = {}
 
         def seen() -> Iterator[tuple[tuple[int, str], SeenPair]]:
             """Those that are trained on, by their numbers in the stream and their names."""
             nonlocal num_read
-            for row in rows:
+            for looked in ahead(self._look, rows):
                 num_read += 1
-                key = row.get("key")
-                try:
-                    entry = self.pairs.stream.entry(row)
-                    key = entry.key
-                    if content_of(entry, condition) not in self.held_out:
-                        yield (num_read, key), self.pairs.encoder.see(entry, condition)
-                except (ValueError, OSError) as error:
-                    skipped[num_read] = Skipped(str(key or str(error).split(":")[0]), str(error))
+                if isinstance(looked, Skipped):
+                    skipped[num_read] = looked
+                elif looked is not None:
+                    key, pair = looked
+                    yield (num_read, key), pair
 
         for (number, key), pair in self.pairs.encoder.in_batches(seen()):
             if isinstance(pair, ValueError):
@@ -202,6 +200,18 @@ class StreamOrder(Order):
         self._found = num_read, self._place.num_skipped + len(skipped)
         self._tell([skipped[number] for number in sorted(skipped)])
         self._draw_batches([block[number] for number in sorted(block)])
+
+    def _look(self, row: Mapping[str, Any]) -> tuple[str, SeenPair] | Skipped | None:
+        """A pair by its name; None for one that is held out."""
+        key = row.get("key")
+        try:
+            entry = self.pairs.stream.entry(row)
+            key = entry.key
+            if content_of(entry, self.pairs.condition) in self.held_out:
+                return None
+            return entry.key, self.pairs.encoder.see(entry, self.pairs.condition)
+        except (ValueError, OSError) as error:
+            return Skipped(str(key or str(error).split(":")[0]), str(error))
 
     def _draw_batches(self, block: list[EncodedPair]) -> None:
         """Of the block that was read; none where nothing of it can be used."""

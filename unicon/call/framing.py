@@ -71,7 +71,12 @@ def read_given(
         longest = base.own_px
     frame = Frame.of(*size, base.multiple_px, longest or None)
     if processing_resolution is None and not tiled:
-        _check_affordable(frame, base)
+        check_affordable(
+            (frame.work_height, frame.work_width),
+            base.own_px,
+            f"Give processing_resolution={base.own_px} to work smaller and get results in this size, "
+            "tile_size=0 to work on a part at a time, or processing_resolution=0 to insist",
+        )
     return Given(frame=frame, pictures=pictures, masks=masks)
 
 
@@ -130,14 +135,12 @@ def _mask(branch: Branch, name: str, size: tuple[int, int]) -> Tensor:
     return mask
 
 
-def _check_affordable(frame: Frame, base: BaseSize) -> None:
-    longer, most = max(frame.work_height, frame.work_width), MOST_TIMES_OWN * base.own_px
-    if longer > most:
+def check_affordable(size: tuple[int, int], own_px: int, remedy: str) -> None:
+    """ValueError for a (height, width) that a base of `own_px` a side is not to work on at once."""
+    if max(size) > MOST_TIMES_OWN * own_px:
         raise ValueError(
-            f"{frame.work_height} x {frame.work_width} pixels (height x width) are too many for a base of "
-            f"{base.own_px} px: at most {most} a side. Give processing_resolution={base.own_px} to work "
-            "smaller and get results in this size, tile_size=0 to work on a part at a time, or "
-            "processing_resolution=0 to insist"
+            f"{size[0]} x {size[1]} pixels (height x width) are too many for a base of {own_px} px: at most "
+            f"{MOST_TIMES_OWN * own_px} a side. {remedy}"
         )
 
 

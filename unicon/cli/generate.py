@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import slug, write_picture
@@ -19,6 +18,7 @@ from unicon.cli.models import (
     own_size_px,
     positive,
 )
+from unicon.cli.rarest import add_keep_options, check_keep, drawn_in, keep_rarest
 from unicon.typed import fraction, work_size
 from unicon.usual_guidance import IN_WORDS
 
@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="draw the finished picture once more, so many times as large as it was drawn, beside itself (up "
         "to 4)",
     )  # fmt: skip
+    add_keep_options(parser)
     add_style_option(parser)
     add_run_options(parser, out="out/generate")
 
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> None:
     from unicon.upscaling import Upscaling, lowres_adapter, upscale
 
     _check(args)
+    check_keep(args)
     given = read(args)
     larger = None if args.upscale is None else Upscaling(scale=args.upscale, num_inference_steps=args.steps)
     pipe = load_pipeline(args, needs=[each.name for each in args.maps])
@@ -130,8 +132,13 @@ def run(args: argparse.Namespace) -> None:
         if larger is not None:
             drawn = upscale(pipe, drawn, larger, generator=generators(seeds))
         for seed, picture in zip(seeds, drawn, strict=True):
-            path = Path(args.out) / f"{slug(args.prompt)}_seed{seed}.png"
-            print(write_picture(path, picture, facts(pipe, args, seed)))
+            path = drawn_in(args) / f"{slug(args.prompt)}_seed{seed}.png"
+            write_picture(path, picture, facts(pipe, args, seed))
+            if args.keep is None:
+                print(path)
+    if args.keep is not None:
+        for path in keep_rarest(args):
+            print(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,13 +165,16 @@ def read(args: argparse.Namespace) -> Given:
 
 def result_sizes(args: argparse.Namespace, given: Given, own_px: int) -> Frame:
     """The result's size and the one it is drawn in: the same where one was asked for, or where the picture is
-    drawn once more, larger."""
-    from unicon.call.framing import result_size
+    drawn once more, larger. Raises ValueError for a height or width asked for that is too large."""
+    from unicon.call.framing import check_affordable, result_size
     from unicon.pictures import Frame
 
     sizes = {name: (p.height, p.width) for name, p in given.pictures.items() if name != "mask"}
     height, width = result_size(sizes, own_px, args.height, args.width)
     if not sizes or args.height or args.width:
+        insist = f", or give --size {max(height, width)} to insist" if sizes else ""
+        remedy = f"Draw it smaller, and enlarge it with --upscale or unicon upscale{insist}"
+        check_affordable((height, width), own_px, remedy)
         return Frame.of(height, width, 1)
     drawn = Frame.of(height, width, 1, own_px if args.size is None else args.size)
     if args.size is None and args.upscale is None:

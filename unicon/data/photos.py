@@ -7,9 +7,13 @@ or as centred squares of one size, for whoever needs equal shapes. Leaves out re
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,6 +34,33 @@ QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF's tag of the orientation, and its values that swap width and height."""
 WHITE = "unicon white as read"
 """Entry of a picture's `info`: the value that is read as white, where only the largest value tells it."""
+
+
+class _Loading(threading.local):
+    """Whether this thread is loading a picture.
+
+    It stands for the pattern of modules in a filter of warnings, one that is in force in such threads alone:
+    `warnings.catch_warnings` puts filters back that other threads have changed meanwhile.
+    """
+
+    is_on = False
+
+    @contextlib.contextmanager
+    def without_warnings(self) -> Iterator[None]:
+        ours: Any = ("ignore", None, Warning, self, 0)
+        if warnings.filters[:1] != [ours]:
+            warnings.filters.insert(0, ours)  # type: ignore[attr-defined]
+        self.is_on = True
+        try:
+            yield
+        finally:
+            self.is_on = False
+
+    def match(self, module: str) -> bool:
+        return self.is_on
+
+
+_LOADING = _Loading()
 
 
 def load_photo(source: str | Path | bytes | PIL.Image.Image | np.ndarray, name: str = "") -> PIL.Image.Image:
@@ -118,12 +149,11 @@ def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Ima
         raise ValueError(f"{name}: is empty (0 bytes); copy or download it again")
     PIL.Image.init()
     try:
-        with warnings.catch_warnings():
-            # Our own limit below has a clearer text than Pillow's warning at a lower size, and what it says
-            # about damaged metadata of a picture it reads is not for our users.
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(content, formats=[f for f in FORMATS if f in PIL.Image.OPEN]) as image:
-                return _upright_rgb(image, name)
+        # Our own limit below has a clearer text than Pillow's warning at a lower size, and what it says about
+        # damaged metadata of a picture it reads is not for our users.
+        formats = [f for f in FORMATS if f in PIL.Image.OPEN]
+        with _LOADING.without_warnings(), PIL.Image.open(content, formats=formats) as image:
+            return _upright_rgb(image, name)
     except _Refused:
         raise
     except PIL.Image.DecompressionBombError as error:

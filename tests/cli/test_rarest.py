@@ -1,0 +1,72 @@
+"""Does `unicon generate --keep` draw many pictures and keep the rarest that are true to what was asked?"""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from eval.features import Extractor, find_pictures
+from tests.cli.bases import command, names, save_noise
+
+
+def beside(features: np.ndarray) -> np.ndarray:
+    """A training set around these features, the wider the later: each is rarer than those before it.
+
+    Two twins in it make the distance small at which something is a near-copy.
+    """
+    apart = np.linalg.norm(features[:, None] - features[None], axis=-1)
+    unit = apart[apart > 0].min() / np.sqrt(features.shape[1])
+    noise = np.random.default_rng(0).normal(size=(25, *features.shape))
+    widths = 0.05 * unit * np.arange(1, 1 + len(features))
+    around = (features + widths[:, None] * noise).reshape(-1, features.shape[1])
+    return np.concatenate([around, around[:4] + 1e-6 * unit])
+
+
+def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
+    given = ("x", "--num", 4, "--seed", 2, "--depth", save_noise(tmp_path / "map.png"))
+    assert command("generate", *given, "--out", tmp_path / "all") == 0
+    features = Extractor("mini")(find_pictures(tmp_path / "all")).values
+    np.save(tmp_path / "training.npy", beside(np.asarray(features, dtype=np.float64)))
+    capsys.readouterr()
+    out, place = tmp_path / "out", tmp_path / "out" / "x_seed2-5"
+    more = ("--keep", 2, "--training", tmp_path / "training.npy", "--out", out)
+    assert command("generate", *given, *more) == 0
+    said = capsys.readouterr()
+    report = json.loads((place / "report.json").read_text())["numbers"]
+    rows = list(csv.DictReader((place / "originality.csv").read_text().splitlines()))
+    true = [
+        row
+        for row in rows
+        if float(row["clip_score"]) >= report["clip_score_limit"]
+        and float(row["control"]) <= report["control_limit"]
+    ]
+    kept = [row["name"] for row in sorted(true, key=lambda row: -float(row["rarity"]))[:2]]
+    assert len(rows) == 4
+    assert len(kept) == 2
+    assert said.out.split() == [str(out / name) for name in kept]
+    assert "kept 2 of 4" in said.err
+    assert names(place / "drawn") == [f"x_seed{seed}.png" for seed in range(2, 6)]
+    for name in kept:
+        assert (out / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--keep", 2), "say which, with --training SOURCE"),
+        (("--training", "photos"), "--training has no effect without --keep N"),
+        (("--judge", "mini"), "--judge has no effect without --keep N"),
+        (("--keep", 5, "--training", "photos"), "--keep 5 of --num 4: draw more than are kept"),
+        (("--keep", 2, "--training", "photos"), "1 training pictures cannot tell a level of 0.01"),
+        (("--keep", 2, "--training", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_kept_is_told_before_anything_is_drawn(options, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_noise(tmp_path / "photos" / "a.png")
+    assert command("generate", "x", "--num", 4, "--out", tmp_path / "out", *options) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,98 @@
+"""How are the rarest of many drawn pictures kept?
+
+What is rare, no copy, and true to prompt and map is for `unicon eval originality` to say, in its own words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from unicon.cli.files import slug, write_bytes
+from unicon.cli.given import GivenMap
+from unicon.cli.models import positive
+
+_PASSED_ON = ("training", "features", "clip", "judge")
+"""Options that mean what they mean to `unicon eval originality`."""
+
+
+def add_keep_options(parser: argparse.ArgumentParser) -> None:
+    """`--keep`, and the options of `unicon eval originality` that say beside what and by whom."""
+    group = parser.add_argument_group("rarity-aware sampling")
+    group.add_argument(
+        "--keep", type=positive, metavar="N",
+        help="keep, of all --num pictures, the N rarest beside --training that are in its manifold, no "
+        "near-copies, and true to the prompt and the map",
+    )  # fmt: skip
+    group.add_argument(
+        "--training", metavar="SOURCE", help="folder of pictures, pairs, or features, at least 100"
+    )
+    group.add_argument("--features", metavar="MODEL", help="mini (default), or a transformers vision model")
+    group.add_argument("--clip", metavar="MODEL", help="mini (default), or a folder of a CLIP")
+    group.add_argument(
+        "--judge", metavar="READER",
+        help="who reads the map back: mini (default), base, or a folder of a judge or a base",
+    )  # fmt: skip
+
+
+def check_keep(args: argparse.Namespace) -> None:
+    """ValueError for options that contradict each other, and for a training set that cannot be used: before
+    anything is drawn."""
+    from eval.originality.command import open_training
+    from eval.originality.copies import check_level
+
+    if args.keep is None:
+        if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
+            raise ValueError(f"--{idle[0]} has no effect without --keep N; give it, or leave it out")
+        return
+    if args.training is None:
+        raise ValueError("--keep keeps what is rare beside other pictures; say which, with --training SOURCE")
+    if args.keep > args.num:
+        raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
+    asked = _originality(args)
+    check_level(len(open_training(asked)), asked.level)
+
+
+def drawn_in(args: argparse.Namespace) -> Path:
+    """The folder that pictures are drawn into: of this run alone where some are kept."""
+    return Path(args.out) if args.keep is None else _place(args) / "drawn"
+
+
+def keep_rarest(args: argparse.Namespace) -> list[Path]:
+    """Copies of the kept pictures in `--out`, rarest first; the report lies beside the drawn ones."""
+    from eval.originality.command import RAREST, judge
+
+    if (given := _judged_map(args)) is not None:
+        name = f"{slug(args.prompt)}_{given.name}{given.path.suffix}"
+        write_bytes(_place(args) / "maps" / name, given.path.read_bytes())
+    print(judge(_originality(args)), file=sys.stderr)
+    kept = (_place(args) / RAREST).read_text(encoding="utf-8").split("\n")[:-1]
+    return [write_bytes(Path(args.out) / name, (drawn_in(args) / name).read_bytes()) for name in kept]
+
+
+def _place(args: argparse.Namespace) -> Path:
+    last = args.seed + args.num - 1
+    return Path(args.out) / f"{slug(args.prompt)}_seed{args.seed}-{last}"
+
+
+def _judged_map(args: argparse.Namespace) -> GivenMap | None:
+    """The first whose condition can be compared."""
+    from eval.protocols.fidelity import KINDS
+
+    return next((each for each in args.maps if each.name in KINDS), None)
+
+
+def _originality(args: argparse.Namespace) -> argparse.Namespace:
+    """What is asked of `unicon eval originality`."""
+    from eval.originality.command import parser
+
+    place = _place(args)
+    asked = {"generated": place / "drawn", "out": place, "cache": Path(args.out) / "cache"}
+    asked |= {"keep": args.keep, "device": args.device}
+    asked |= {name: getattr(args, name) for name in _PASSED_ON if name != "judge"}
+    if (given := _judged_map(args)) is not None:
+        asked |= {"maps": place / "maps", "condition": given.name, "base": args.base}
+        asked["judge"] = args.judge or "mini"
+    told = [(f"--{name}", str(value)) for name, value in asked.items() if value is not None]
+    return parser().parse_args([text for pair in told for text in pair])

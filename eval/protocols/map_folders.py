@@ -242,7 +242,13 @@ def _sized(values: np.ndarray, shape: tuple[int, ...], resize: bool) -> np.ndarr
 
 def _masks_of(pairs: list[Pair], folder: Path | None) -> dict[str, Path]:
     """By stem, found before any picture is scored; none without a folder."""
-    return {} if folder is None else {pair.stem: _mask_of(pair, folder) for pair in pairs}
+    found: dict[str, Path] = {}
+    if folder is None:
+        return found
+    for pair in pairs:
+        with _named(pair):
+            found[pair.stem] = _mask_of(pair, folder)
+    return found
 
 
 def _mask_of(pair: Pair, folder: Path) -> Path:

@@ -96,7 +96,7 @@ def by_condition(outputs: Outputs, stems: Sequence[str] | None = None) -> tuple[
     """
     if stems is not None:
         places = of_stems(outputs.pictures, {stem: place for place, stem in enumerate(stems)}, "--maps")
-        of_map = [stems[place] for place in places]
+        of_map = [stems[int(place)] for place in places]
         if not outputs.by_table or outputs.captions is None:
             return of_map, "maps"
         both = zip(of_map, outputs.captions, strict=True)

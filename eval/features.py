@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -65,6 +65,10 @@ class FeatureSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def width(self) -> int:
+        return self.values.shape[1]
+
     def save(self, path: Path) -> None:
         """Write a `.npz` that `read_features` reads."""
         arrays: dict[str, Any] = {"features": self.values, "names": np.array(self.names)}
@@ -104,6 +108,21 @@ class Pictures:
             paths=None if self.paths is None else tuple(self.paths[n] for n in places),
             captions=None if self.captions is None else tuple(self.captions[n] for n in places),
         )
+
+
+def check_one_model(models: Mapping[str, FeatureSet | Extractor]) -> None:
+    """ValueError unless those of all options give features of one model, as far as they say."""
+    (first, one), *others = models.items()
+    for name, other in others:
+        if one.source != other.source and ", " in one.source and ", " in other.source:
+            raise ValueError(
+                f"features differ: those of {first} are {one.source}, of {name} {other.source}; use one model"
+            )
+        if one.width != other.width:
+            raise ValueError(
+                f"features differ: of {first} they have width {one.width}, of {name} {other.width}; use one"
+                " model"
+            )
 
 
 def add_resizing(top: argparse.ArgumentParser) -> None:
@@ -166,9 +185,13 @@ def _digest(content: bytes) -> str:
 
 def open_features(source: str | Path, model: str = MINI, *, device: str = "cpu", **how: Any) -> FeatureSet:
     """Features of a file (one of `FILES`), or of pictures by the named model; `how` as `Extractor`'s."""
-    if Path(source).suffix in FILES:
-        return read_features(Path(source))
-    return Extractor(model, device=device, **how)(find_pictures(source))
+    found = open_source(source)
+    return found if isinstance(found, FeatureSet) else Extractor(model, device=device, **how)(found)
+
+
+def open_source(source: str | Path) -> FeatureSet | Pictures:
+    """Features of a file (one of `FILES`), or else pictures (`find_pictures`)."""
+    return read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)
 
 
 def read_features(path: Path) -> FeatureSet:
@@ -239,7 +262,7 @@ class Extractor:
         for name, value, known in (("resize", resize, RESIZES), ("fit", fit, FITS)):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; known: {', '.join(known)}")
-        folder = _folder(model)
+        folder = model_folder(model)
         self.model, self.device = _vision_model(folder).to(device).eval().requires_grad_(False), device
         self.side_px = size_px or _side(self.model, folder)
         self.asked = _other_size(self.model, self.side_px)
@@ -351,7 +374,8 @@ def square(picture: Image.Image, side_px: int, resize: str = "bicubic", fit: str
     return np.stack([np.asarray(plane) for plane in planes]) / np.float32(255)
 
 
-def _folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
+    """Where a model lies; ValueError where none does."""
     if model == MINI:
         from unicon.mini import mini_folder
 

@@ -81,12 +81,12 @@ OF_SETS = (
     Case(
         name="features with NaN",
         make=distributions(_HOLED, _DRAW(size=(40, 8))),
-        told=("real features hold NaN or infinity: find out why",),
+        told=("the real set: 1 of 40 rows hold NaN",),
     ),
     Case(
         name="features of two widths",
         make=distributions(_DRAW(size=(40, 8)), _DRAW(size=(40, 6))),
-        told=("real features have width 8, fake ones 6: use one model",),
+        told=("of --real they have width 8, of --generated 6; use one",),
     ),
     Case(
         name="features of fewer samples than neighbours",

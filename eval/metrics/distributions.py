@@ -148,6 +148,17 @@ class SizeCurve:
     """Where the line through the means over 1 / N ends (Chong and Forsyth 2020)."""
 
 
+def check_sizes(sizes: Sequence[int], num: int, repeats: int = 5) -> tuple[int, ...]:
+    """The sizes in order, each once; ValueError as `size_curve` of `num` fakes."""
+    levels = tuple(sorted(set(sizes)))
+    if len(levels) < 2 or levels[0] < 2 or levels[-1] > num or repeats < 1:
+        raise ValueError(
+            f"sizes {levels} with {repeats} repeats of {num} fakes; expected two or more different "
+            "sizes from 2 to the number of fakes, and at least one repeat"
+        )
+    return levels
+
+
 def size_curve(
     metric: Callable[[np.ndarray, np.ndarray], float],
     real: np.ndarray,
@@ -161,12 +172,7 @@ def size_curve(
 
     Raises ValueError for fewer than two different sizes, or one beyond the number of fakes.
     """
-    levels = tuple(sorted(set(sizes)))
-    if len(levels) < 2 or levels[0] < 2 or levels[-1] > len(fake) or repeats < 1:
-        raise ValueError(
-            f"sizes {levels} with {repeats} repeats of {len(fake)} fakes; expected two or more different "
-            "sizes from 2 to the number of fakes, and at least one repeat"
-        )
+    levels = check_sizes(sizes, len(fake), repeats)
     generator = np.random.default_rng(seed)
     values = [
         over_seeds(

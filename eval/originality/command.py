@@ -16,8 +16,8 @@ from eval.features import (
     FeatureSet,
     Pictures,
     add_resizing,
-    find_pictures,
-    read_features,
+    check_one_model,
+    open_source,
     resizing,
 )
 from eval.kept import kept_features
@@ -106,7 +106,7 @@ def judge(arguments: argparse.Namespace) -> str:
     outputs = open_outputs(arguments.generated, arguments.captions)
     if arguments.clip_limit is not None and outputs.captions is None:
         raise ValueError("--clip-limit has no effect without captions: give --captions, or leave it out")
-    training = open_training(arguments)
+    training = open_source(arguments.training)
     if arguments.keep is not None:
         check_number(arguments.keep)
     references = open_references(arguments.references, outputs) if arguments.references else None
@@ -117,7 +117,9 @@ def judge(arguments: argparse.Namespace) -> str:
         told += how_many_matched(given, psis, outputs.pictures.names, arguments.truncation)
     device = str(pick_device(arguments.device))
     extractor = Extractor(arguments.features, device=device, **resizing(arguments))
-    _check_source(training, extractor)
+    if isinstance(training, FeatureSet):
+        checked(training.values, "--training")
+        check_one_model({"--training": training, "--generated": extractor})
     out = Path(arguments.out)
     cache = Path(arguments.cache) if arguments.cache else out / "cache"
     out.mkdir(parents=True, exist_ok=True)
@@ -169,30 +171,6 @@ def _check_idle(arguments: argparse.Namespace) -> None:
     if idle and not arguments.maps:
         option = f"--{idle[0].replace('_', '-')}"
         raise ValueError(f"{option} has no effect without --maps; give them, too, or leave {option} out")
-
-
-def open_training(arguments: argparse.Namespace) -> Pictures | FeatureSet:
-    """What `--training` names. Raises ValueError where it is nothing of the kind."""
-    if Path(arguments.training).suffix in FILES:
-        return read_features(Path(arguments.training))
-    return find_pictures(arguments.training)
-
-
-def _check_source(training: Pictures | FeatureSet, extractor: Extractor) -> None:
-    """ValueError for features that say that they are another model's, or must be."""
-    if not isinstance(training, FeatureSet):
-        return
-    told, width = training.source, checked(training.values, "--training").shape[1]
-    if told != extractor.source and ", " in told:
-        raise ValueError(
-            f"features differ: those of --training are {told}, of --generated {extractor.source}; use one "
-            "model for both"
-        )
-    if width != extractor.width:
-        raise ValueError(
-            f"features differ: those of --training have width {width}, of --generated {extractor.width}; use "
-            "one model for both"
-        )
 
 
 def _true_pairs(training: Pictures | FeatureSet) -> tuple[Pictures, Sequence[str]] | None:

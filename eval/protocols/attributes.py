@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,9 +76,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.errors:
         records = [_errors(arguments, name, words) for name, words in attributes.items()]
     else:
-        if not arguments.generated:
-            raise ValueError("give --generated with --training or --training-pictures, or --errors")
-        records = [_shares(arguments, name, words) for name, words in attributes.items()]
+        records = _shares(arguments, attributes)
     save(arguments.out, records)
     return tables(records)
 
@@ -135,12 +133,43 @@ class _Samples:
     """Others, whose caption names a value."""
 
 
-def _shares(arguments: argparse.Namespace, name: str, words: Words) -> Record:
-    samples = _neutral(arguments, words)
-    read = partial(_read, arguments, name, words)
-    generated, reader = read(samples.pictures)
-    reference, source, several = _reference(arguments, words, read)
-    found = amplification(generated, reference, list(words))
+def _shares(arguments: argparse.Namespace, attributes: Mapping[str, Words]) -> list[Record]:
+    """A record for each attribute. All that is told is read before any picture is looked at."""
+    if not arguments.generated:
+        raise ValueError("give --generated with --training or --training-pictures, or --errors")
+    if bool(arguments.training) == bool(arguments.training_pictures):
+        raise ValueError("give one of --training (captions) and --training-pictures (read as the samples)")
+    samples = {name: _neutral(arguments, words) for name, words in attributes.items()}
+    data = (
+        _captions_of(arguments.training) if arguments.training else find_pictures(arguments.training_pictures)
+    )
+    labels = {name: _labels(arguments.labels, name) for name in attributes} if arguments.labels else {}
+    clip = None if labels else Clip(arguments.clip, device=str(pick_device(arguments.device)))
+    records = []
+    for name, words in attributes.items():
+        read = partial(_read, words, clip or labels[name])
+        by = clip.source if clip else Path(arguments.labels).name
+        records.append(_share(arguments, name, words, samples[name], data, read, by))
+    return records
+
+
+def _share(
+    arguments: argparse.Namespace,
+    name: str,
+    words: Words,
+    samples: _Samples,
+    data: Sequence[str] | Pictures,
+    read: Callable[[Pictures], list[str | None]],
+    by: str,
+) -> Record:
+    several = 0
+    if isinstance(data, Pictures):
+        reference = read(data)
+        source = f"{Path(arguments.training_pictures).name}, pictures read by {by}"
+    else:
+        reference = [named_value(text, words) for text in data]
+        several, source = reference.count(SEVERAL), f"{Path(arguments.training).name}, captions"
+    found = amplification(read(samples.pictures), reference, list(words))
     numbers: dict[str, float | int] = {"num": found.generated.num, "distance": found.distance.mean}
     for value, gap in found.differences.items():
         numbers[f"{value}_generated"] = found.generated.shares[value]
@@ -150,7 +179,7 @@ def _shares(arguments: argparse.Namespace, name: str, words: Words) -> Record:
         name=f"attributes/{name}",
         numbers=numbers,
         settings={
-            "generated": Path(arguments.generated).name, "reader": reader, "reference": source,
+            "generated": Path(arguments.generated).name, "reader": by, "reference": source,
             "num_reference": found.reference.num,
             "num_reference_neutral": found.reference.num_unknown - several,
             "num_reference_several": several, "num_not_neutral": samples.num_told,
@@ -172,27 +201,12 @@ def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     return _Samples(pictures.subset(neutral), len(texts) - len(neutral))
 
 
-def _read(
-    arguments: argparse.Namespace, name: str, words: Words, pictures: Pictures
-) -> tuple[list[str | None], str]:
-    """Values of pictures, and who told them."""
-    if not arguments.labels:
-        clip = Clip(arguments.clip, device=str(pick_device(arguments.device)))
-        return list(by_clip(clip, pictures, words)), clip.source
-    told = {Path(row["name"]).name: row[name] for row in _labels(arguments.labels, name)}
+def _read(words: Words, by: Clip | Mapping[str, str | None], pictures: Pictures) -> list[str | None]:
+    """Values of pictures, by a CLIP or as labels tell."""
+    if isinstance(by, Clip):
+        return list(by_clip(by, pictures, words))
     names = [Path(name) for name in pictures.names]
-    return [told.get(p.name, told.get(p.stem)) for p in names], Path(arguments.labels).name
-
-
-def _reference(arguments: argparse.Namespace, words: Words, read) -> tuple[list[str | None], str, int]:
-    """The data's values, their source, and how many captions name several."""
-    if bool(arguments.training) == bool(arguments.training_pictures):
-        raise ValueError("give one of --training (captions) and --training-pictures (read as the samples)")
-    if arguments.training_pictures:
-        values, reader = read(find_pictures(arguments.training_pictures))
-        return values, f"{Path(arguments.training_pictures).name}, pictures read by {reader}", 0
-    values = [named_value(text, words) for text in _captions_of(arguments.training)]
-    return values, f"{Path(arguments.training).name}, captions", sum(v == SEVERAL for v in values)
+    return [by.get(path.name, by.get(path.stem)) for path in names]
 
 
 def _captions_of(source: str) -> list[str]:
@@ -228,7 +242,7 @@ def _errors(arguments: argparse.Namespace, name: str, words: Words) -> Record:
 def _labels_or_captions(arguments: argparse.Namespace, name: str, words: Words) -> dict[str, str | None]:
     """Values by stem, by hand or from captions."""
     if arguments.labels:
-        return {Path(row["name"]).stem: row[name] or None for row in _labels(arguments.labels, name)}
+        return {Path(key).stem: value for key, value in _labels(arguments.labels, name).items()}
     if not arguments.captions:
         raise ValueError("errors by attribute need the pictures' values: give --labels or --captions")
     told = read_table(Path(arguments.captions))
@@ -236,12 +250,12 @@ def _labels_or_captions(arguments: argparse.Namespace, name: str, words: Words) 
     return {key: None if value == SEVERAL else value for key, value in values.items()}
 
 
-def _labels(path: str, name: str) -> list[dict]:
-    """Rows with a name and an attribute's value."""
+def _labels(path: str, name: str) -> dict[str, str | None]:
+    """An attribute's values by the names of a table."""
     rows = read_rows(Path(path))
     if not {"name", name} <= set(rows[0]):
         raise ValueError(f"{path}: has columns {', '.join(rows[0])}; expected name and {name}")
-    return rows
+    return {Path(row["name"]).name: row[name] or None for row in rows}
 
 
 def _number(text: str) -> float:

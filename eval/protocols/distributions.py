@@ -7,19 +7,21 @@ record that names the features, the resizing, the split and both N.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from eval.engines import ENGINES, Engine, open_engine
-from eval.features import MINI, FeatureSet, add_resizing, open_features, resizing
+from eval.features import MINI, Extractor, FeatureSet, add_resizing, check_one_model, open_source, resizing
+from eval.manifold.features import check_neighbours, checked
 from eval.manifold.manifold import Manifold
 from eval.manifold.sets import compare_sets
 from eval.metrics.distributions import (
     SPLITS,
     SizeCurve,
+    check_sizes,
     cmmd,
     frechet_distance,
     inception_score,
@@ -157,12 +159,7 @@ def _run(arguments: argparse.Namespace) -> str:
     labels = None
     if arguments.strata is not None:  # before anything is decoded
         labels = read_labels(arguments.strata, arguments.real, arguments.generated, k=ks[0])
-    engine, take = _features(arguments)
-    real, fake = take(arguments.real), take(arguments.generated)
-    if real.source != fake.source and ", " in real.source + fake.source:
-        raise ValueError(
-            f"features differ: real are {real.source}, fake {fake.source}; use one model for both"
-        )
+    engine, real, fake = _features(arguments, ks)
     named: Settings = {
         "real": Path(arguments.real).name, "generated": Path(arguments.generated).name,
         "split": arguments.split, "features": real.source,
@@ -196,19 +193,33 @@ def _run(arguments: argparse.Namespace) -> str:
     return text
 
 
-def _features(arguments: argparse.Namespace) -> tuple[Engine | None, Callable[[str], FeatureSet]]:
-    """An engine, if one is asked for, and what turns a source into features."""
+def _features(
+    arguments: argparse.Namespace, ks: Sequence[int]
+) -> tuple[Engine | None, FeatureSet, FeatureSet]:
+    """An engine, if one is asked for, and both sets' features. Nothing is embedded before both are known to
+    be there, of one model, and large enough."""
     device = str(pick_device(arguments.device))
+    opened = [open_source(source) for source in (arguments.real, arguments.generated)]
+    for one, name in zip(opened, ("the real set", "the generated set"), strict=True):
+        check_neighbours(len(one), tuple(ks), name)
+        if isinstance(one, FeatureSet):
+            checked(one.values, name)
+    if arguments.sample_sizes:
+        check_sizes(arguments.sample_sizes, len(opened[1]))
     if arguments.engine is None:
         if arguments.engine_weights is not None:
             raise ValueError(f"--engine-weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
-        return None, partial(open_features, model=arguments.features, device=device, **resizing(arguments))
+        seen = Extractor(arguments.features, device=device, **resizing(arguments))
+        models = [one if isinstance(one, FeatureSet) else seen for one in opened]
+        check_one_model(dict(zip(("--real", "--generated"), models, strict=True)))
+        real, fake = (one if isinstance(one, FeatureSet) else seen(one) for one in opened)
+        return None, real, fake
     top = parser()
     own = ("features", "resize", "fit", "size")
     if given := [f"--{name}" for name in own if getattr(arguments, name) != top.get_default(name)]:
         raise ValueError(f"--engine has features and resizing of its own; leave out {', '.join(given)}")
     engine = open_engine(arguments.engine, arguments.engine_weights, device)
-    return engine, engine
+    return engine, engine(arguments.real), engine(arguments.generated)
 
 
 def _both_ways(real: FeatureSet, fake: FeatureSet, k: int, seed: int, settings: Settings) -> list[Record]:

@@ -70,12 +70,13 @@ def score_depth(
     """
     rules = None if protocol is None else find_benchmark(protocol)
     scale = truth_scale or (1.0 if rules is None else rules.file_scale)
+    chosen = _masks_of(pairs, masks)
     errors = []
     for pair in progress(pairs):
         with _named(pair):
             truth = read_plane(pair.truth, scale=scale, deep=rules is not None and rules.file_scale != 1)
             predicted = _sized(read_plane(pair.predicted), truth.shape, resize)
-            mask = None if masks is None else read_mask(_mask_of(pair, masks))
+            mask = read_mask(chosen[pair.stem]) if chosen else None
             if rules is None:
                 valid = np.isfinite(truth) & (truth > 0) & (True if mask is None else mask)
                 found = batch_depth_errors([predicted], [truth], [valid], alignment=alignment)[0]
@@ -98,12 +99,13 @@ def score_normals(
     pairs: list[Pair], *, masks: Path | None = None, resize: bool = False, progress: Progress = iter
 ) -> list[Scored]:
     """Angular errors, once as the mean over pictures and once over all pixels."""
+    chosen = _masks_of(pairs, masks)
     found = []
     for pair in progress(pairs):
         with _named(pair):
             truth = read_normals(pair.truth)
             predicted = _sized(read_normals(pair.predicted), truth.shape, resize)
-            mask = None if masks is None else read_mask(_mask_of(pair, masks))
+            mask = read_mask(chosen[pair.stem]) if chosen else None
             found.append(angles(predicted, truth, mask))
     rows = [{"name": p.stem, **asdict(errors_of(a))} for p, a in zip(pairs, found, strict=True)]
     ways: tuple[Literal["pictures", "pixels"], ...] = ("pictures", "pixels")
@@ -236,6 +238,17 @@ def _sized(values: np.ndarray, shape: tuple[int, ...], resize: bool) -> np.ndarr
         f"the prediction is {values.shape[0]} x {values.shape[1]}, its truth {shape[0]} x {shape[1]}: save "
         "it in the truth's size, or give --allow-resize"
     )
+
+
+def _masks_of(pairs: list[Pair], folder: Path | None) -> dict[str, Path]:
+    """By stem, found before any picture is scored; none without a folder."""
+    found: dict[str, Path] = {}
+    if folder is None:
+        return found
+    for pair in pairs:
+        with _named(pair):
+            found[pair.stem] = _mask_of(pair, folder)
+    return found
 
 
 def _mask_of(pair: Pair, folder: Path) -> Path:

@@ -255,6 +255,13 @@ def judge_folder(judge: str) -> Path | None:
     return None if judge == BASE else mini_folder() / JUDGE if judge == MINI else Path(judge)
 
 
+def check_reader(judge: str | None) -> None:
+    """ValueError for a folder that is not there."""
+    folder = None if judge is None else judge_folder(judge)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give one of a judge, regressor or base, mini, or base")
+
+
 def reader_in_words(judge: str | None) -> str:
     """How a table names it."""
     named = {

@@ -105,12 +105,13 @@ def _run(arguments: argparse.Namespace) -> str:
     conditions = arguments.conditions.split(",")
     _check(arguments, conditions)
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions)
+    readers = _readers(arguments, pipe, conditions)  # refused, if at all, before scenes are rendered
     material = _material(arguments, pipe)
     records: list[Record] = []
     for condition in conditions:
         fresh = [
             record(f"scenes/{arguments.direction}/{condition}/{arguments.split}", outcome, settings)
-            for outcome, settings in _measure(arguments, pipe, material, condition)
+            for outcome, settings in _measure(arguments, pipe, readers, material, condition)
         ]
         save(arguments.out, fresh)
         records += fresh
@@ -150,24 +151,34 @@ def _material(arguments: argparse.Namespace, pipe: UniConPipeline) -> scenes.Mat
     )
 
 
+def _readers(arguments: argparse.Namespace, pipe: UniConPipeline, conditions: list[str]) -> list[Reader]:
+    """Those whose estimates are scored, or the one that reads pictures back."""
+    size = arguments.batch_size
+    own = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=size, temperature=arguments.temperature)
+    load = partial(load_judge, pipe=pipe, steps=arguments.steps, batch_size=size, conditions=conditions)
+    if arguments.direction == "estimate":
+        return [own, *([load(arguments.regressor)] if arguments.regressor else [])]
+    return [own if arguments.judge == BASE else load(arguments.judge)]
+
+
 def _measure(
-    arguments: argparse.Namespace, pipe: UniConPipeline, material: scenes.Material, condition: str
+    arguments: argparse.Namespace,
+    pipe: UniConPipeline,
+    readers: list[Reader],
+    material: scenes.Material,
+    condition: str,
 ) -> list[tuple[Outcome, dict[str, str | int | float | bool]]]:
     """Rows and their settings."""
     seeds, size = range(arguments.seeds), arguments.batch_size
-    own = PipelineReader(pipe=pipe, steps=arguments.steps, batch_size=size, temperature=arguments.temperature)
     settings = _settings(arguments, pipe, condition)
     if arguments.direction == "estimate":
-        readers: list[Reader] = [own]
-        if arguments.regressor:
-            readers.append(load_judge(arguments.regressor, pipe, arguments.steps, size))
         outcomes = scenes.estimation(readers, condition, material, seeds)
         rows = [(outcome, settings) for outcome in outcomes]
         if condition == "depth" and arguments.ensemble:  # of samples: only their spread is the posterior's
             sampled = {**settings, "temperature": 1.0}
             rows += [(outcome, sampled) for outcome in _ensemble(arguments, pipe, material)]
         return rows
-    judge = own if arguments.judge == BASE else load_judge(arguments.judge, pipe, arguments.steps, size)
+    (judge,) = readers
     painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
     measure = scenes.generation if arguments.direction == "generate" else scenes.joint
     outcomes = measure(painter, judge, condition, material, seeds)

@@ -61,7 +61,7 @@ def carry_out(
     painter = Painter(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, guidance_scale=settings.guidance
     )
-    spread = material.spread if settings.ensemble > 1 else {}
+    spread = material.spread if settings.num_members > 1 else {}
     maker = Maker(
         store=store, painter=painter, readers=readers, batch_size=batch_size, share=share, costs=costs,
         with_members=frozenset(spread),
@@ -126,9 +126,11 @@ def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> di
     if settings.judge is None:  # the base, at the size in which it reads pictures
         readers["judge"] = replace(own, members=1, temperature=1.0)
     else:
-        readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size)
+        asked = settings.conditions if any(t.direction != "estimate" for t in settings.tasks) else ()
+        readers["judge"] = load_judge(settings.judge, pipe, settings.steps, batch_size, asked)
     if settings.regressor is not None:
-        readers["regressor"] = load_judge(settings.regressor, pipe, settings.steps, batch_size)
+        asked = settings.conditions if any(t.direction == "estimate" for t in settings.tasks) else ()
+        readers["regressor"] = load_judge(settings.regressor, pipe, settings.steps, batch_size, asked)
     return readers
 
 

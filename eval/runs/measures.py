@@ -34,7 +34,7 @@ from eval.metrics.pose import Normaliser, pose_counts
 from eval.runs.items import Sample
 from eval.runs.members import kept_pixels
 from unicon.conditions.edges import edge_strength
-from unicon.conditions.palettes import map_to_depth, unclipped
+from unicon.conditions.palettes import depth_to_map, map_to_depth, unclipped
 from unicon.conditions.pose_reading import read_pose
 
 Better = Literal["higher", "lower", "neither"]
@@ -83,6 +83,15 @@ class Calibrates(Protocol):
         ...
 
 
+@runtime_checkable
+class Redraws(Protocol):
+    """A measure that may read maps of another drawing than the data's."""
+
+    def redrawn(self, truth: Any) -> np.ndarray | None:
+        """The exact map (H, W, 3) in [0, 1] in the drawing that it reads; None where the data's is that."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DepthMeasure:
     """Depth maps after a fit of scale and shift per picture (Marigold's protocol)."""
@@ -120,6 +129,10 @@ class DepthMeasure:
             Number(name=name, label=label + of, better="higher" if name.startswith("delta") else "lower")
             for name, label in zip(self.names, self.LABELS, strict=True)
         )
+
+    def redrawn(self, truth: np.ndarray) -> np.ndarray | None:
+        """Of depth (H, W): linear in its inverse where that is what is fitted."""
+        return depth_to_map(-1 / np.maximum(truth, self.low)) if self.alignment == "disparity" else None
 
     def facts(self, sample: Sample) -> np.ndarray | None:
         """Errors; truth is (H, W) depth."""

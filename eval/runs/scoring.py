@@ -27,7 +27,7 @@ from eval import metrics
 from eval.records import source_digest
 from eval.runs import measures as measures_module
 from eval.runs.items import Item, Sample, Task
-from eval.runs.measures import Calibrates, Measure, as_json
+from eval.runs.measures import Calibrates, Measure, Redraws, as_json
 from eval.runs.members import read_members
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
@@ -47,8 +47,8 @@ class Material:
     """By condition, what the members of ensembles are measured by, where estimates are ensembles."""
     validation: Sequence[Item] = ()
     """Where measures choose their settings; empty: they keep their own."""
-    mean_map: Callable[[str], np.ndarray] | None = None
-    """(H, W, 3) in [0, 1] of a condition: the guess of who never looks."""
+    mean_map: Callable[[str, Measure], np.ndarray] | None = None
+    """(H, W, 3) in [0, 1] of a condition, as the measure reads maps: the guess of who never looks."""
     mean_map_name: str = "mean map"
     methods: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     """Other methods by name, estimates of the first condition: pictures (H, W, 3) uint8 to maps in [0, 1]."""
@@ -87,9 +87,9 @@ class Scorer:
     def rows(self, task: Task, seeds: Sequence[int]) -> list[Row]:
         """All predictions of a task by all measures, the model first. In one of several processes: its part
         is found, and all wait for each other."""
-        found = []
-        for prediction in self.predictions(task, seeds):
-            for measure in self.material.measures[task.condition]:
+        found, measures = [], self.material.measures[task.condition]
+        for same in zip(*(self.predictions(task, seeds, measure) for measure in measures), strict=True):
+            for prediction, measure in zip(same, measures, strict=True):
                 found.append(
                     self._row(task, prediction, self._calibrated(measure, task.condition, prediction))
                 )
@@ -100,16 +100,24 @@ class Scorer:
             ]
         return found
 
-    def predictions(self, task: Task, seeds: Sequence[int]) -> list[Prediction]:
-        """See the table above."""
+    def predictions(self, task: Task, seeds: Sequence[int], measure: Measure) -> list[Prediction]:
+        """See the table above; maps that no model made are drawn as the measure reads them."""
         places = self.roll.places(task)
-        find = {"estimate": self._of_estimates, "generate": self._of_pictures, "joint": self._of_pairs}
-        return find[task.direction](task, seeds, places, self.roll.another(places))
+        another = self.roll.another(places)
+        if task.direction == "estimate":
+            return self._of_estimates(task, seeds, places, another, measure)
+        find = {"generate": self._of_pictures, "joint": self._of_pairs}
+        return find[task.direction](task, seeds, places, another)
 
     # --- what is compared with what -----------------------------------------------------------------------
 
     def _of_estimates(
-        self, task: Task, seeds: Sequence[int], places: list[int], another: dict[int, int]
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        places: list[int],
+        another: dict[int, int],
+        measure: Measure,
     ) -> list[Prediction]:
         condition = task.condition
 
@@ -137,7 +145,7 @@ class Scorer:
             )  # fmt: skip
         )
         if self.material.mean_map is not None:
-            found.append(self._mean(condition, self.material.mean_map(condition), places))
+            found.append(self._mean(condition, self.material.mean_map(condition, measure), places))
         if condition == next(iter(self.material.measures)):
             found += [self._method(condition, name, places) for name in self.material.methods]
         exact = [n for n in places if condition in self.roll.entries[n].conditions]
@@ -147,10 +155,16 @@ class Scorer:
                 seeds=first,
                 by=None,
                 places=exact,
-                sample=lambda n, _: self._sample(n, condition, self.roll.load(n).maps[condition]),
+                sample=lambda n, _: self._exact(n, condition, measure),
             )  # fmt: skip
         )
         return [prediction for prediction in found if prediction.places]
+
+    def _exact(self, place: int, condition: str, measure: Measure) -> Sample:
+        item = self.roll.load(place)
+        redraws = isinstance(measure, Redraws)
+        drawn = measure.redrawn(item.truth[condition]) if redraws else None
+        return self._sample(place, condition, item.maps[condition] if drawn is None else drawn)
 
     def _of_members(self, condition: str, seeds: Sequence[int]) -> Prediction:
         def sample(place: int, seed: int) -> Sample:
@@ -255,7 +269,7 @@ class Scorer:
             item = self.validation.load(n)
             if prediction.by == "mean":
                 assert self.material.mean_map is not None
-                values = self.material.mean_map(condition)
+                values = self.material.mean_map(condition, measure)
             else:
                 values = read_picture(self.store.estimate(condition, prediction.by, 0, entry.stem))
             samples.append(Sample(item=item, condition=condition, map=values, truth=item.truth[condition]))
@@ -306,7 +320,7 @@ class Scorer:
             made = [keys.drawing(task), keys.reader(condition, "judge")]
         mean = None
         if prediction.by == "mean" and self.material.mean_map is not None:
-            mean = hashlib.blake2b(self.material.mean_map(condition).tobytes()).hexdigest()
+            mean = hashlib.blake2b(self.material.mean_map(condition, measure).tobytes()).hexdigest()
         whole = json.dumps(
             [task.name, prediction.name, made, mean, as_json(measure), seed, self.material.depth_range,
              metrics_fingerprint()], sort_keys=True,

@@ -56,6 +56,12 @@ class RunSettings:
     dtype: str
 
     @property
+    def num_members(self) -> int:
+        """Estimates behind each map of the adapter: of every size, of the picture and of its mirror image."""
+        sizes = len(self.work_px) if isinstance(self.work_px, tuple) else 1
+        return self.ensemble * sizes * (2 if self.mirrored else 1)
+
+    @property
     def seeds(self) -> range:
         return range(self.num_seeds)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eval.protocols.readers import BASE
+from eval.features import model_folder
+from eval.protocols.readers import BASE, check_reader
 from eval.protocols.setup import (
     DTYPES,
     add_reader_arguments,
@@ -135,6 +136,10 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     conditions = _conditions(suite, arguments)
     directions = _directions(suite, arguments)
     group, folder = share(), Path(arguments.out)
+    if arguments.features != "none":
+        model_folder(arguments.features)  # before anything is rendered or drawn
+    for reader in (arguments.judge, arguments.regressor):
+        check_reader(reader)
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
     if group.is_first:
         material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)

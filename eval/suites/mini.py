@@ -59,7 +59,7 @@ def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_p
         spread={"depth": (SpreadMeasure(high=FAR_M),)},
         # Edges alone choose a threshold, and every validation picture costs a run.
         validation=items_of(render("validation", arguments.validation_num)) if "edge" in conditions else (),
-        mean_map=cache(lambda condition: np.asarray(mean_map(condition, training), dtype=np.float32)),
+        mean_map=cache(lambda condition, _: np.asarray(mean_map(condition, training), dtype=np.float32)),
         mean_map_name="mean map of the training set",
         depth_range=typical_range(scenes),
         facts={"split": arguments.split, "meaning": SPLITS[arguments.split].meaning, "size_px": size_px},

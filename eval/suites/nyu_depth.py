@@ -17,7 +17,7 @@ from eval.baselines import NYU_LOW
 from eval.data import RoomSplit, nyu_depth
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import DepthMeasure, SpreadMeasure
+from eval.runs.measures import DepthMeasure, Measure, Redraws, SpreadMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.palettes import depth_to_map
 from unicon.sampling.noise import stable_hash
@@ -50,9 +50,11 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
         )  # fmt: skip
 
     @cache
-    def mean(condition: str) -> np.ndarray:
+    def mean(condition: str, measure: Measure) -> np.ndarray:
         others = [photo.depth for photo in nyu_depth(arguments.data, OTHERS[arguments.split][0])]
-        return np.repeat(1 - np.mean(others, axis=0)[..., None], 3, axis=-1).astype(np.float32)
+        drawn = [measure.redrawn(depth) if isinstance(measure, Redraws) else None for depth in others]
+        planes = [1 - depth if map is None else map[..., 0] for depth, map in zip(others, drawn, strict=True)]
+        return np.repeat(np.mean(planes, axis=0)[..., None], 3, axis=-1).astype(np.float32)
 
     return Material(
         items=Items(photos.names, load),

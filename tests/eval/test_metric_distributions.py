@@ -170,7 +170,7 @@ def test_coverage_of_reals_is_not_called_that_of_an_interval():
     assert "| coverage |" in tables([Record(name="distributions", numbers=numbers, settings={})])
 
 
-def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys):
+def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypatch):
     for name, rows in (("real", A), ("fake", B)):
         FeatureSet(
             values=rows.astype(np.float32),
@@ -198,6 +198,21 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys):
     with pytest.raises(SystemExit):
         front.main(["distributions", *sources, "--neighbours", "0"])
     assert "--neighbours are [0]; each is at least 1" in capsys.readouterr().err
+    # What can be known is refused before anything is embedded.
+    (tmp_path / "pictures").mkdir()
+    for n in range(5):
+        Image.new("RGB", (16, 16), (40 * n, 0, 0)).save(tmp_path / "pictures" / f"{n}.png")
+    monkeypatch.setattr("eval.features.Extractor._batches", None)
+    made = ["distributions", "--generated", str(tmp_path / "pictures"), "--device", "cpu", "--real"]
+    for options, why in (
+        (["nowhere"], "nowhere: no such file or folder"),
+        ([sources[1], "--neighbours", "5"], "the generated set has 5 features; k = 5 needs at least 6"),
+        ([sources[1], "--sample-sizes", "2", "6"], "repeats of 5 fakes"),
+        ([sources[1]], "of --real they have width 5, of --generated 128"),
+    ):
+        with pytest.raises(SystemExit):
+            front.main([*made, *options])
+        assert why in capsys.readouterr().err
 
 
 def saved(path, rows: np.ndarray, names) -> str:

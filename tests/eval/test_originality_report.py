@@ -382,7 +382,7 @@ def test_what_can_be_known_is_refused_before_anything_is_embedded(place, tmp_pat
     classes = [*maps, "seg", "--read", f"x={place / 'made'}", "--palette"]
     for options, why in (
         (["--captions", tmp_path / "captions.csv", "--clip", tmp_path], "no such folder with config.json"),
-        (["--training", tmp_path / "narrow.npy"], "those of --training have width 3, of --generated"),
+        (["--training", tmp_path / "narrow.npy"], "of --training they have width 3, of --generated"),
         (["--training", tmp_path / "holed.npy"], "--training: 30 of 30 rows hold NaN"),
         (["--maps", tmp_path / "flat", "--condition", "depth", "--annotator", "x"], "must have one shape"),
         (

@@ -39,7 +39,7 @@ def add_keep_options(parser: argparse.ArgumentParser) -> None:
 def check_keep(args: argparse.Namespace) -> None:
     """ValueError for options that contradict each other, and for a training set that cannot be used: before
     anything is drawn."""
-    from eval.originality.command import open_training
+    from eval.features import open_source
     from eval.originality.copies import check_level
 
     if args.keep is None:
@@ -51,7 +51,7 @@ def check_keep(args: argparse.Namespace) -> None:
     if args.keep > args.num:
         raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
     asked = _originality(args)
-    check_level(len(open_training(asked)), asked.level)
+    check_level(len(open_source(asked.training)), asked.level)
 
 
 def drawn_in(args: argparse.Namespace) -> Path:

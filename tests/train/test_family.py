@@ -44,6 +44,7 @@ def _tiny(stage):
         "prior-ar": _TINY_PRIOR,
         "decoder": {"token_width": "8"},
         "judge": _TINY_JUDGE,
+        "lowres": {"skip_blocks": '["mid_block"]'},
     }.get(stage.name, {})
     # In bfloat16, whose autocast refuses more than float32 does.
     loop = {"steps": "2", "batch_size": "2", "mixed_precision": "bf16", "num_scenes": "4"}

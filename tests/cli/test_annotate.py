@@ -113,10 +113,10 @@ def test_a_folder_made_in_another_way_is_not_mixed(tmp_path, capsys):
 def test_pictures_that_are_there_are_kept_as_they_are_and_others_of_their_name_refused(tmp_path, capsys):
     out, photos = tmp_path / "pairs", tmp_path / "pairs" / "images"
     photos.mkdir(parents=True)
-    gps_photo(photos / "a.jpg", width=90, height=70)
+    gps_photo(photos / "a.JPG", width=90, height=70)
     (photos / "a.txt").write_text("a chair")
     assert annotate(photos, out, "--condition", "edge") == 0
-    assert names(photos) == ["a.jpg", "a.txt"]
+    assert names(photos) == ["a.JPG", "a.txt"]
     (entry,) = open_pairs(out, ["edge"])
     assert entry.image.load().size == entry.maps["edge"].load().size == (70, 90)
     save_noise(tmp_path / "others" / "a.png", width=70, height=90, seed=1)
@@ -124,7 +124,7 @@ def test_pictures_that_are_there_are_kept_as_they_are_and_others_of_their_name_r
     (tmp_path / "others" / "a.json").write_text(json.dumps(joints))
     how = ("--condition", "pose", "--annotator", "keypoints")
     assert annotate(tmp_path / "others", out, *how) == 2
-    assert f"{photos / 'a.jpg'} is there already and shows something else" in capsys.readouterr().err
+    assert f"{photos / 'a.JPG'} is there already and shows something else" in capsys.readouterr().err
     assert not (out / "pose").exists()
     for source, recursive in ((out, ()), (tmp_path, ("--recursive",))):
         assert annotate(source, out, "--condition", "edge", *recursive) == 2

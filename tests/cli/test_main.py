@@ -65,17 +65,21 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch, kind):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "cause"),
     [
-        RuntimeError("Failed to import diffusers.a because of the following error:\nno operator nms"),
-        ImportError("no operator nms"),
+        (
+            RuntimeError("Failed to import diffusers.a because of the following error:\nno operator nms"),
+            "no operator nms",
+        ),
+        (ImportError("no operator nms"), "no operator nms"),
+        (ImportError(), "ImportError"),
     ],
 )
-def test_a_broken_installation_is_one_for_the_doctor(monkeypatch, capsys, error):
+def test_a_broken_installation_is_one_for_the_doctor(monkeypatch, capsys, error, cause):
     failing(monkeypatch, error)
     assert cli.main(["doctor"]) == 2
     said = capsys.readouterr().err
-    assert "a library cannot be imported (no operator nms): `unicon doctor` says why" in said
+    assert f"a library cannot be imported ({cause}): `unicon doctor` says why" in said
 
 
 def test_interrupt_is_quiet(monkeypatch, capsys):

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith(NOT_IMPORTED):
             raise
-        cause = str(error).rstrip().splitlines()[-1]
+        cause = (str(error).rstrip() or type(error).__name__).splitlines()[-1]
         told = f"a library cannot be imported ({cause}): `unicon doctor` says why, and what mends it"
         return _explain(error, args, told)
 

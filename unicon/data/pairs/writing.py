@@ -116,7 +116,8 @@ class PairFolder:
 
     def _held(self, place: str, made: Made) -> str | None:
         """The picture of this stem that is there, of any format."""
-        files = (self.root / place / f"{made.stem}{suffix}" for suffix in SUFFIXES)
+        ends = (end for suffix in SUFFIXES for end in (suffix, suffix.upper()))  # as cameras write them
+        files = (self.root / place / f"{made.stem}{end}" for end in ends)
         path = next((file for file in files if file.is_file()), None)
         if path is None:
             return None

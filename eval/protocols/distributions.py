@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -209,10 +209,10 @@ def _features(
     if arguments.engine is None:
         if arguments.engine_weights is not None:
             raise ValueError(f"--engine-weights are an engine's; say which: --engine {' or '.join(ENGINES)}")
-        seen = Extractor(arguments.features, device=device, **resizing(arguments))
-        models = [one if isinstance(one, FeatureSet) else seen for one in opened]
+        seen = cache(partial(Extractor, arguments.features, device=device, **resizing(arguments)))  # if asked
+        models = [one if isinstance(one, FeatureSet) else seen() for one in opened]
         check_one_model(dict(zip(("--real", "--generated"), models, strict=True)))
-        real, fake = (one if isinstance(one, FeatureSet) else seen(one) for one in opened)
+        real, fake = (one if isinstance(one, FeatureSet) else seen()(one) for one in opened)
         return None, real, fake
     top = parser()
     own = ("features", "resize", "fit", "size")

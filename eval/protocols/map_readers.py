@@ -64,7 +64,7 @@ def map_readers(
     if not (given or arguments.annotator or arguments.judge):
         raise ValueError("nobody reads the maps back: give --annotator, --judge or --read NAME=DIR")
     found: dict[tuple[str, str], MapReader] = {}
-    family = _family(arguments.condition)
+    family = family_of(arguments.condition)
     if arguments.annotator:
         device = str(pick_device(arguments.device))
         annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
@@ -97,7 +97,7 @@ def _judge(arguments: argparse.Namespace, family: str, batch_size: int) -> tuple
     return judge, {"judge": digest_of_reader(arguments.judge), "vae": digest_of(pipe.vae)}
 
 
-def _family(condition: str) -> str:
+def family_of(condition: str) -> str:
     """The annotators' name of a condition."""
     kind = KINDS[condition]
     return "edge" if kind == "lines" else kind

@@ -255,8 +255,11 @@ def judge_folder(judge: str) -> Path | None:
     return None if judge == BASE else mini_folder() / JUDGE if judge == MINI else Path(judge)
 
 
-def check_reader(judge: str | None) -> None:
-    """ValueError for a folder that is not there."""
+def check_reader(judge: str | None, conditions: Sequence[str] = ()) -> None:
+    """ValueError for a folder that is not there, and for one of the `conditions` that the judge that ships
+    knows not: before anything is loaded."""
+    if judge == MINI:
+        _check_known(conditions, list(_MAPS), judge)
     folder = None if judge is None else judge_folder(judge)
     if folder is not None and not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give one of a judge, regressor or base, mini, or base")
@@ -312,8 +315,12 @@ def load_without_base(
 def _knowing(
     conditions: Sequence[str], reader: PipelineReader | RegressorReader | JudgeReader, name: str | Path
 ) -> Reader:
-    for condition in conditions:
-        if condition not in reader.known:
-            known = ", ".join(reader.known) or "none"
-            raise ValueError(f"{name} reads no {condition!r}, only {known}: choose another reader")
+    _check_known(conditions, reader.known, name)
     return reader
+
+
+def _check_known(conditions: Sequence[str], known: Sequence[str], name: str | Path) -> None:
+    for condition in conditions:
+        if condition not in known:
+            told = ", ".join(known) or "none"
+            raise ValueError(f"{name} reads no {condition!r}, only {told}: choose another reader")

@@ -11,6 +11,8 @@ import pytest
 from eval.features import Extractor, find_pictures
 from tests.cli.bases import command, names, save_noise
 
+ENOUGH = ("--keep", 2, "--training", "enough.npy")
+
 
 def beside(features: np.ndarray) -> np.ndarray:
     """A training set around these features, the wider the later: each is rarer than those before it.
@@ -62,11 +64,17 @@ def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
         (("--keep", 5, "--training", "photos"), "--keep 5 of --num 4: draw more than are kept"),
         (("--keep", 2, "--training", "photos"), "1 training pictures cannot tell a level of 0.01"),
         (("--keep", 2, "--training", "nowhere"), "nowhere"),
+        ((*ENOUGH, "--features", "nowhere"), "no such folder with config.json"),
+        ((*ENOUGH, "--clip", "nowhere"), "no such folder with config.json"),
+        ((*ENOUGH, "--condition", "normal=photos/a.png"), "mini reads no 'normal', only depth, edge, pose"),
+        ((*ENOUGH, "--depth", "photos/a.png", "--judge", "nowhere"), "nowhere: no such folder"),
+        ((*ENOUGH, "--condition", "seg=photos/a.png"), "cannot compare maps of classes"),
     ],
 )
 def test_what_cannot_be_kept_is_told_before_anything_is_drawn(options, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_noise(tmp_path / "photos" / "a.png")
+    np.save(tmp_path / "enough.npy", np.zeros((100, 2), dtype=np.float32))
     assert command("generate", "x", "--num", 4, "--out", tmp_path / "out", *options) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

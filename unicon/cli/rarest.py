@@ -37,10 +37,12 @@ def add_keep_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_keep(args: argparse.Namespace) -> None:
-    """ValueError for options that contradict each other, and for a training set that cannot be used: before
-    anything is drawn."""
-    from eval.features import open_source
+    """ValueError for options that contradict each other, and for a training set, a model or a reader that
+    cannot be used: before anything is drawn."""
+    from eval.features import model_folder, open_source
     from eval.originality.copies import check_level
+    from eval.protocols.map_readers import family_of
+    from eval.protocols.readers import check_reader
 
     if args.keep is None:
         if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
@@ -52,6 +54,16 @@ def check_keep(args: argparse.Namespace) -> None:
         raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
     asked = _originality(args)
     check_level(len(open_source(asked.training)), asked.level)
+    for model in (asked.features, asked.clip):
+        model_folder(model)
+    if asked.maps is not None:
+        family = family_of(asked.condition)
+        if family == "segmentation":
+            raise ValueError(
+                "--keep cannot compare maps of classes, whose palette it does not know: draw without it, and "
+                "give --palette to `unicon eval originality --keep`"
+            )
+        check_reader(asked.judge, [family])
 
 
 def drawn_in(args: argparse.Namespace) -> Path:

@@ -87,7 +87,11 @@ def named(place: str) -> str:
     """What others may be told of a place: of one on this machine its last name alone, where that lies is
     nobody else's business; any other text as it is."""
     path = Path(place)
-    if not path.is_absolute() and not path.exists():
+    try:
+        there = path.exists()
+    except OSError:  # a text too long for a name
+        return place
+    if not path.is_absolute() and not there:
         return place
     if (path / "model_index.json").is_file() and path.resolve() == Path(find_base(MINI)).resolve():
         return MINI

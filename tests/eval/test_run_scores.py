@@ -94,6 +94,14 @@ def test_a_depth_without_valid_pixels_has_no_facts():
     assert DepthMeasure(high=10.0).facts(sample(maps(1)[0], np.full((SIDE, SIDE), 25.0))) is None
 
 
+def test_what_is_not_measured_takes_no_range_from_the_rest_in_disparity():
+    truth = np.linspace(1.0, 4.0, SIDE * SIDE).reshape(SIDE, SIDE)
+    holed = truth.copy()
+    holed[:4] = 0
+    whole, drawn = (DepthMeasure(alignment="disparity").redrawn(each) for each in (truth[4:], holed))
+    np.testing.assert_allclose(np.ptp(drawn[4:]), np.ptp(whole), atol=0.02)
+
+
 def test_boundaries_are_the_benchmarks():
     truth = np.zeros((2, SIDE, SIDE), bool)
     truth[0, 16, 4:40], truth[1, 4:40, 24] = True, True

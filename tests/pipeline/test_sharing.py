@@ -29,6 +29,7 @@ from unicon.sources import (
     find_style,
     hub_commit,
     located,
+    named,
     without_network,
 )
 
@@ -257,6 +258,11 @@ def test_what_is_no_place_on_the_hub_is_named(text):
         find_style(text)
     with pytest.raises(ValueError, match="no such folder; give an adapter's folder, or OWNER/NAME/FOLDER"):
         find_adapter(text)
+
+
+def test_words_about_data_are_told_as_they_are_however_long():
+    words = "photographs " * 40
+    assert named(words) == words
 
 
 def test_a_folder_has_the_revision_it_is_given(tmp_path):

@@ -6,6 +6,7 @@ What is rare, no copy, and true to prompt and map is for `unicon eval originalit
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def keep_rarest(args: argparse.Namespace) -> list[Path]:
     from eval.originality.command import RAREST, judge
 
     if (given := _judged_map(args)) is not None:
+        shutil.rmtree(_place(args) / "maps", ignore_errors=True)  # of an earlier run with another map
         name = f"{slug(args.prompt)}_{given.name}{given.path.suffix}"
         write_bytes(_place(args) / "maps" / name, given.path.read_bytes())
     print(judge(_originality(args)), file=sys.stderr)

@@ -97,9 +97,8 @@ def lowres_adapter(pipe: UniConPipeline) -> str:
             return name
     raise ValueError(
         f"enlarging needs an adapter for {LOWRES!r}, and none is loaded, only "
-        f"{', '.join(pipe.adapters) or 'none'}; train one (unicon train upscaler --data PICTURES; for mini, "
-        "from scenes: unicon train mini/crops, then mini/crop-latents, then mini/lowres) and load it with "
-        "load_adapter, or --adapter on the command line"
+        f"{', '.join(pipe.adapters) or 'none'}; train one (unicon train upscaler --data PICTURES) and "
+        "load it with load_adapter, or --adapter on the command line"
     )
 
 

@@ -32,7 +32,7 @@ class SceneUpsamplerConfig(SceneJointConfig):
     """Those of the lowest resolution: what is large in a picture, its small version shows already."""
     clean_image: float = 0.05
     """Little: what a picture looks like made smaller, nobody has to estimate."""
-    clean_condition: float = 0.5
+    clean_condition: float = 0.7
     caption_dropout: float = 1.0
     bare_photos: float = 1.0
 

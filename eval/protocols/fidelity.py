@@ -135,7 +135,7 @@ def check_comparable(
         for path in pictures[stem]:
             _check_shape(path, upright_size(path), upright_size(given))
     if kind == "segmentation":
-        _check_palette(palette, maps.values())
+        _check_palette(palette, dict.fromkeys(maps.values()))  # one map may be of many pictures
     shown = {"pose": "figure", "normal": "direction"}.get(kind)
     if shown and all(_is_empty(kind, _float(np.asarray(load_photo(given)))) for given in maps.values()):
         raise ValueError(f"none of {len(maps)} given maps shows a {shown}: there is nothing to find again")

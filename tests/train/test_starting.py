@@ -11,25 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.peers_data import write_family
-from tests.tiny_base import save_tiny_base
-from tests.train.own_pairs import SIZES, picture, run, settings
+from tests.train.own_pairs import run, settings
 from train.objectives.joint import SceneJointConfig
 from train.pairs.framing import Bucket, nearest, whole_buckets
 from unicon import UniConPipeline
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    for name, seed in (("image", 0), ("depth", 100)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i, size in enumerate(SIZES):
-            picture(seed + i, size).save(tmp_path / "data" / name / f"{i}.png")
-    return tmp_path / "data"
 
 
 def own(base: Path, name: str = "depth") -> Path:

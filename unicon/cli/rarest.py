@@ -40,15 +40,16 @@ def add_keep_options(parser: argparse.ArgumentParser) -> None:
 def check_keep(args: argparse.Namespace) -> None:
     """ValueError for options that contradict each other, and for a training set, a model or a reader that
     cannot be used: before anything is drawn."""
+    if args.keep is None:
+        if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
+            raise ValueError(f"--{idle[0]} has no effect without --keep N; give it, or leave it out")
+        return
+    # Not before: who keeps nothing needs no evaluation.
     from eval.features import model_folder, open_source
     from eval.originality.copies import check_level
     from eval.protocols.map_readers import family_of
     from eval.protocols.readers import check_reader
 
-    if args.keep is None:
-        if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
-            raise ValueError(f"--{idle[0]} has no effect without --keep N; give it, or leave it out")
-        return
     if args.training is None:
         raise ValueError("--keep keeps what is rare beside other pictures; say which, with --training SOURCE")
     if args.keep > args.num:

@@ -128,7 +128,7 @@ def test_generate_takes_a_picture_to_be_like(tmp_path):
         (["vary", "a.png", "--text", "x", "--instead-of", "x"], "this CLIP sees no difference"),
         (["generate", "a dog", "--prior"], "like needs a decoder adapter"),
         (["generate", " ", "--prior"], "--prior chooses the content from the prompt, which is empty"),
-        (["generate", "a dog", "--upscale", "2"], "for mini, from scenes: unicon train mini/crops, then"),
+        (["generate", "a dog", "--upscale", "2"], "enlarging needs an adapter for 'lowres'"),
         (["generate", "a dog", "--like-scale", "0.5"], "without like"),
     ],
 )

@@ -26,6 +26,7 @@ RECIPES = {
     "peers": "specialised models to compare one adapter with (docs/comparison.md)",
     "mini-fast": "the whole mini family from nothing, on two cores (docs/mini.md)",
     "mini": "the same with photographs, and for longer",
+    "mini-again": "mini's own adapters trained on, with scenes that its base has not seen",
 }
 """Name -> one line of help. Here, and not in `train.recipes`, so that help waits for no library."""
 

@@ -122,7 +122,7 @@ def _render(stage: RenderStage, folder: Path, workers: int) -> None:
     from train.shards import render_shards
     from unicon.data.scenes import SceneConfig
 
-    render_shards(folder / stage.name, stage.num, SCENE_SEED, SceneConfig(), workers)
+    render_shards(folder / stage.name, stage.num, stage.first_seed, SceneConfig(), workers)
 
 
 def _photos(folder: Path, path: str | None) -> None:

@@ -21,7 +21,7 @@ from adapters.grafting import check_in_place
 from unicon import latents as autoencoder
 from unicon.bases import base_size
 from unicon.branch import IMAGE
-from unicon.call.arguments import check_numbers
+from unicon.call.arguments import check_interval, check_numbers
 from unicon.call.backwards import check_invertible, inverse
 from unicon.call.batch import Batch, Generators
 from unicon.call.framing import Given, known_parts, read_given
@@ -38,11 +38,11 @@ from unicon.loading import AdaptedPipeline
 from unicon.output import UniConOutput, check_finite, latent_output, picture_output
 from unicon.pictures import check_output_type
 from unicon.priors import AnySettings
-from unicon.sampling.grids import grid_from_timesteps
+from unicon.sampling.grids import Grid, grid_from_timesteps
 from unicon.sampling.levels import Schedule
 from unicon.sampling.loop import sample, start
 from unicon.sampling.noise import NoiseSource
-from unicon.sampling.plans import Plan, Trajectory
+from unicon.sampling.plans import Plan
 from unicon.sampling.solvers import Solver, solver_from_scheduler
 from unicon.texts import TextReader
 from unicon.usual_guidance import usual_guidance
@@ -79,6 +79,7 @@ class UniConPipeline(AdaptedPipeline):
         guidance_scale: float | None = None,
         condition_guidance_scale: float = 0.0,
         guidance_rescale: float = 0.0,
+        guidance_interval: Sequence[float] = (0.0, 1.0),
         negative_prompt: str | Sequence[str] | None = None,
         num_images_per_prompt: int = 1,
         ensemble_size: int = 1,
@@ -139,6 +140,8 @@ class UniConPipeline(AdaptedPipeline):
                 have their own in `Branch`.
             condition_guidance_scale: along joint minus separate prediction, any number. 0 (default) is off.
             guidance_rescale: 0 (default, off) to 1, Lin et al. 2023, section 3.4.
+            guidance_interval: least and most noise, fractions of the grid, at which a branch is guided; a step
+                beyond asks the network once in place of several times. (0, 1) (default): always.
             negative_prompt: the image's, for its guidance; one, or one per sample. None (default): no words.
             num_images_per_prompt: samples per prompt (and given picture), from 1 (default).
             ensemble_size: independent estimates per held image, from 1 (default); above it what they say
@@ -198,6 +201,7 @@ class UniConPipeline(AdaptedPipeline):
             ensemble_size=ensemble_size,
             eta=eta,
         )
+        check_interval(guidance_interval)
         # 1. What is asked for: branches, what each does, what comes back.
         main = image_branch(
             image,
@@ -239,9 +243,12 @@ class UniConPipeline(AdaptedPipeline):
             rescale=guidance_rescale,
             like_scale=liking.guidance_scale,
             is_told=is_told_guidance(self.unet),
+            is_partial=tuple(guidance_interval) != (0.0, 1.0),
         )
         # 3. The levels of every branch at every step, and how a step is made.
-        trajectory, solver = self._trajectory(request, num_inference_steps, timesteps, eta)
+        grid, solver = self._grid(num_inference_steps, timesteps, eta)
+        trajectory = Plan(tuple(request.plans.values())).resolve(grid)
+        guidance = replace(guidance, log_snr=grid.log_snr_between(*guidance_interval))
         if invert:
             check_invertible(request, solver, latents=latents, callback_on_step_end=callback_on_step_end)
         # 4. Noise.
@@ -357,17 +364,16 @@ class UniConPipeline(AdaptedPipeline):
 
     # --- the call's parts ---------------------------------------------------------------------------------
 
-    def _trajectory(
-        self, request: Request, num_steps: int, timesteps: Sequence[float] | None, eta: float | None
-    ) -> tuple[Trajectory, Solver]:
+    def _grid(
+        self, num_steps: int, timesteps: Sequence[float] | None, eta: float | None
+    ) -> tuple[Grid, Solver]:
         schedule = Schedule.from_scheduler(self.scheduler)
         solver, spacing = solver_from_scheduler(self.scheduler)
         if timesteps is None:
             grid = spacing.grid(schedule, num_steps)
         else:
             grid = grid_from_timesteps(schedule, timesteps)
-        plan = Plan(tuple(request.plans.values()))
-        return plan.resolve(grid), solver if eta is None else replace(solver, eta=eta)
+        return grid, solver if eta is None else replace(solver, eta=eta)
 
     def _network(
         self,

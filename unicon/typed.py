@@ -30,6 +30,17 @@ def fraction(text: str) -> float:
     return value
 
 
+def interval(text: str) -> tuple[float, float]:
+    """Two noises in [0, 1] with a comma between, the lower first."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise ArgumentTypeError(f"give the least and the most noise with a comma between, got {text!r}")
+    low, high = map(fraction, parts)
+    if low >= high:
+        raise ArgumentTypeError(f"the lower noise comes first, got {text}")
+    return low, high
+
+
 def temperature(text: str) -> float:
     """A factor of noise, 0 or more."""
     value = number(text, "temperature")

@@ -19,7 +19,7 @@ class Gan(LatentModel):
     """
 
     penalty = 10.0
-    """Of 3 600 pictures a critic with 1 knows every one after 1 000 steps, and the generator learns nothing."""
+    """With 1 the critic knows each of 3 600 pictures after 1 000 steps, and the generator learns nothing."""
 
     def __init__(self, config: LatentModelConfig, latents: np.ndarray):
         super().__init__(config, latents, seen=1)

@@ -77,6 +77,8 @@ class Budget:
     condition: str = "depth"
     caption_guidance: float | None = None
     """Scale of the caption in ways that are told an embedding; None: that of the embedding."""
+    guidance_below: float = 1.0
+    """Most noise, a fraction of the grid, at which is guided; 1: always."""
 
     def __post_init__(self) -> None:
         if self.draws < 2 or self.num < 4 or self.reals <= self.num:
@@ -216,6 +218,7 @@ class Bench:
                 num_inference_steps=self.budget.steps,
                 guidance_scale=self._caption_guidance(cell),
                 like_guidance_scale=cell.guidance if cell.way in TOLD else 1.0,
+                guidance_interval=(0.0, self.budget.guidance_below if self._guides(cell) else 1.0),
                 num_images_per_prompt=n,
                 # The same noise in every way: they differ in what they are told alone.
                 generator=generators(keys, cell.seed, "unclip"),
@@ -223,6 +226,9 @@ class Bench:
             )
             parts.append(out.images.float().cpu())
         return torch.cat(parts)
+
+    def _guides(self, cell: Cell) -> bool:
+        return cell.guidance != 1 or self._caption_guidance(cell) != 1
 
     def _caption_guidance(self, cell: Cell) -> float:
         own = self.budget.caption_guidance
@@ -355,11 +361,15 @@ def _note(out: Path, bench: Bench, numbers: Mapping[str, float], settings: Mappi
     append(out / RESULTS, Record(name="unclip", numbers=dict(numbers), settings=told))
 
 
-def ways_of(pipe: UniConPipeline) -> tuple[str, ...]:
-    """Those for which the pipeline has all parts. ValueError without a decoder adapter."""
+def ways_of(pipe: UniConPipeline, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Those for which the pipeline has all parts, or of them the `wanted`. ValueError without a decoder
+    adapter, and for one that is wanted and has no prior."""
     if pipe.decoder is None:
         raise ValueError("there is no decoder adapter to measure: give --decoder FOLDER")
-    return tuple(way for way in WAYS if way not in PRIORS or getattr(pipe, way) is not None)
+    found = tuple(way for way in WAYS if way not in PRIORS or getattr(pipe, way) is not None)
+    if missing := [way for way in wanted or () if way not in found]:
+        raise ValueError(f"--told {missing[0]}: this base has no such prior; give --prior FOLDER")
+    return tuple(way for way in found if wanted is None or way in wanted)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -387,6 +397,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--caption-guidance", type=float, metavar="S",
         help="of captions, where an embedding is told (default: as --guidance, which is then of both)",
+    )  # fmt: skip
+    top.add_argument(
+        "--guidance-below", type=float, default=1.0, metavar="NOISE",
+        help="guide at this share of noise and below, not above (default 1: always)",
+    )  # fmt: skip
+    top.add_argument(
+        "--told", nargs="+", choices=WAYS, metavar="WAY",
+        help=f"only these: {', '.join(WAYS)} (default: all for which the parts are there)",
     )  # fmt: skip
     for name in BUDGET_HELP:
         value = getattr(Budget(), name.removeprefix("--"))
@@ -429,7 +447,7 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
             pipe.load_decoder(arguments.decoder)
         for folder in arguments.prior:
             pipe.load_prior(folder)
-        ways = ways_of(pipe)
+        ways = ways_of(pipe, arguments.told)
         size = base_size(pipe.unet, pipe.vae).own_px
         scenes = scene_set(
             "standard", budget.reals, size_px=size, cache_folder=arguments.cache, workers=arguments.workers

@@ -98,6 +98,8 @@ def said(records: Sequence[Record]) -> str:
     along = (
         "" if own is None else f" Where an embedding is told, guidance is its own, the caption's is {own:g}."
     )
+    below = float(told.get("guidance_below", 1.0))
+    along += "" if below == 1 else f" Guided is at {below:g} of the noise and below alone."
     return (
         f"{told['num']} captions of scenes, {told['draws']} pictures of each, {told['steps']} steps, {num} "
         f"{'seed' if seeds[-1] == 1 else 'seeds'}, beside {told['reals']} true pictures. Features are those "

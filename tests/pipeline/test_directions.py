@@ -64,6 +64,24 @@ def test_a_held_condition_with_its_own_guidance_is_cached_in_both_halves(pipe, d
     assert not close(shortcut, unguided)
 
 
+@pytest.mark.parametrize(
+    "held, rows",
+    [({}, [1, 1, 1, 2, 2]), ({"guidance_scale": 3.0, "negative_prompt": "flat"}, [1, 1, 1, 2, 2, 2])],
+)
+def test_guidance_of_a_part_of_the_run(pipe, depth, held, rows):
+    """Of a map whose halves are alike it is read once, of one whose halves differ again when both count."""
+    arguments = {"depth": Branch(map=depth, **held), "guidance_scale": 4.0, "num_inference_steps": 4}
+    asked = []
+    with pipe.unet.conv_in.register_forward_pre_hook(lambda layer, given: asked.append(len(given[0]))):
+        partly = call(pipe, "a dog", **arguments, guidance_interval=(0.0, 0.5)).images
+    assert asked == rows
+    exact = call(pipe, "a dog", **arguments, guidance_interval=(0.0, 0.5), held_clean="two_way").images
+    assert close(partly, exact)
+    whole, never = (call(pipe, "a dog", **arguments | more).images for more in ({}, {"guidance_scale": 1.0}))
+    assert not close(partly, whole)
+    assert not close(partly, never)
+
+
 def test_directions_depend_on_what_they_are_given(pipe, photo, depth):
     base = call(pipe, "a dog").images
     assert not close(base, call(pipe, "a dog", depth=depth).images)

@@ -35,6 +35,19 @@ def test_spacings_of_ddim(name, offset, num_steps):
     np.testing.assert_array_equal(np.round(ours), theirs)
 
 
+@pytest.mark.parametrize("spacing", ["trailing", "karras"])
+@pytest.mark.parametrize("interval, first", [((0, 0.6), 4), ((0.2, 0.6), 4), ((0.3, 1), 0)])
+def test_levels_between_two_noises(spacing, interval, first):
+    grid = Spacing(name=spacing).grid(SCHEDULE, 10)
+    low, high = grid.log_snr_between(*interval)
+    levels = grid.at(torch.arange(10)).log_snr.float().tolist()
+    inside = [n for n, level in enumerate(levels) if low <= level <= high]
+    noises = [n for n in range(10) if interval[0] - 1e-9 <= 1 - n / 10 <= interval[1] + 1e-9]
+    assert inside == noises
+    assert inside[0] == first
+    assert grid.log_snr_between(0, 1) == (-float("inf"), float("inf"))
+
+
 def test_trailing_has_as_many_steps_as_asked_for():
     for num_steps in range(1, 1000):
         timesteps = Spacing().grid(SCHEDULE, num_steps).timesteps

@@ -1,5 +1,7 @@
 """Guidance formulas, what they ask the network for, and reconstruction guidance."""
 
+import math
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -67,6 +69,27 @@ def test_a_branch_with_scale_one_is_not_guided():
     guided = Guidance(text=(7.5, 1.0)).combine(estimates)
     assert torch.equal(guided[1], estimates[1, 1])
     assert not torch.equal(guided[0], estimates[1, 0])
+
+
+@pytest.mark.parametrize(
+    "reach, variants", [(200, (CONDITIONED,)), (300, (UNCONDITIONED, CONDITIONED, UNLIKE))]
+)
+def test_beyond_its_levels_a_branch_is_not_guided(reach, variants):
+    highest = float(SCHEDULE.at_timestep([reach]).log_snr)
+    free = Guidance(text=3.0, like=(2.0, 1.5))
+    some = Guidance(text=3.0, like=(2.0, 1.5), log_snr=(highest - 1e-6, math.inf))
+    answers, asked = dict(zip(free.variants, randn(1, 3), strict=True)), []
+
+    def evaluate(x, levels, wanted):
+        asked.append(tuple(wanted))
+        return torch.stack([answers[variant] for variant in wanted])
+
+    x = randn(0)
+    guided, plain = (each(evaluate)(x, LEVELS) for each in (some, Guidance()))
+    assert asked[0] == variants
+    assert torch.equal(guided[0], plain[0])
+    expected = free(evaluate)(x, LEVELS)[1] if reach == 300 else plain[1]
+    assert torch.equal(guided[1], expected)
 
 
 def test_rescale():

@@ -50,6 +50,19 @@ def check_known(name: str) -> None:
         raise TypeError(f"{name} is no argument here: {ELSEWHERE[name]}")
 
 
+def check_interval(interval: Sequence[float]) -> None:
+    """ValueError unless these are two fractions of the grid, the lower first."""
+    if isinstance(interval, str) or not isinstance(interval, Sequence) or len(interval) != 2:
+        raise ValueError(
+            f"guidance_interval is {interval!r}; give the least and the most noise at which is guided, "
+            "such as (0.0, 0.7)"
+        )
+    for each in interval:
+        SHARE.check("each of guidance_interval", each)
+    if interval[0] >= interval[1]:
+        raise ValueError(f"guidance_interval is {tuple(interval)}; the lower noise comes first")
+
+
 def check_numbers(timesteps: object, **given: object) -> None:
     """ValueError for the first that is no number a call could use."""
     for name, value in given.items():

@@ -47,6 +47,8 @@ class BranchNetwork:
     scales: Tensor | None = None
     """(branch, width) each branch's guidance, where the UNet is told it."""
     cache: CleanCache | None = field(default=None, init=False)
+    cached_variants: Sequence[Variant] | None = field(default=None, init=False)
+    """Those that the cache is for; None: all alike."""
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
         """Clean estimates [variant, branch, sample, C, H, W] of x [branch, sample, C, H, W], one level per
@@ -82,10 +84,12 @@ class BranchNetwork:
         """Keys and values of the clean branches, recorded when they become clean."""
         if not cached:
             return None
-        if self.cache is None or self.cache.branches != tuple(cached):
+        fits = self.cached_variants is None or self.cached_variants == tuple(variants)
+        if self.cache is None or self.cache.branches != tuple(cached) or not fits:
             # One half serves all, unless a clean branch has an unprompted half of its own.
             same = torch.equal(self.prompts[0, cached], self.prompts[1, cached])
             halves = [Variant()] if same else variants
+            self.cached_variants = None if same else tuple(variants)
             self.cache = record_clean(
                 self.unet,
                 x[cached].flatten(0, 1).to(self.prompts.dtype).repeat(len(halves), 1, 1, 1),

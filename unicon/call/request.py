@@ -167,11 +167,11 @@ def _check_guidance(request: Request) -> None:
 
 def read_guidance(
     request: Request, *, num_members: int, condition_scale: float, rescale: float, like_scale: float = 1.0,
-    is_told: bool = False,
+    is_told: bool = False, is_partial: bool = False,
 ) -> Guidance:  # fmt: skip
     """Scales per branch, 1 where a branch is held, and everywhere if the UNet is told them (`is_told`).
 
-    Raises ValueError for what would have no effect.
+    `is_partial`: a part of the run is to be without. Raises ValueError for what would have no effect.
     """
     if condition_scale and len(request.branches) == 1:
         raise ValueError(
@@ -185,4 +185,9 @@ def read_guidance(
         )
     text = (1.0,) * len(request.branches) if is_told else request.moving_scales
     like = tuple(float(like_scale) if n == IMAGE else 1.0 for n in request.plans)
-    return Guidance(text=text, condition=condition_scale, like=like, rescale=rescale)
+    guidance = Guidance(text=text, condition=condition_scale, like=like, rescale=rescale)
+    if is_partial and len(guidance.variants) == 1:
+        raise ValueError(
+            "guidance_interval has no effect: nothing is guided here; give a scale, or leave it at (0.0, 1.0)"
+        )
+    return guidance

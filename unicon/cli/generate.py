@@ -19,7 +19,7 @@ from unicon.cli.models import (
     positive,
 )
 from unicon.cli.rarest import add_keep_options, check_keep, drawn_in, keep_rarest
-from unicon.typed import fraction, work_size
+from unicon.typed import fraction, interval, work_size
 from unicon.usual_guidance import IN_WORDS
 
 if TYPE_CHECKING:
@@ -77,11 +77,16 @@ def add_like_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """`--negative-prompt`, `--guidance-scale`, `--num` and `--batch`."""
+    """`--negative-prompt`, `--guidance-scale`, `--guidance-interval`, `--num` and `--batch`."""
     parser.add_argument("--negative-prompt", metavar="TEXT", help="what the picture must not show")
     parser.add_argument(
         "--guidance-scale", type=float, default=None, metavar="N",
         help=GUIDANCE_HELP,
+    )  # fmt: skip
+    parser.add_argument(
+        "--guidance-interval", type=interval, default=(0.0, 1.0), metavar="LOW,HIGH",
+        help="guide between these shares of noise alone: 0,0.7 leaves the beginning free, for more varied "
+        "pictures (default 0,1)",
     )  # fmt: skip
     parser.add_argument(
         "--num",
@@ -196,6 +201,7 @@ def draw(
         processing_resolution=max(sizes.work_height, sizes.work_width),
         num_inference_steps=args.steps,
         guidance_scale=args.guidance_scale,
+        guidance_interval=args.guidance_interval,
         negative_prompt=args.negative_prompt,
         like=given.like,
         like_scale=args.like_scale,

@@ -7,6 +7,7 @@ move at different paces. Which branch is where at which time is the business of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -48,6 +49,14 @@ class Grid:
         if self.final is not None:
             return self.final
         return 0.0 if self.schedule.kind == "flow" else -1.0
+
+    def log_snr_between(self, low: float, high: float) -> tuple[float, float]:
+        """Log-SNRs of the levels between two noise fractions in [0, 1], both included; a fraction at its end
+        of the grid is none, so -inf for `high` 1 and inf for `low` 0."""
+        nudge = 1e-3  # of a step: levels are compared in float32
+        ends = ((1 - high) * self.num_steps - nudge, (1 - low) * self.num_steps + nudge)
+        first, last = (float(self.at(min(max(end, 0.0), self.num_steps)).log_snr) for end in ends)
+        return -math.inf if high == 1 else first, math.inf if low == 0 else last
 
     def at(self, position: Tensor | Sequence[float] | float) -> Levels:
         """Levels at positions in [0, num_steps], of the positions' shape; exact at whole positions."""

@@ -12,8 +12,9 @@ finite at zero SNR. What a variant means for prompts and attention is the pipeli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +59,9 @@ class Guidance:
     """Share phi, 0 to 1, by which the guided estimate gets back the deviation of the prompted one (Lin et
     al. 2023, section 3.4), measured on clean estimates, where over-exposure shows (diffusers: on network
     outputs)."""
+    log_snr: tuple[float, float] = (-math.inf, math.inf)
+    """Lowest and highest level at which a branch is guided, both included; beyond them all its scales are off
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rescale <= 1:
@@ -81,11 +85,34 @@ class Guidance:
             guided = guided + self._scale(self.condition, guided) * (prompted - answers[SEPARATE])
         if UNLIKE in answers:
             guided = guided + (self._scale(self.like, guided) - 1) * (prompted - answers[UNLIKE])
-        return rescale_deviation(guided, prompted, self.rescale) if self.rescale else guided
+        if not self.rescale or len(answers) == 1:
+            return guided
+        return rescale_deviation(guided, prompted, self.rescale)
 
     def __call__(self, evaluate: Evaluate) -> Denoiser:
         """The guided denoiser: one `evaluate` per call."""
-        return lambda x, levels: self.combine(evaluate(x, levels, self.variants))
+
+        def denoise(x: Tensor, levels: Levels) -> Tensor:
+            scales = self._at(levels)
+            return scales.combine(evaluate(x, levels, scales.variants))
+
+        return denoise
+
+    def _at(self, levels: Levels) -> Guidance:
+        """The scales that hold at one level per branch."""
+        low, high = self.log_snr
+        if math.isinf(low) and math.isinf(high):
+            return self
+        guided = [low <= level <= high for level in levels.log_snr.tolist()]
+
+        def where(scale: float | tuple[float, ...], off: float) -> tuple[float, ...]:
+            values = _each(scale)
+            values = values * len(guided) if len(values) == 1 else values
+            return tuple(v if g else off for v, g in zip(values, guided, strict=True))
+
+        return replace(
+            self, text=where(self.text, 1.0), condition=where(self.condition, 0.0), like=where(self.like, 1.0)
+        )
 
     def _scale(self, scale: float | tuple[float, ...], estimates: Tensor) -> Tensor:
         values, branches = _each(scale), len(estimates)

@@ -3,11 +3,11 @@
 A family is a sequence of stages in one folder; each stage is skipped when its output is there, and a
 training stage continues from its newest checkpoint. `mini-fast` makes the whole mini family from nothing on
 two CPU cores; `mini` is the same with photographs and a longer training, about that of the weights that ship.
-`mini-again` trains mini's own adapters on with scenes that its base was not trained on. `photos` trains its
-UNet on with labelled photographs alone, `photo-depth` also with depth of photographs. `adapter` is one adapter
-from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a style from a few pictures
-(as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base
-follow what a picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
+`mini-again` trains mini's own adapters on with scenes that its base was not trained on. `photos` trains
+its UNet on with labelled photographs alone, `photo-depth` also with depth of photographs. `adapter` is one
+adapter from a user's own pairs, `upscaler` one that enlarges, from pictures alone, `style` a style from a few
+pictures (as published: rank 32, 300 steps of 4 at 1e-4). `prior` and `decoder` make a base follow what a
+picture shows, from pictures with captions: unCLIP's two parts (rates and decays as published,
 for the prior of a batch of 4096). `peers` are specialised models to compare one adapter of mini with, and the
 scenes that they learn from; they are part of no base.
 """

@@ -140,8 +140,8 @@ class UniConPipeline(AdaptedPipeline):
                 have their own in `Branch`.
             condition_guidance_scale: along joint minus separate prediction, any number. 0 (default) is off.
             guidance_rescale: 0 (default, off) to 1, Lin et al. 2023, section 3.4.
-            guidance_interval: least and most noise, fractions of the grid, at which a branch is guided; a step
-                beyond asks the network once in place of several times. (0, 1) (default): always.
+            guidance_interval: least and most noise, fractions of the grid, at which a branch is guided;
+                steps beyond ask the network once in place of several times. (0, 1) (default): always.
             negative_prompt: the image's, for its guidance; one, or one per sample. None (default): no words.
             num_images_per_prompt: samples per prompt (and given picture), from 1 (default).
             ensemble_size: independent estimates per held image, from 1 (default); above it what they say

@@ -58,7 +58,7 @@ from eval.protocols.readers import BASE, PipelineReader, Reader, Readings, load_
 from eval.protocols.results import Outcome
 from eval.protocols.scene_set import SceneSet, scene_set
 from eval.records import Record, append, read
-from train.assemble import base_pipeline
+from train.assemble import base_pipeline, base_place
 from train.command import main as train
 from train.config import RunConfig, override
 from train.flops import flops_per_item, steps_within
@@ -68,7 +68,7 @@ from unicon.bases import base_size
 from unicon.devices import pick_device, pick_dtype
 from unicon.pipeline import UniConPipeline
 from unicon.sheets import contact_sheet, picture
-from unicon.sources import MINI
+from unicon.sources import MINI, saved_adapters
 
 RESULTS = "results.jsonl"
 SCENES = "the scenes' own pictures"
@@ -305,8 +305,8 @@ class Place:
         """The judge, see `load_judge`: what ships with mini, the base's own adapters, or a folder's."""
         own = self.pipe()
         if self.judge == BASE:
-            for name, adapter in UniConPipeline.from_pretrained(self.base).adapters.items():
-                own.add_adapter(adapter, name)
+            for name, folder in saved_adapters(base_place(self.folder, self.base)).items():
+                own.load_adapter(folder, name)
         return load_judge(self.judge, own, self.budget.judge_steps, batch_size=20)
 
     def pipe(self) -> UniConPipeline:

@@ -52,7 +52,7 @@ def main() -> None:
     args = parser.parse_args()
     pipe = UniConPipeline.from_pretrained(args.base)
     if args.adapter:
-        pipe.load_adapter(args.adapter)
+        pipe.load_adapter(args.adapter, replace=True)
     pipe.set_progress_bar_config(disable=True)
     measure(pipe, args)
 

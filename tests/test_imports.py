@@ -35,6 +35,14 @@ def test_importing_a_package_loads_neither_torch_nor_diffusers(package):
     assert python(f"import sys, {package}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 
+def test_measures_of_files_start_without_the_libraries_of_models():
+    """Which are most of what a command waits for."""
+    names = ("attributes", "distributions", "diversity", "identity", "maps_command", "texts")
+    modules = ", ".join(f"eval.protocols.{name}" for name in names)
+    heavy = "{'diffusers', 'transformers', 'unicon.pipeline'}"
+    assert python(f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
+
+
 def test_lazy_names_resolve_and_unknown_ones_are_listed():
     import unicon
 

@@ -87,22 +87,18 @@ def base_pipeline(family: Path, base: str) -> UniConPipeline:
     A folder below the family's with a UNet and a scheduler (`unet/export`), around which its other parts are
     put; or a whole base: "mini", or its folder.
     """
-    return stripped(named_pipeline(family, base))
-
-
-def named_pipeline(family: Path, base: str) -> UniConPipeline:
-    """The same with what a whole base brings along."""
-    if base != MINI and not (family / base / "model_index.json").is_file():
-        return family_pipeline(family, family / base)
-    return UniConPipeline.from_pretrained(base if base == MINI else family / base)
-
-
-def stripped(pipe: UniConPipeline) -> UniConPipeline:
-    """It, once its adapters and its decoder adapter are off."""
-    pipe.unload_adapter()
+    place = base_place(family, base)
+    if isinstance(place, Path) and not (place / "model_index.json").is_file():
+        return family_pipeline(family, place)
+    pipe = UniConPipeline.from_pretrained(place, adapters=())
     if pipe.decoder is not None:
         pipe.unload_decoder()
     return pipe
+
+
+def base_place(family: Path, base: str) -> str | Path:
+    """Where the base lies that a stage of a family names: "mini", or below the family's folder."""
+    return base if base == MINI else family / base
 
 
 def _familiar(pipe: UniConPipeline, num: int) -> Limits:

@@ -74,7 +74,6 @@ class WithGrafts(DiffusionPipeline):
         (`adapters.published.TRIGGERS`), or `trigger`. Raises ValueError for a folder that is neither, an
         adapter of another base, and a `trigger` for one that has its own.
         """
-        self._check_not_offloaded()
         place = find_adapter(folder)
         if is_published(place):
             name = place.name if name is None else name
@@ -203,7 +202,6 @@ class WithGrafts(DiffusionPipeline):
 
     def load_decoder(self, folder: str | Path) -> None:
         """Load a decoder adapter from a folder (or OWNER/NAME/FOLDER on the hub), see `add_decoder`."""
-        self._check_not_offloaded()
         self.add_decoder(load_decoder(find_adapter(folder), self.unet))
 
     def add_decoder(self, decoder: DecoderAdapter) -> None:
@@ -281,7 +279,7 @@ class WithGrafts(DiffusionPipeline):
         return frozenset(p.name for p in parameters if p.kind is not p.VAR_KEYWORD) - {"self"}
 
     def _check_not_offloaded(self) -> None:
-        if any(p.is_meta for p in self.unet.parameters()):
+        if next(self.unet.parameters()).is_meta:  # all of it is, or nothing
             raise ValueError(
                 "the base is offloaded piece by piece, and an adapter added now would not be: load adapters "
                 "before enable_sequential_cpu_offload"

@@ -121,23 +121,32 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
         self._num_timesteps = 0
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        adapters: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Load a base: "mini" (ships with the package), a diffusers folder, a checkpoint's file (see
         `from_single_file`), or a hub id, OWNER/NAME or OWNER/NAME@REVISION.
 
-        What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too.
-        Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. Raises
-        ValueError for a folder that is none, and for a hub id that is neither cached nor to be had now.
+        What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too. Of its
+        adapters `adapters` names those that are: one, several, or () for none. None (default): all.
+        Other keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`.
+        Raises ValueError for a folder that is none, for a hub id that is neither cached nor to be had now,
+        and for an adapter that was not saved with it.
         """
         found = find_base(pretrained_model_name_or_path)
-        if Path(found).is_file():
-            return cls.from_single_file(found, **kwargs)
         base, kwargs["revision"] = located(found, kwargs.get("revision"))
-        with explained(found, kwargs["revision"]):
-            pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
-        saved = saved_with(base, **hub)
-        for name, folder in saved.adapters.items():
+        with explained(found, kwargs["revision"]):
+            saved = saved_with(base, **hub)
+            chosen = saved.chosen(adapters)  # a name that is wrong costs no loading
+            if Path(base).is_file():
+                return cls.from_single_file(base, **kwargs)
+            pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
+        for name, folder in chosen.items():
             pipe.load_adapter(folder, name)
         for name, file in saved.styles.items():
             pipe.load_style(file, name, weight=saved.weights.get(name, 1.0))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -265,6 +265,18 @@ class Saved:
     priors: dict[str, Path]
     """Folders of the priors, which diffusers loads."""
 
+    def chosen(self, names: str | Sequence[str] | None) -> dict[str, Path]:
+        """The adapters of these names, or all (None). Raises ValueError for one that is not there."""
+        if names is None:
+            return self.adapters
+        wanted = [names] if isinstance(names, str) else names
+        if unknown := [repr(name) for name in wanted if name not in self.adapters]:
+            raise ValueError(
+                f"adapters: the base brings no {' and no '.join(unknown)}, only "
+                f"{', '.join(self.adapters) or 'none'}; load one from elsewhere with load_adapter"
+            )
+        return {name: self.adapters[name] for name in wanted}
+
 
 def saved_with(
     base: str,
@@ -274,9 +286,9 @@ def saved_with(
     cache_dir: str | None = None,
     local_files_only: bool = False,
 ) -> Saved:
-    """Adapters and styles saved with a base; from the hub, they are downloaded."""
+    """Adapters and styles saved with a base, nothing with a file; from the hub, they are downloaded."""
     folder = Path(base)
-    if not folder.is_dir():
+    if not folder.exists():
         from huggingface_hub import snapshot_download
 
         folder = Path(
@@ -297,6 +309,12 @@ def saved_with(
         decoder=decoder if (decoder / "config.json").is_file() else None,
         priors={name: folder / name for name in PRIOR_FOLDERS if (folder / name / "config.json").is_file()},
     )
+
+
+def saved_adapters(base: str | Path) -> dict[str, Path]:
+    """Folders of the adapters saved with a base, by name; from the hub, they are downloaded."""
+    place, revision = located(find_base(base))
+    return saved_with(place, revision=revision).adapters
 
 
 def find_adapter(source: str | Path) -> Path:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import PIL.Image
@@ -27,7 +27,6 @@ from eval.metrics.oks import figures, pose_ap
 from eval.metrics.pictures import SMALLEST_FOR_SCALES_PX, ms_ssim, psnr, ssim
 from eval.metrics.pose import pose_counts
 from eval.metrics.segmentation import Confusion, confusion, labels_of
-from eval.protocols.readers import Reader
 from unicon import __version__
 from unicon.conditions.arrays import at_size
 from unicon.conditions.edges import edge_strength, map_to_edges
@@ -35,6 +34,9 @@ from unicon.conditions.normals import map_to_normal
 from unicon.conditions.pose_reading import read_pose
 from unicon.data.photos import load_photo, upright_size
 from unicon.sampling.noise import stable_hash
+
+if TYPE_CHECKING:
+    from eval.protocols.readers import Reader
 
 Kind = Literal["depth", "edge", "lines", "pose", "normal", "segmentation"]
 KINDS: dict[str, Kind] = {

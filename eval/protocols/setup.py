@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from unicon.devices import pick_device, pick_dtype
-from unicon.pipeline import UniConPipeline
 from unicon.typed import temperature
+
+if TYPE_CHECKING:
+    from unicon.pipeline import UniConPipeline
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -73,6 +76,8 @@ def load_pipeline(
 
     `adapters` are loaded beside those of the base, [NAME=]FOLDER, and take the place of one of their name.
     """
+    from unicon.pipeline import UniConPipeline  # measures of files take options alone
+
     place = pick_device(device)
     chosen = pick_dtype(place) if dtype == "auto" else DTYPES[dtype]
     pipe = UniConPipeline.from_pretrained(base, dtype=chosen)

@@ -107,9 +107,7 @@ def test_a_missing_photo_is_refused_before_anything_runs(tmp_path, capsys):
 def test_a_base_without_adapters_is_refused(tmp_path, capsys):
     from tests.tiny_base import tiny_pipeline
 
-    pipe = tiny_pipeline(tmp_path / "words")
-    pipe.unload_adapter()
-    pipe.save_pretrained(tmp_path / "bare")
+    tiny_pipeline(tmp_path / "words", {}).save_pretrained(tmp_path / "bare")
     arguments = ["--base", str(tmp_path / "bare"), "--dtype", "float32", "--device", "cpu"]
     assert cli.main(["demo", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert "has no adapter for depth, edge, pose, appearance" in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_a_law_that_is_none(base, tmp_path, capsys):
 
 def test_a_law_is_found_for_a_style(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    file = style(UniConPipeline.from_pretrained(tiny_base()), tmp_path / "ink.safetensors")
+    file = style(UniConPipeline.from_pretrained(tiny_base(), adapters=()), tmp_path / "ink.safetensors")
     save_noise(tmp_path / "references" / "0.png", width=40, height=30)
     arguments = ["levels", "uniform", "--calibrate", "--base", str(tiny_base()), "--style", str(file)]
     more = ["--references", str(tmp_path / "references"), "--prompts", "a dog", "--steps", "4"]

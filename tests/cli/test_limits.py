@@ -39,7 +39,7 @@ def test_strangeness_does_not_depend_on_the_batch():
     from unicon.limits import strangeness
     from unicon.pipeline import UniConPipeline
 
-    pipe = UniConPipeline.from_pretrained(base())
+    pipe = UniConPipeline.from_pretrained(base(), adapters=())
     pictures = [Image.new("RGB", (48, 20), colour) for colour in ("red", "navy")]
     both, alone = strangeness(pipe, pictures), strangeness(pipe, pictures[1:])
     assert both[1].surprise == pytest.approx(alone[0].surprise, rel=1e-4)

@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionMod
 
 import unicon.sources
 from adapters import JointAdapter, save_adapter
+from adapters.joint import GraftedProcessor
 from tests.adapters.tiny import config, sdxl_like_unet, tiny_unet, trained
 from tests.pipeline.conftest import ROUNDING, call
 from tests.tiny_base import SCHEDULER, tiny_pipeline, tiny_vae
@@ -43,6 +44,22 @@ def test_round_trip_with_adapters_under_their_names(pipe, folder, depth):
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == "UniConPipeline"
     assert index["safety_checker"] == [None, None]
+
+
+def test_adapters_that_are_named_are_loaded_alone(folder, tmp_path, monkeypatch):
+    bare = UniConPipeline.from_pretrained(folder, adapters=())
+    assert bare.adapters == {}
+    assert not any(isinstance(each, GraftedProcessor) for each in bare.unet.attn_processors.values())
+    assert list(UniConPipeline.from_pretrained(folder, adapters=["pose", "depth"]).adapters) == [
+        "pose",
+        "depth",
+    ]
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", None)  # said before anything is loaded
+    with pytest.raises(ValueError, match="brings no 'lines' and no 'd', only appearance, depth, depth_two, "):
+        UniConPipeline.from_pretrained(folder, adapters=("lines", "pose", "d"))
+    (tmp_path / "base.safetensors").touch()
+    with pytest.raises(ValueError, match="brings no 'depth', only none; load one from elsewhere"):
+        UniConPipeline.from_pretrained(tmp_path / "base.safetensors", adapters="depth")
 
 
 def test_a_stale_adapter_is_not_saved_over(pipe, folder):

@@ -7,7 +7,7 @@ import traceback
 import pytest
 import torch
 
-from tests.train.test_loop import Line, LineConfig, config
+from tests.train.line import Line, LineConfig, config
 from train.command import main
 from train.going_on import is_out_of_memory
 from train.loop import fit

@@ -56,9 +56,7 @@ class Given(Examples):
 
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory):
-    made = tiny_pipeline(tmp_path_factory.mktemp("words"))
-    made.unload_adapter()
-    return made
+    return tiny_pipeline(tmp_path_factory.mktemp("words"), {})
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_curves_of_runs_without_another_pairs_numbers_or_without_matplotlib(tmp_
 def test_a_base_in_half_precision_is_looked_at_in_another_half(base, tmp_path, capsys):
     """As `mini` is stored, and what mixed precision is on most processors."""
     twenty(tmp_path / "data")
-    UniConPipeline.from_pretrained(base, dtype=torch.float16).save_pretrained(tmp_path / "half")
+    UniConPipeline.from_pretrained(base, adapters=(), dtype=torch.float16).save_pretrained(tmp_path / "half")
     more = ["--validate_every", "2", "--validation_steps", "1", "--mixed_precision", "bf16"]
     assert run(tmp_path / "data", tmp_path / "half", tmp_path / "out", *more) == 0
     (row,) = (tmp_path / "out" / "adapter" / "validation.jsonl").read_text().splitlines()

@@ -20,8 +20,7 @@ from unicon import UniConPipeline
 def test_an_adapter_is_trained_from_own_pairs_and_used(data, base, tmp_path, capsys):
     out = tmp_path / "runs"
     assert run(data, base, out) == 0
-    pipe = UniConPipeline.from_pretrained(base)
-    pipe.unload_adapter("depth")
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     pipe.load_adapter(out / "adapter" / "export", name="depth")
     pipe.set_progress_bar_config(disable=True)
     assert pipe.adapters["depth"].config.trigger == "depth map, "

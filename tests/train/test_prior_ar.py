@@ -34,7 +34,7 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoders(base) -> Clip:
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     return Clip(pipe.image_encoder, None, pipe.text_encoder, pipe.tokenizer)
 
 
@@ -126,7 +126,7 @@ def test_the_recipe_makes_a_prior_that_its_base_loads(base, tmp_path, capsys):
     tiny = ["--channels", "16", "--layers", "1", "--heads", "2", "--lost", "0.2"]
     start = ["prior-ar", "--base", str(base), *tiny, *LOOP, "--out", str(tmp_path)]
     assert main([*start, "--data", str(tmp_path / "data")]) == 0
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     pipe.load_prior(tmp_path / "prior-ar" / "export")
     assert pipe.prior_clips["prior_ar"] == identity(pipe.image_encoder)
     assert pipe.imagine(["a dog"], ArPriorSettings(top_p=0.5)).shape == (1, WIDTH)

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from tests.programs import launched
 from tests.tiny_base import save_tiny_base
+from tests.train.line import config, train
 from tests.train.own_pairs import picture
-from tests.train.test_loop import config, train
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from unicon.cli import launch, runner
@@ -20,7 +20,7 @@ from unicon.cli import main as cli
 PROGRAM = """
 import sys
 from pathlib import Path
-from tests.train.test_loop import config, Line, LineConfig
+from tests.train.line import config, Line, LineConfig
 from train.loop import fit
 from train.stages import processes
 

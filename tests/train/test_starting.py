@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(data, base, tmp_path
     assert any(not torch.equal(one[name], before[name]) for name in one)
     config = json.loads((parts / "adapter" / "export" / "config.json").read_text())
     assert config == json.loads((own(base) / "config.json").read_text())
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters="depth")
     pipe.load_adapter(parts / "adapter" / "export", name="depth", replace=True)
 
 

@@ -46,7 +46,7 @@ def test_a_style_is_trained_and_stacked_with_a_condition(data, base, tmp_path):
     assert main(arguments) == 0
     assert (out / "style" / "validation" / "step_00000002.png").exists()
     assert json.loads((out / "style" / "validation.jsonl").read_text())["changed"] > 0
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters="depth")
     pipe.set_progress_bar_config(disable=True)
 
     def draw():

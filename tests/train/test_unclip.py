@@ -51,7 +51,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoders(base) -> Clip:
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     return Clip(pipe.image_encoder, None, pipe.text_encoder, pipe.tokenizer)
 
 
@@ -259,7 +259,7 @@ def test_the_recipe_makes_a_prior_that_its_base_loads(data, base, tmp_path):
     tiny = ["--channels", "16", "--layers", "1", "--heads", "2"]
     arguments = ["prior", "--data", str(data), "--base", str(base), *tiny, *LOOP, "--out", str(tmp_path)]
     assert main(arguments) == 0
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     pipe.load_prior(tmp_path / "prior" / "export")
     assert pipe.prior_clips["prior"] == identity(pipe.image_encoder)
     assert pipe.imagine(["a dog"]).shape == (1, WIDTH)
@@ -368,7 +368,7 @@ def test_the_recipe_makes_a_decoder_that_its_base_loads(data, base, tmp_path):
         (run / "validation.jsonl").read_text()
     ).keys()
     assert (run / "validation" / "step_00000002.png").exists()
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     pipe.set_progress_bar_config(disable=True)
     pipe.load_decoder(run / "export")
     drawn = [
@@ -411,7 +411,7 @@ def test_the_minis_parts_are_small():
 
     stages = FAMILIES["mini"]
     prior, decoder = stages["prior"].objective, stages["decoder"].objective
-    pipe = UniConPipeline.from_pretrained("mini")
+    pipe = UniConPipeline.from_pretrained("mini", adapters=())
     clip = ClipIdentity(name="mini", width=pipe.image_encoder.config.projection_dim, weights=())
     settings = DecoderConfig(clip=clip, num_tokens=decoder.num_tokens, token_width=decoder.token_width)
     parts = [

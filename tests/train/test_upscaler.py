@@ -52,7 +52,7 @@ def run(recipe: str, data: Path, base: Path, out: Path, *more: str) -> int:
 def test_pictures_alone_are_enough_and_the_adapter_enlarges(recipe, more, data, base, tmp_path):
     out = tmp_path / "runs"
     assert run(recipe, data, base, out, *more) == 0
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=())
     pipe.load_adapter(out / recipe / "export")
     pipe.set_progress_bar_config(disable=True)
     assert pipe.adapters["lowres"].config.trigger == "lowres map, "

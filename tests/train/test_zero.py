@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 
 from tests.programs import ROOT
 from tests.tiny_base import save_tiny_base
+from tests.train.line import Line, LineConfig, config, train
 from tests.train.own_pairs import picture
-from tests.train.test_loop import Line, LineConfig, config, train
 from train import zero
 from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints
 from train.command import main
@@ -35,7 +35,7 @@ import os, signal, sys
 from pathlib import Path
 import deepspeed.ops
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
-from tests.train.test_loop import config, Line, LineConfig
+from tests.train.line import config, Line, LineConfig
 from train import command, stepping
 from train.loop import fit
 from unicon.processes import processes

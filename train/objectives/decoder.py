@@ -131,8 +131,8 @@ class DataDecoderTraining(DecoderTraining):
         """The objective. Raises ValueError for pictures that cannot be read, or a base without a CLIP."""
         if not self.data:
             raise ValueError("give --data PICTURES, see docs/data.md")
-        state, pipe = PartialState(), UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
-        pipe.unload_adapter()
+        state = PartialState()
+        pipe = UniConPipeline.from_pretrained(self.base, adapters=(), dtype=torch.float32)
         if pipe.decoder is not None:
             pipe.unload_decoder()
         embeddings = embeddings_of_data(self.data, clip_of(pipe), folder)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from adapters import AdapterConfig, JointAdapter, Pair, graft, joint_forward, save_adapter
-from train.assemble import named_pipeline, stripped
+from train.assemble import base_pipeline, base_place
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
@@ -131,9 +131,8 @@ class SceneJointConfig(JointConfig):
 
     def build(self, folder: Path) -> JointObjective:
         """The objective, with base and data below the family's folder."""
-        pipe = named_pipeline(folder, self.base)
-        start = started(self, pipe)
-        stripped(pipe)
+        pipe = base_pipeline(folder, self.base)
+        start = started(self, pipe, base_place(folder, self.base))
         use_quick_attention(pipe.unet)
         examples = SceneExamples(folder / self.latents, self.maps, self.num_scenes)
         adapter = start or self.adapter(TRIGGERS[self.maps])

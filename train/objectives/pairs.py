@@ -168,10 +168,8 @@ class PairsConfig(JointConfig):
         """The base without adapters, and the one to start from. Raises ValueError for one that does not
         fit."""
         # Encoders stored in half precision, too: autocast to another half is what a processor refuses.
-        pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
-        start = started(self, pipe)
-        pipe.unload_adapter()
-        return pipe, start
+        pipe = UniConPipeline.from_pretrained(self.base, adapters=(), dtype=torch.float32)
+        return pipe, started(self, pipe, self.base)
 
     def _encoder(self, pipe: UniConPipeline, start: JointAdapter | None, state: PartialState) -> PairEncoder:
         trigger = f"{self.condition} map, " if self.trigger == AUTO else self.trigger

@@ -116,7 +116,7 @@ def captioned(data: str, base: str, folder: Path) -> EmbeddingSet:
     a CLIP."""
     if not data:
         raise ValueError("give --data PICTURES with captions, see docs/data.md")
-    found = embeddings_of_data(data, clip_of(UniConPipeline.from_pretrained(base)), folder)
+    found = embeddings_of_data(data, clip_of(UniConPipeline.from_pretrained(base, adapters=())), folder)
     if len(found.texts["mask"]) == 1:
         raise ValueError(f"{data}: holds no captions; a prior learns from pictures with captions")
     return found

@@ -7,13 +7,14 @@ config of a run says of an adapter's form must then be what the adapter is, or b
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from adapters import AdapterConfig, JointAdapter, load_adapter
 from unicon.pipeline import UniConPipeline
-from unicon.sources import find_adapter
+from unicon.sources import find_adapter, saved_adapters
 
 if TYPE_CHECKING:
     from train.objectives.joint import JointConfig
@@ -22,30 +23,29 @@ FORM = ("rank", "locality", "clean_timestep", "condition_lora", "skip_blocks", "
 """Fields of a run that say what a fresh adapter is."""
 
 
-def started(config: JointConfig, pipe: UniConPipeline) -> JointAdapter | None:
-    """That of `config.start_from`, float32 and ungrafted; None where it names none.
+def started(config: JointConfig, pipe: UniConPipeline, base: str | Path) -> JointAdapter | None:
+    """That of `config.start_from`, float32 and ungrafted; None where it names none. `base` is where `pipe`
+    came from.
 
     Raises ValueError for what is neither one of the base's own adapters, a folder nor on the hub, for an
     adapter of another base, and where the run asks for another condition or form than the adapter's.
     """
     if not config.start_from:
         return None
-    adapter = _read(config.start_from, pipe)
+    adapter = load_adapter(_folder(config.start_from, base), pipe.unet, dtype=torch.float32)
     _check(config, adapter.config)
     return adapter.requires_grad_(True)
 
 
-def _read(source: str, pipe: UniConPipeline) -> JointAdapter:
-    if source in pipe.adapters:
-        own = pipe.adapters[source]
-        pipe.unload_adapter(source)
-        return own.float()
+def _folder(source: str, base: str | Path) -> Path:
+    own = saved_adapters(base)
+    if source in own:
+        return own[source]
     try:
-        folder = find_adapter(source)
+        return find_adapter(source)
     except ValueError as error:
-        own = ", ".join(pipe.adapters) or "none"
-        raise ValueError(f"--start_from: {error}, or the name of one of the base's own ({own})") from error
-    return load_adapter(folder, pipe.unet, dtype=torch.float32)
+        names = ", ".join(own) or "none"
+        raise ValueError(f"--start_from: {error}, or the name of one of the base's own ({names})") from error
 
 
 def _check(config: JointConfig, start: AdapterConfig) -> None:

@@ -89,8 +89,7 @@ class StyleConfig(StyleCard):
             raise ValueError(
                 'give --data PICTURES and --phrase WORDS, such as --phrase "in the style of a woodcut"'
             )
-        pipe = UniConPipeline.from_pretrained(self.base, dtype=torch.float32)
-        pipe.unload_adapter()
+        pipe = UniConPipeline.from_pretrained(self.base, adapters=(), dtype=torch.float32)
         use_quick_attention(pipe.unet)
         return StyleObjective(self, pipe, read_references(self))
 

@@ -75,7 +75,7 @@ def _calibrated(args: argparse.Namespace) -> str:
         raise ValueError("--calibrate needs a style: --style FILE, or --phrase WORDS that the base knows")
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}; expected at least 2, for a law the more the better")
-    pipe = UniConPipeline.from_pretrained(args.base)
+    pipe = UniConPipeline.from_pretrained(args.base, adapters=())
     pipe.unload_style()
     if args.style:
         pipe.load_style(args.style)

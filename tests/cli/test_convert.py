@@ -11,7 +11,8 @@ from diffusers import UNet2DConditionModel
 from adapters import load_adapter, load_lora, load_published, map_lora
 from tests.adapters.tiny import FIXTURES
 from unicon import UniConPipeline
-from unicon.cli.main import BAD_INPUT, main
+from unicon.cli.main import main
+from unicon.cli.status import BAD_INPUT
 
 BASE = str(FIXTURES / "base")
 

@@ -128,7 +128,7 @@ def test_sizes_that_are_none(size, text, capsys):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (("no.jpg", "--condition", "depth"), "no photo could be read: no.jpg: no such file"),
+        (("no.jpg", "--condition", "depth"), "1 of 1 photos could not be read:\n  no.jpg: no such file"),
         (("empty", "--condition", "depth"), "empty: holds no picture"),
         (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
         (("a.png", "--condition", "sketch"), "condition 'sketch': "),

@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from tests.conditions.test_drawings import person
 from tests.programs import ROOT
 from unicon.cli import estimate as module
 from unicon.cli.map_files import write
+from unicon.cli.photo_batches import left_out
 from unicon.conditions.normals import map_to_normal, normal_to_map
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_ensembles import AgreedPerson
@@ -254,6 +256,16 @@ def test_processes_must_be_counted_from_one(capsys):
     assert "--processes must be at least 1, got 0" in capsys.readouterr().err
 
 
+def test_processes_end_alike_once_all_are_there_and_the_first_lists_what_failed(capsys):
+    for is_first in (True, False):
+        ours = mock.Mock(is_first=is_first)
+        for failures, status in ((["b", "a"], 2), (["a"], 1), ([], 0)):
+            assert left_out(failures, 2, ours=ours) == status
+        assert ours.wait.call_count == 3
+        listed = "2 of 2 photos could not be read:\n  a\n  b\n1 of 2 photos could not be read:\n  a\n"
+        assert capsys.readouterr().err == (listed if is_first else "")
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for_the_other(
     tmp_path, monkeypatch, capfd
@@ -269,6 +281,7 @@ def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for
     assert code == 1, said.out + said.err
     assert sorted(said.out.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
     assert said.err.count("2 of 5 photos could not be read:") == 1
+    assert "Traceback" not in said.err
     assert estimate(tmp_path / "one", tmp_path / "in", *how) == 1
     for seed in (0, 2, 4):
         alone, shared = (np.load(tmp_path / place / f"{seed}_edge.npy") for place in ("one", "two"))

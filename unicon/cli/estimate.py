@@ -105,9 +105,7 @@ def run(args: argparse.Namespace) -> int:
     failures, far = ours.gathered(reader.failures), ours.gathered(far)
     if ours.is_first:
         _report_far(args, names, far, num_photos=num_left)
-        left_out(failures, len(photos))
-    ours.wait()  # the first process that ends with a status other than 0 ends the others
-    return int(bool(failures))
+    return left_out(failures, len(photos), ours=ours)
 
 
 def _asked(args: argparse.Namespace) -> list[object]:

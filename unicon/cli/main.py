@@ -16,10 +16,9 @@ from types import ModuleType
 
 from unicon import __version__
 from unicon.cli.ours import prefer_ours
+from unicon.cli.status import BAD_INPUT, INTERRUPTED
 from unicon.extras import MissingExtra, quiet_about_torchvision
 
-BAD_INPUT = 2
-INTERRUPTED = 130
 NOT_IMPORTED = "Failed to import"
 """How diffusers' and transformers' errors of a broken installation begin, which are RuntimeErrors."""
 

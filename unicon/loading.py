@@ -54,6 +54,7 @@ from unicon.sources import (
     is_xl,
     located,
     saved_with,
+    split_config,
 )
 from unicon.switches import WithSwitches
 from unicon.texts import TextReader
@@ -123,15 +124,17 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a base: "mini" (ships with the package), a diffusers folder, a checkpoint's file (see
-        `from_single_file`), or a hub id, OWNER/NAME or OWNER/NAME@REVISION.
+        `from_single_file`; FILE,config=FOLDER says where its configuration lies), or a hub id, OWNER/NAME or
+        OWNER/NAME@REVISION.
 
         What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too.
         Keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`. Raises
         ValueError for a folder that is none, and for a hub id that is neither cached nor to be had now.
         """
         found = find_base(pretrained_model_name_or_path)
-        if Path(found).is_file():
-            return cls.from_single_file(found, **kwargs)
+        file, config = split_config(found)
+        if Path(file).is_file():
+            return cls.from_single_file(file, **({"config": config} if config else {}), **kwargs)
         base, kwargs["revision"] = located(found, kwargs.get("revision"))
         with explained(found, kwargs["revision"]):
             pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})

@@ -21,6 +21,7 @@ from unicon.cli import main as cli
 from unicon.conditions.edges import canny
 from unicon.conditions.pose_reading import read_pose
 from unicon.data.pairs import open_pairs
+from unicon.data.pairs.writing import Made, PairFolder
 
 
 def annotate(photos: Path, out: Path, *arguments: object) -> int:
@@ -129,6 +130,18 @@ def test_pictures_that_are_there_are_kept_as_they_are_and_others_of_their_name_r
     for source, recursive in ((out, ()), (tmp_path, ("--recursive",))):
         assert annotate(source, out, "--condition", "edge", *recursive) == 2
         assert "lies among the photos of" in capsys.readouterr().err
+
+
+def test_what_a_folder_holds_is_done_or_told_apart(tmp_path):
+    folder = PairFolder(tmp_path, "edge")
+    for captioned in (False, True):  # a model may say nothing of a picture
+        folder.finish("a", [], captioned=captioned)
+        assert folder.is_done("a")
+        assert folder.is_done("a", captioned=True) == captioned
+    save_noise(tmp_path / "image" / "b.png", width=40, height=30)
+    picture = PIL.Image.new("RGB", (20, 15))
+    with pytest.raises(ValueError, match="with 40 x 30 pixels, not 20 x 15: give the --longest that it"):
+        folder.write(Made(stem="b", image=picture, map=picture))
 
 
 def test_depth_and_captions_by_folders_of_weights(tmp_path, depth_anything, blip):  # noqa: F811

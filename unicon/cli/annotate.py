@@ -159,7 +159,7 @@ def write_all(
             for made in maker(task):
                 captions = captions_of(task, partial(captioner, made.image) if captioner else None)
                 files += folder.write(replace(made, captions=captions))
-            folder.finish(task.stem, files)
+            folder.finish(task.stem, files, captioned=captioner is not None)
         except (ValueError, OSError) as error:
             name = str(task.files[0])
             failures.append(str(error) if name in str(error) else f"{name}: {error}")

@@ -50,7 +50,7 @@ def fit(
     stop = _StopSignal()
     started = time.monotonic()
     # The bar is closed by an error, too, whose message then has a line of its own.
-    with says_how_to_go_on(folder), log.bar:
+    with says_how_to_go_on(folder), log.bar, contextlib.closing(stepper.order):
         for step in range(start, loop.steps):
             losses = stepper(step)
             _update_average(average, trained, loop.ema_decay, step)

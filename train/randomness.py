@@ -58,22 +58,33 @@ class Order(abc.ABC):
         """Go on from there."""
         raise AssertionError("an order without a place has nothing to restore")
 
+    def close(self) -> None:
+        """Nothing more is asked for."""
+        return
+
 
 class LookAhead(Order):
     """Another order, of which it is told what comes next."""
 
-    def __init__(self, order: Order, share: Share, tell: Callable[[np.ndarray], None]):
+    def __init__(
+        self, order: Order, share: Share, tell: Callable[[np.ndarray], None], steps: int | None = None
+    ):
         """`order` must be a function of the step alone; `tell` gets this process's items of every step, while
-        those of the one before are asked for."""
-        self.order, self.share, self.tell = order, share, tell
+        those of the one before are asked for, up to the last of `steps` (None: without end), and none when
+        it is closed."""
+        self.order, self.share, self.tell, self.steps = order, share, tell, steps
         self.next = -1, np.empty(0, dtype=np.int64)
 
     def items(self, step: int) -> np.ndarray:
         known, items = self.next
         if known != step:
             items = self._told(step)
-        self.next = step + 1, self._told(step + 1)
+        if step + 1 != self.steps:
+            self.next = step + 1, self._told(step + 1)
         return items
+
+    def close(self) -> None:
+        self.tell(np.empty(0, dtype=np.int64))
 
     def _told(self, step: int) -> np.ndarray:
         items = self.order.items(step)

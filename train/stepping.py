@@ -71,7 +71,7 @@ class Stepper:
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
         first = process * self.share
         share = Share(process, num_processes, first, first + self.share)
-        self.order = objective.order(loop.seed, loop.batch_size, share)
+        self.order = objective.order(loop.seed, loop.batch_size, share, loop.steps)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take optimizer step number `step`; this process's means of the loss and its parts."""

@@ -54,6 +54,7 @@ from unicon.sources import (
     is_xl,
     located,
     saved_with,
+    split_config,
 )
 from unicon.switches import WithSwitches
 from unicon.texts import TextReader
@@ -129,7 +130,8 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
         **kwargs: Any,
     ) -> Self:
         """Load a base: "mini" (ships with the package), a diffusers folder, a checkpoint's file (see
-        `from_single_file`), or a hub id, OWNER/NAME or OWNER/NAME@REVISION.
+        `from_single_file`; FILE,config=FOLDER says where its configuration lies), or a hub id, OWNER/NAME or
+        OWNER/NAME@REVISION.
 
         What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too. Of its
         adapters `adapters` names those that are: one, several, or () for none. None (default): all.
@@ -138,13 +140,15 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
         and for an adapter that was not saved with it.
         """
         found = find_base(pretrained_model_name_or_path)
+        file, config = split_config(found)
+        if Path(file).is_file():
+            saved_with(file).chosen(adapters)  # it holds none: a name is refused
+            return cls.from_single_file(file, **({"config": config} if config else {}), **kwargs)
         base, kwargs["revision"] = located(found, kwargs.get("revision"))
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
         with explained(found, kwargs["revision"]):
             saved = saved_with(base, **hub)
             chosen = saved.chosen(adapters)  # a name that is wrong costs no loading
-            if Path(base).is_file():
-                return cls.from_single_file(base, **kwargs)
             pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         for name, folder in chosen.items():
             pipe.load_adapter(folder, name)

@@ -77,6 +77,9 @@ class Share:
             self.state.wait_for_everyone()
 
 
+ALONE = Share()
+
+
 def share() -> Share:
     """Of the processes that accelerate launched; alone without it."""
-    return Share() if int(os.environ.get("WORLD_SIZE", "1")) < 2 else Share(processes())
+    return ALONE if int(os.environ.get("WORLD_SIZE", "1")) < 2 else Share(processes())

@@ -29,6 +29,9 @@ MINI = "mini"
 ASK_S = 10
 """How long the hub has to answer whether it is there."""
 
+_PATTERN = re.compile(r"(?!\S+://)\S*[*?\[{]\S*")
+"""Of files on this machine: no sentence, and no address."""
+
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """Parts of a base without which nothing runs."""
 
@@ -65,11 +68,29 @@ class HubPlace:
         return " ".join(words)
 
 
+CONFIG = ",config="
+
+
+def split_config(base: str) -> tuple[str, str | None]:
+    """A base, and where the configuration of a checkpoint's file lies: FILE,config=PLACE; None: not said."""
+    file, _, config = base.partition(CONFIG)
+    return file, config or None
+
+
 def find_base(source: str | Path) -> str:
-    """A folder, a checkpoint's file, or a place on the hub: "mini" is the base that ships with the package.
+    """A folder, a checkpoint's file (as `split_config` reads it), or a place on the hub: "mini" is the base
+    that ships with the package.
 
     Raises ValueError for what looks like a path but is none.
     """
+    file, config = split_config(str(source))
+    if config is not None:
+        if not Path(file).is_file() or not (Path(config).is_dir() or is_hub_id(config)):
+            raise ValueError(
+                f"base {str(source)!r}: expected FILE{CONFIG}FOLDER, a checkpoint's file and the folder (or "
+                "OWNER/NAME on the hub) of a base whose configuration it shares"
+            )
+        return str(source)
     if str(source) == MINI:
         from unicon.mini import mini_folder
 
@@ -86,16 +107,24 @@ def find_base(source: str | Path) -> str:
 def named(place: str) -> str:
     """What others may be told of a place: of one on this machine its last name alone, where that lies is
     nobody else's business; any other text as it is."""
+    file, config = split_config(place)
+    if config is not None:
+        return f"{named(file)}{CONFIG}{named(config)}"
     path = Path(place)
     try:
         there = path.exists()
     except OSError:  # a text too long for a name
         return place
     if not path.is_absolute() and not there:
-        return place
-    if (path / "model_index.json").is_file() and path.resolve() == Path(find_base(MINI)).resolve():
-        return MINI
-    return path.resolve().name
+        return path.name if _PATTERN.fullmatch(place) else place
+    return MINI if _is_mini(path) else path.resolve().name
+
+
+def _is_mini(folder: Path) -> bool:
+    try:
+        return folder.resolve() == Path(find_base(MINI)).resolve()
+    except FileNotFoundError:  # it is not in this installation
+        return False
 
 
 def located(base: str, revision: str | None = None) -> tuple[str, str | None]:
@@ -207,7 +236,8 @@ def configured(file: Path, config: str | None = None) -> Iterator[None]:
         raise ValueError(
             f"{file} holds weights alone, and their configuration ({kind}) is not in this machine's cache, "
             f"nor does the hub give it. Run `hf download {kind} --include '*.json' --include '*.txt'` where "
-            "there is a network, and copy its cache here; in Python, or give config=FOLDER"
+            "there is a network, and copy its cache here; or say where it lies: "
+            f"--base {file}{CONFIG}FOLDER, in Python config=FOLDER"
         ) from error
 
 
@@ -374,5 +404,7 @@ def _on_hub(source: str | Path, what: str, expected: str) -> HubPlace:
 
 def is_hub_id(text: str) -> bool:
     """Whether a text has the form OWNER/NAME."""
+    if CONFIG in text:
+        return False
     owner, slash, name = text.partition("/")
     return bool(slash and owner and name) and "/" not in name and not text.startswith((".", "~"))

@@ -135,7 +135,7 @@ def check_comparable(
     _check_numbers({stem: len(pictures.get(stem, ())) for stem in maps})
     for stem, given in maps.items():
         for path in pictures[stem]:
-            _check_shape(path, upright_size(path), upright_size(given))
+            check_shape(path, upright_size(path), upright_size(given))
     if kind == "segmentation":
         _check_palette(palette, dict.fromkeys(maps.values()))  # one map may be of many pictures
     shown = {"pose": "figure", "normal": "direction"}.get(kind)
@@ -164,7 +164,7 @@ def fidelity(
     for stem, given in progress(list(maps.items())):
         for place, path in enumerate(pictures[stem]):
             picture = load_photo(path)
-            resizes += _check_shape(path, picture.size, given.shape[1::-1])
+            resizes += check_shape(path, picture.size, given.shape[1::-1])
             read = _float(reader(picture, path))
             groups[place].append((at_size(read, given.shape, nearest=kind == "segmentation"), given))
     unread = 0
@@ -185,7 +185,7 @@ def picture_fidelity(
     if _is_empty(kind, given):
         return float("nan")
     picture = load_photo(path)
-    _check_shape(path, picture.size, given.shape[1::-1])
+    check_shape(path, picture.size, given.shape[1::-1])
     read = at_size(_float(reader(picture, path)), given.shape, nearest=kind == "segmentation")
     return _score(kind, [(read, given)], palette)[0][HEADLINES[kind][0]]
 
@@ -291,12 +291,12 @@ def _check_numbers(numbers: Mapping[str, int]) -> None:
         )
 
 
-def _check_shape(path: Path, size: tuple[int, ...], given: tuple[int, ...]) -> bool:
+def check_shape(name: str | Path, size: tuple[int, ...], given: tuple[int, ...]) -> bool:
     """Whether the sizes (width, height) of a picture and its map differ; ValueError if the shapes do."""
     stretch = size[0] * given[1] / (size[1] * given[0])
     if not 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH:
         raise ValueError(
-            f"{path} is {size[0]} x {size[1]}, its map {given[0]} x {given[1]}: they must have one shape"
+            f"{name} is {size[0]} x {size[1]}, its map {given[0]} x {given[1]}: they must have one shape"
         )
     return size != given
 
@@ -307,11 +307,16 @@ def _check_palette(palette: np.ndarray | None, maps: Iterable[Path]) -> None:
         raise ValueError(NO_PALETTE)
     known = np.unique(palette.astype(np.int64) @ RADIX)
     for path in maps:
-        share = np.isin(np.asarray(load_photo(path)).astype(np.int64) @ RADIX, known).mean()
-        if share < LEAST_DRAWN:
+        colours, counts = np.unique(np.asarray(load_photo(path)).astype(np.int64) @ RADIX, return_counts=True)
+        other = ~np.isin(colours, known)
+        if (share := 1 - counts[other].sum() / counts.sum()) < LEAST_DRAWN:
+            most = int(np.argmax(counts * other))
+            colour = tuple((colours[most] // RADIX % 256).tolist())
             raise ValueError(
                 f"{path}: {share:.0%} of its pixels have a colour of --palette; expected {LEAST_DRAWN:.0%} "
-                "and more: give the palette that it is drawn in, and maps that were saved without loss (PNG)"
+                f"and more. {counts[most] / counts.sum():.0%} are {colour}: if that is a "
+                "background, give it a row of the palette, where it counts as a class; else give the palette "
+                "that it is drawn in, and maps that were saved without loss (PNG)"
             )
 
 

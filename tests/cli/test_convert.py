@@ -11,7 +11,8 @@ from diffusers import UNet2DConditionModel
 from adapters import load_adapter, load_lora, load_published, map_lora
 from tests.adapters.tiny import FIXTURES
 from unicon import UniConPipeline
-from unicon.cli.main import BAD_INPUT, main
+from unicon.cli.main import main
+from unicon.cli.status import BAD_INPUT
 
 BASE = str(FIXTURES / "base")
 
@@ -73,7 +74,7 @@ def test_the_card_names_the_bases_commit_and_no_folder_of_this_machine(tmp_path,
 
 def test_a_checkpoints_file_is_a_base(tmp_path, monkeypatch):
     unet = UNet2DConditionModel.from_pretrained(FIXTURES / "base" / "unet")
-    monkeypatch.setattr(UniConPipeline, "from_single_file", lambda file: SimpleNamespace(unet=unet))
+    monkeypatch.setattr(UniConPipeline, "from_pretrained", lambda file: SimpleNamespace(unet=unet))
     (tmp_path / "base.safetensors").touch()
     arguments = ["--base", str(tmp_path / "base.safetensors"), "--out", str(tmp_path / "depth")]
     assert main(["convert", str(FIXTURES / "depth"), *arguments]) == 0

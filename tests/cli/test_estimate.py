@@ -88,7 +88,9 @@ def test_maps_that_are_written_among_the_photos_are_not_taken_for_photos(tmp_pat
     assert len(before) == 6
     assert estimate(tmp_path, *how) == 0
     assert names(tmp_path) == before
-    assert "2 of 2 photos have their maps already" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 2 photos have their maps already" in said
+    assert f"4 pictures below {tmp_path} are results of earlier runs, no photos" in said
     assert estimate(tmp_path / "of_maps", tmp_path / "a_depth.png", "--condition", "depth") == 0
     for photo in ("a.png", "deep/b.png"):
         (tmp_path / photo).unlink()
@@ -128,10 +130,13 @@ def test_sizes_that_are_none(size, text, capsys):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (("no.jpg", "--condition", "depth"), "no photo could be read: no.jpg: no such file"),
+        (("no.jpg", "--condition", "depth"), "1 of 1 photos could not be read:\n  no.jpg: no such file"),
         (("empty", "--condition", "depth"), "empty: holds no picture"),
         (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
         (("a.png", "--condition", "sketch"), "condition 'sketch': "),
+        (("a.png", "--condition", "depth", "--adapter", "empty"), "empty/config.json does not exist"),
+        (("a.png", "--condition", "depth", "--adapter", "x=nowhere"), "adapter 'nowhere': no such folder"),
+        (("a.png", "--condition", "depth", "--base", "empty"), "the folder holds no model_index.json"),
         (
             ("a.png", "--condition", "edge,pose", "--colour"),
             "--colour shows depth in colours; edge, pose would look as without it: leave --colour out",
@@ -147,6 +152,8 @@ def test_bad_input_is_explained_and_nothing_is_written(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     save_noise(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
+    if arguments[0] != "no.jpg":  # all else is told before weights are loaded
+        monkeypatch.setattr("unicon.pipeline.UniConPipeline.__init__", None)
     if "--base" in arguments:
         from unicon.cli import main as cli
 

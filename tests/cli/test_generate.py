@@ -40,6 +40,21 @@ def test_pictures_are_named_after_prompt_and_seed_and_their_paths_printed(tmp_pa
     assert (made.size, made.text["seed"], made.text["base"]) == ((32, 32), "4", "base")
 
 
+def test_what_other_settings_have_drawn_is_kept_and_the_same_is_written_again(tmp_path, capsys):
+    drawing = save_noise(tmp_path / "map.png")
+    out, first = tmp_path / "out", tmp_path / "out" / "x_seed0.png"
+    assert generate(out, "x", "--depth", drawing) == 0
+    before = first.read_bytes()
+    save_noise(drawing, seed=1)
+    assert generate(out, "x", "--depth", drawing, "--num", 2) == 0
+    (out / "x_seed1.png").write_bytes(b"of somebody else")
+    assert generate(out, "x", "--depth", drawing, "--num", 2, "--batch", 1) == 0
+    said = [Path(path).name for path in capsys.readouterr().out.split()]
+    assert said == ["x_seed0.png", "x_seed0_2.png", "x_seed1.png", "x_seed0_2.png", "x_seed1_2.png"]
+    assert first.read_bytes() == before
+    assert (out / "x_seed1.png").read_bytes() == b"of somebody else"
+
+
 @pytest.mark.parametrize(
     "name, commit, stated",
     [

@@ -15,12 +15,13 @@ def test_a_picture_and_every_map_are_written(tmp_path, capsys):
     kinds = ("depth", "image", "pose")
     assert names(tmp_path / "out") == [f"a-man_seed{seed}_{kind}.png" for seed in (0, 1) for kind in kinds]
     assert len(capsys.readouterr().out.split()) == 6
-
-
-def test_sizes_are_free(tmp_path):
+    # Sizes are free, and what other settings have drawn stays.
     size = ("--height", 24, "--width", 40)
-    assert command("joint", "x", "--condition", "depth", *size, "--out", tmp_path / "out") == 0
-    assert {opened(tmp_path / "out" / name).size for name in names(tmp_path / "out")} == {(40, 24)}
+    assert command("joint", "a man", "--condition", "depth", *size, "--out", tmp_path / "out") == 0
+    written = [tmp_path / "out" / f"a-man_seed0_2_{kind}.png" for kind in ("image", "depth")]
+    assert capsys.readouterr().out.split() == list(map(str, written))
+    assert {opened(path).size for path in written} == {(40, 24)}
+    assert len(names(tmp_path / "out")) == 8
 
 
 def test_styles_change_the_picture_and_are_named_in_it(tmp_path, capsys):

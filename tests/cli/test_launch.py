@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from subprocess import CalledProcessError
+from unittest import mock
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from tests.programs import ROOT, python
-from unicon.cli import launch
+from unicon.cli import launch, launcher
 from unicon.cli import main as cli
 from unicon.cli.ours import found_first, ours
 
@@ -68,9 +72,29 @@ class Program:
 def test_several_processes_are_started_by_accelerate():
     args = cli.parse(["eval", "--processes", "3", "depth"])
     words = launch.command("eval", args.rest, launch.launch_options(args))
-    assert words[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert words[:2] == [sys.executable, launcher.__file__]
     assert words[-2:] == ["eval", "depth"]
     assert words[words.index("--num_processes") + 1] == "3"
+
+
+def ended(*statuses):
+    """What torch raises of processes that ended so."""
+    failures = [ProcessFailure(rank, 0, status, "<N/A>") for rank, status in enumerate(statuses)]
+    return ChildFailedError("unicon", dict(enumerate(failures)))
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (ended(2, -15), 2), (ended(1, 1), 1), (CalledProcessError(2, "unicon"), 2),
+        (ended(-9, -15), None), (ended(-15), None), (ended(1, -11), None), (ended(3), None),
+        (CalledProcessError(-9, "unicon"), None),
+    ],
+)  # fmt: skip
+def test_the_launcher_is_silent_where_processes_have_told_their_error_themselves(monkeypatch, error, status):
+    monkeypatch.setattr("accelerate.commands.launch.main", mock.Mock(side_effect=error))
+    with nullcontext() if status else pytest.raises(type(error)):
+        assert launcher.main() == status
 
 
 def test_own_launch_options_replace_ours():

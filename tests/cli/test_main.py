@@ -33,6 +33,16 @@ def test_unknown_arguments_end_with_usage(arguments, capsys):
     assert "usage: unicon" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "given, told", [(["--id", "a.png"], "'id' is --condition id=a.png;"), (["--id=a.png"], "id=a.png;"),
+    (["--quick"], "--quick; see unicon generate --help")],
+)  # fmt: skip
+def test_a_condition_without_an_option_of_its_own_is_said_otherwise(given, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["generate", "x", *given])
+    assert told in capsys.readouterr().err
+
+
 def failing(monkeypatch, error):
     """Make `unicon doctor` raise `error`."""
 
@@ -80,6 +90,13 @@ def test_a_broken_installation_is_one_for_the_doctor(monkeypatch, capsys, error,
     assert cli.main(["doctor"]) == 2
     said = capsys.readouterr().err
     assert f"a library cannot be imported ({cause}): `unicon doctor` says why" in said
+
+
+@pytest.mark.parametrize("name", ["eval.runs.no_such", "unicon"])
+def test_a_module_of_ours_that_is_not_there_is_no_broken_installation(monkeypatch, name):
+    failing(monkeypatch, ImportError("cannot import name 'x'", name=name))
+    with pytest.raises(ImportError, match="cannot import name 'x'"):
+        cli.main(["doctor"])
 
 
 def test_interrupt_is_quiet(monkeypatch, capsys):

@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from tests.conditions.test_drawings import person
 from tests.programs import ROOT
 from unicon.cli import estimate as module
 from unicon.cli.map_files import write
+from unicon.cli.photo_batches import left_out
 from unicon.conditions.normals import map_to_normal, normal_to_map
 from unicon.conditions.pose import draw_pose
 from unicon.conditions.pose_ensembles import AgreedPerson
@@ -162,7 +164,7 @@ def test_where_a_photo_was_taken_is_not_in_its_maps(tmp_path):
         assert not any(word in content for word in (b"cameras", b"home", b"screen", b"Exif", b"eXIf"))
         if path.suffix == ".png":
             assert not opened(path).getexif()
-            assert set(opened(path).info) <= {"unicon-run", "base", "unicon-white"}
+            assert set(opened(path).info) <= {"unicon-run", "unicon-beside", "base", "unicon-white"}
             assert opened(path).info.get("base", "base") == "base"  # the folder's name, not where it lies
 
 
@@ -234,24 +236,36 @@ def test_what_is_done_is_skipped_until_something_changes(tmp_path, capsys):
     def again(*more: object) -> set[str]:
         """What a run writes anew."""
         before = {name: (out / name).stat().st_mtime_ns for name in names(out)} if out.exists() else {}
-        assert estimate(out, tmp_path / "in", "--condition", "depth", "--raw", "none", *more) == 0
+        assert estimate(out, tmp_path / "in", "--condition", "depth", "--raw", "npy", *more) == 0
         return {name for name in names(out) if before.get(name) != (out / name).stat().st_mtime_ns}
 
-    both = {"a_depth.png", "b_depth.png"}
+    a, b = ({f"{name}_depth.npy", f"{name}_depth.png"} for name in "ab")
+    both = a | b
     assert again() == both
     assert again() == set()
     assert "2 of 2 photos have their maps already (see --again)" in capsys.readouterr().out
     assert again("--again") == both
     assert again("--seed", 1) == both
     save_noise(tmp_path / "in" / "b.png", seed=5)
-    assert again("--seed", 1) == {"b_depth.png"}
+    (out / "a_depth.npy").unlink()
+    assert again("--seed", 1) == both
     (out / "a_depth.png").write_bytes(b"half a file")
-    assert again("--seed", 1) == {"a_depth.png"}
+    assert again("--seed", 1) == a
 
 
 def test_processes_must_be_counted_from_one(capsys):
     assert estimate(Path("out"), "a.png", "--condition", "depth", "--processes", 0) == 2
     assert "--processes must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_processes_end_alike_once_all_are_there_and_the_first_lists_what_failed(capsys):
+    for is_first in (True, False):
+        ours = mock.Mock(is_first=is_first)
+        for failures, status in ((["b", "a"], 2), (["a"], 1), ([], 0)):
+            assert left_out(failures, 2, ours=ours) == status
+        assert ours.wait.call_count == 3
+        listed = "2 of 2 photos could not be read:\n  a\n  b\n1 of 2 photos could not be read:\n  a\n"
+        assert capsys.readouterr().err == (listed if is_first else "")
 
 
 @pytest.mark.slow
@@ -269,6 +283,7 @@ def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for
     assert code == 1, said.out + said.err
     assert sorted(said.out.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
     assert said.err.count("2 of 5 photos could not be read:") == 1
+    assert "Traceback" not in said.err
     assert estimate(tmp_path / "one", tmp_path / "in", *how) == 1
     for seed in (0, 2, 4):
         alone, shared = (np.load(tmp_path / place / f"{seed}_edge.npy") for place in ("one", "two"))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.features import Extractor, find_pictures
-from tests.cli.bases import command, names, save_noise
+from tests.cli.bases import command, names, opened, save_noise
+from unicon.cli import rarest
+from unicon.cli.files import write_picture
+from unicon.cli.run_marks import DRAWN
 
 ENOUGH = ("--keep", 2, "--training", "enough.npy")
 
@@ -52,7 +57,30 @@ def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
     assert "kept 2 of 4" in said.err
     assert names(place / "drawn") == [f"x_seed{seed}.png" for seed in range(2, 6)]
     for name in kept:
-        assert (out / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+        assert opened(out / name).tobytes() == opened(tmp_path / "all" / name).tobytes()
+        assert (out / name).read_bytes() == (place / "drawn" / name).read_bytes()
+
+
+def test_copies_of_an_earlier_choice_from_the_same_pictures_give_way_to_those_of_this_one(
+    tmp_path, monkeypatch
+):
+    args = argparse.Namespace(out=str(tmp_path), prompt="x", seed=0, num=2, maps=[], keep=1)
+
+    def keep(mark: str, number: int) -> list[str]:
+        folder = rarest.drawn_in(args, mark)
+        for seed in range(args.num):
+            write_picture(folder / f"x_seed{seed}.png", Image.new("L", (8, 8)), {DRAWN: mark})
+        (folder.parent / "rarest.txt").write_text(f"x_seed{number}.png\n")
+        return [path.name for path in rarest.keep_rarest(args, mark)]
+
+    monkeypatch.setattr(rarest, "_originality", lambda args, place: place)
+    monkeypatch.setattr("eval.originality.command.judge", str)
+    assert keep("one", 0) == ["x_seed0.png"]
+    assert keep("one", 1) == ["x_seed1.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x_seed0-1", "x_seed1.png"]
+    assert keep("other", 1) == ["x_seed1_2.png"]
+    kept = ["x_seed0-1", "x_seed0-1_2", "x_seed1.png", "x_seed1_2.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 @pytest.mark.parametrize(
@@ -68,6 +96,10 @@ def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
         ((*ENOUGH, "--clip", "nowhere"), "no such folder with config.json"),
         ((*ENOUGH, "--condition", "normal=photos/a.png"), "mini reads no 'normal', only depth, edge, pose"),
         ((*ENOUGH, "--depth", "photos/a.png", "--judge", "nowhere"), "nowhere: no such folder"),
+        (
+            (*ENOUGH, "--depth", "photos/a.png", "--width", 64, "--height", 62),
+            "what is to be drawn is 64 x 62, its map 32 x 32: they must have one shape",
+        ),
         ((*ENOUGH, "--condition", "seg=photos/a.png"), "cannot compare maps of classes"),
     ],
 )

@@ -102,7 +102,10 @@ def test_a_drawn_picture_is_enlarged_with_the_noise_of_its_seed(tmp_path):
         (["upscale", "in/a.png"], "enlarging needs an adapter for 'lowres'"),
         (["generate", "x", "--upscale", "2"], "enlarging needs an adapter for 'lowres'"),
         (["generate", "x", "--upscale", "9"], "scale must be a number above 1 and of at most 4, got 9.0"),
-        (["upscale", "nowhere.png", "--adapter", "LOWRES"], "no photo could be read: nowhere.png"),
+        (
+            ["upscale", "nowhere.png", "--adapter", "LOWRES"],
+            "1 of 1 photos could not be read:\n  nowhere.png",
+        ),
     ],
 )
 def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):

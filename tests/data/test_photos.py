@@ -181,6 +181,13 @@ def test_only_what_is_said_while_loading_is_left_out(monkeypatch):
         assert np.array_equal(np.asarray(loaded.result()), RED)
         with pytest.raises(UserWarning, match="ours"):
             warnings.warn("ours", UserWarning, stacklevel=1)
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        for number in range(4):  # however often somebody puts another filter first
+            warnings.filterwarnings("ignore", message=f"{number}")
+            load_photo(buffer.getvalue())
+            assert sum(each[3] is photos._LOADING for each in warnings.filters) == 1
+            assert warnings.filters[0][3] is photos._LOADING
 
 
 def test_a_folder_lists_its_pictures_by_name(tmp_path):

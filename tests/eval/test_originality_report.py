@@ -394,7 +394,7 @@ def test_what_can_be_known_is_refused_before_anything_is_embedded(place, tmp_pat
             "a_0.png: no map of this stem was read",
         ),
         (classes[:-1], "give --palette"),
-        ([*classes, tmp_path / "grey.npy"], "of its pixels have a colour of --palette"),
+        ([*classes, tmp_path / "grey.npy"], ": if that is a background, give it a row of the palette"),
         ([*classes, tmp_path / "flat.npy"], "holds uint8 of shape (3,); expected uint8 (classes, 3)"),
         ([*maps, "normal", "--judge", "mini"], "mini reads no 'normal', only depth, edge, pose"),
     ):

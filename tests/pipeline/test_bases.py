@@ -168,7 +168,7 @@ def test_a_single_file_is_the_base_it_was_made_of(make, tmp_path):
     theirs.save_pretrained(tmp_path / "base")
     file = tmp_path / "base.safetensors"
     save_file({n: t.contiguous() for n, t in original_checkpoint(theirs).items()}, file)
-    found = UniConPipeline.from_pretrained(file, config=str(tmp_path / "base"), local_files_only=True)
+    found = UniConPipeline.from_pretrained(f"{file},config={tmp_path / 'base'}", local_files_only=True)
     assert found.commit is None
     assert found.scheduler.config["prediction_type"] == theirs.scheduler.config["prediction_type"]
     names = ("unet", "vae", "text_encoder", *(["text_encoder_2"] if make is xl else []))
@@ -182,7 +182,9 @@ def test_a_single_file_whose_configuration_cannot_be_had_says_how_to_fetch_it(tm
     file = tmp_path / "base.safetensors"
     theirs = version_1(tmp_path / "words")
     save_file({n: t.contiguous() for n, t in original_checkpoint(theirs).items()}, file)
-    command = r"`hf download {} --include '\*.json' --include '\*.txt'` .* or give config=FOLDER"
+    command = (
+        r"`hf download {} --include '\*.json' --include '\*.txt'` .* --base \S+,config=FOLDER, in Python"
+    )
     with pytest.raises(ValueError, match=command.format("stable-diffusion-v1-5/stable-diffusion-v1-5")):
         UniConPipeline.from_pretrained(file)
     with pytest.raises(ValueError, match=command.format("some/absent")):

@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import yaml
@@ -263,6 +264,24 @@ def test_what_is_no_place_on_the_hub_is_named(text):
 def test_words_about_data_are_told_as_they_are_however_long():
     words = "photographs " * 40
     assert named(words) == words
+    for words in ("rooms/halls? both", "https://a.org/{0..9}.tar", "owner/name"):
+        assert named(words) == words
+
+
+def test_of_what_lies_on_this_machine_the_last_name_is_told(tmp_path, monkeypatch):
+    assert named("secret/project/{0..9}.tar") == "{0..9}.tar"
+    (tmp_path / "cfg").mkdir()
+    file = tmp_path / "base.safetensors"
+    file.touch()
+    base = f"{file},config={tmp_path / 'cfg'}"
+    assert find_base(base) == base
+    assert named(base) == "base.safetensors,config=cfg"
+    for wrong in (f"{file},config={tmp_path / 'none'}", f"{tmp_path},config={tmp_path}"):
+        with pytest.raises(ValueError, match="expected FILE,config=FOLDER, a checkpoint's file and the"):
+            find_base(wrong)
+    (tmp_path / "model_index.json").write_text("{}")
+    monkeypatch.setattr("unicon.mini.mini_folder", mock.Mock(side_effect=FileNotFoundError))
+    assert named(str(tmp_path)) == tmp_path.name  # where mini is not installed
 
 
 def test_a_folder_has_the_revision_it_is_given(tmp_path):

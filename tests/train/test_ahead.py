@@ -12,8 +12,10 @@ from tests.data.test_pairs import write_folders
 from tests.tiny_base import save_tiny_base
 from train.config import LoopConfig
 from train.objectives.pairs import PairsConfig
-from train.pairs.ahead import THREADS, ahead
+from train.pairs import ahead as module
+from train.pairs.ahead import THREADS, Ahead, ahead
 from train.pairs.encoding import PairEncoder
+from train.randomness import DataOrder, LookAhead, Share
 from train.stepping import Stepper
 
 
@@ -43,6 +45,39 @@ def test_few_are_taken_before_they_are_asked_for():
     assert list(made) == []
 
 
+def test_what_was_not_begun_is_left_when_nothing_is_expected_any_more():
+    begun, goes_on = [], threading.Event()
+
+    def make(number: int) -> int:
+        begun.append(number)
+        goes_on.wait(60)
+        return -number
+
+    made = Ahead(make)
+    made.expect(range(20))
+    made.clear()
+    goes_on.set()
+    made._pool.shutdown()
+    assert len(begun) <= THREADS
+
+
+def test_what_is_passed_over_or_comes_unexpected_is_made_all_the_same(monkeypatch):
+    monkeypatch.setattr(module, "NUM_AHEAD", 2)
+    made = Ahead(lambda number: -number)
+    made.expect([1, 2, 3, 3, 4, 5, 6])
+    assert [made.take(number) for number in (1, 9, 3, 3, 6, 5)] == [-1, -9, -3, -3, -6, -5]
+
+
+def test_the_end_of_a_training_ends_what_is_told_of_it():
+    told = []
+    order = LookAhead(DataOrder(0, 2, 8), Share(0, 1, 0, 2), told.append, steps=3)
+    for step in range(3):
+        order.items(step)
+    assert [len(items) for items in told] == [2, 2, 2]
+    order.close()
+    assert len(told[3]) == 0
+
+
 def test_pairs_of_the_next_step_are_decoded_while_this_one_is_taken(tmp_path, monkeypatch):
     seen: list[tuple[str, bool]] = []
     see = PairEncoder.see
@@ -53,7 +88,8 @@ def test_pairs_of_the_next_step_are_decoded_while_this_one_is_taken(tmp_path, mo
 
     base, data = save_tiny_base(tmp_path / "tiny"), write_folders(tmp_path / "data")
     config = PairsConfig(condition="depth", data=str(data), base=str(base), rank=2, cache="")
-    loop = LoopConfig(steps=3, batch_size=1, warmup_steps=1, mixed_precision="no")
+    loop = LoopConfig(steps=3, batch_size=2, warmup_steps=1, mixed_precision="no")
+    monkeypatch.setattr(module, "NUM_AHEAD", 1)  # fewer than a step's pairs
 
     def losses(alone: bool) -> list[torch.Tensor]:
         stepper = Stepper(config.build(tmp_path), loop)
@@ -65,5 +101,5 @@ def test_pairs_of_the_next_step_are_decoded_while_this_one_is_taken(tmp_path, mo
     monkeypatch.setattr(PairEncoder, "see", recorded)
     assert losses(alone=False) == expected
     assert {key for key, _ in seen} == set("abc")
-    assert len(seen) <= 4, "three steps, and the one that they look ahead at"
+    assert len(seen) == 6, "two in each of three steps, and none after the last"
     assert not any(is_main for _, is_main in seen)

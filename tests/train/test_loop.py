@@ -81,11 +81,14 @@ def test_metrics_config_and_versions_are_kept(tmp_path):
     assert {"commit", "torch"} <= json.loads((tmp_path / "versions.json").read_text()).keys()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr("train.randomness.DataOrder.close", lambda order: closed.append(order))
     objective = Line(LineConfig(slope=float("inf")))
     with pytest.raises(ValueError, match="loss is .* continue from it with a lower --learning_rate"):
         fit(objective, config(checkpoint_every=100), tmp_path)
     assert not whole_checkpoints(tmp_path / "checkpoints")
+    assert len(closed) == 1
 
 
 def test_gradients_are_clipped(tmp_path):

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.data.test_pairs import encoded, picture, write_folders, write_parquet, write_tar
@@ -56,6 +57,13 @@ def test_rows_of_one_copy_are_told_apart(tmp_path, read):
         table = datasets.load_dataset("parquet", data_files=files, split=split)
         entry = replace(from_table(table, split)[0], captions=())
         assert memory.of(entry, "depth") == content_of(entry, "depth")
+    table = datasets.load_dataset("parquet", data_files=files, split="train")
+    for rows in ([0, 1, 2], [2, 0, 1]):  # as a caller may have picked and ordered them
+        found = [replace(entry, captions=()) for entry in from_table(table.select(rows), "train")]
+        for row, entry in zip(rows, found, strict=True):
+            assert np.array_equal(entry.image.load(), picture(row))
+            assert memory.of(entry, "depth") == content_of(entry, "depth")
+            assert len(repr(entry.image.stamp().place)) < 64, "every row is looked up by it"
     memory.close()
     before = keys(root, tmp_path / "memory")
     table = datasets.Dataset.from_parquet(files)

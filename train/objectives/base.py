@@ -63,8 +63,8 @@ class Objective(nn.Module, abc.ABC):
         """Which items may share a batch, int (num_items,): those of one group. None: all."""
         return None
 
-    def order(self, seed: int, batch_size: int, share: Share) -> Order:
-        """Which items are seen when, by one process."""
+    def order(self, seed: int, batch_size: int, share: Share, steps: int | None = None) -> Order:
+        """Which items are seen when, by one process, in so many steps (None: without end)."""
         assert self.num_items is not None, "a stream has an order of its own"
         return DataOrder(seed, batch_size, self.num_items, self.groups)
 

@@ -211,8 +211,8 @@ class PairsObjective(JointObjective):
 
     examples: PairExamples
 
-    def order(self, seed: int, batch_size: int, share: Share) -> Order:
-        return LookAhead(super().order(seed, batch_size, share), share, self.examples.expect)
+    def order(self, seed: int, batch_size: int, share: Share, steps: int | None = None) -> Order:
+        return LookAhead(super().order(seed, batch_size, share), share, self.examples.expect, steps)
 
 
 class StreamObjective(JointObjective):
@@ -236,5 +236,5 @@ class StreamObjective(JointObjective):
     def num_items(self) -> None:
         return None
 
-    def order(self, seed: int, batch_size: int, share: Share) -> Order:
+    def order(self, seed: int, batch_size: int, share: Share, steps: int | None = None) -> Order:
         return StreamOrder(self.pairs, self.streamed, self.held_out_contents, seed, batch_size, share)

@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 Made = TypeVar("Made")
@@ -18,7 +18,7 @@ Made = TypeVar("Made")
 THREADS = min(4, os.cpu_count() or 1)
 """Of each process."""
 NUM_AHEAD = 32
-"""Pairs of the next step that are decoded during the one before, at most: they are held in memory."""
+"""Pairs that are decoded before they are read, at most: they are held in memory."""
 
 
 def ahead(make: Callable[[T], Made], items: Iterable[T]) -> Iterator[Made]:
@@ -33,3 +33,43 @@ def ahead(make: Callable[[T], Made], items: Iterable[T]) -> Iterator[Made]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class Ahead(Generic[T, Made]):
+    """`make` of items that are taken about in the order they are expected in, `NUM_AHEAD` of them early."""
+
+    def __init__(self, make: Callable[[T], Made]):
+        self.make = make
+        self._expected = deque[T]()
+        self._begun = deque[Future[Made]]()
+        """Of the first that are expected."""
+        self._pool = ThreadPoolExecutor(THREADS)
+
+    def expect(self, items: Iterable[T]) -> None:
+        """They are taken after those that are expected already."""
+        self._expected.extend(items)
+        self._begin()
+
+    def take(self, item: T) -> Made:
+        """Of any item; raises what `make` does. Those that were expected before it are not any more."""
+        if item not in self._expected:
+            return self.make(item)
+        while self._expected.popleft() != item:
+            self._drop()
+        begun = self._begun.popleft() if self._begun else None
+        self._begin()
+        return self.make(item) if begun is None else begun.result()
+
+    def clear(self) -> None:
+        """Nothing is expected any more; what was not begun is left."""
+        self._expected.clear()
+        while self._begun:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._begun:
+            self._begun.popleft().cancel()
+
+    def _begin(self) -> None:
+        while len(self._begun) < min(NUM_AHEAD, len(self._expected)):
+            self._begun.append(self._pool.submit(self.make, self._expected[len(self._begun)]))

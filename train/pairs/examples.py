@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from adapters.files import CannotWrite, write_whole
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
-from train.pairs.ahead import NUM_AHEAD, THREADS, ahead
+from train.pairs.ahead import Ahead, ahead
 from train.pairs.cache import PairCache
 from train.pairs.contents import content_of
 from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
@@ -77,7 +76,7 @@ class PairExamples(Examples):
         expect: Callable[[Sequence[Found]], None] = lambda found: None,
     ):
         """`read_one` raises ValueError or OSError for a pair that went bad; `gone` is told, and may stop the
-        run, as it does by default. `expect` is told what is read next."""
+        run, as it does by default. `expect` is told what is read next, and nothing at the end."""
         self.read_one, self.bare, self.aligned, self.gone = read_one, bare.float(), aligned, gone
         self.tell_expected = expect
         self.show(found)
@@ -151,9 +150,11 @@ class PairReader:
     cache: PairCache | None
     skipped: list[Skipped] = field(default_factory=list)
     """What could not be read, filled by `find`."""
-    _coming: dict[int, Future[SeenPair]] = field(default_factory=dict)
-    """Pairs that are decoded before they are read."""
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
+    _decoded: Ahead[Found, SeenPair] = field(init=False)
+    """Those that are not read from the cache."""
+
+    def __post_init__(self):
+        self._decoded = Ahead(self._see)
 
     def find(self, indices: Iterable[int], *, show: bool) -> list[Found]:
         """Those of these pairs that can be read, encoded into the cache where it does not hold them."""
@@ -258,9 +259,7 @@ class PairReader:
         """From the cache; encoded anew without one, and where its file was lost."""
         pair = None if self.cache is None else self.cache.read(found.key)
         if pair is None:
-            coming = self._coming.pop(found.index, None)
-            seen = self._see(found) if coming is None else coming.result()
-            (pair,) = self.encoder.encode([seen])
+            (pair,) = self.encoder.encode([self._decoded.take(found)])
             if tuple(pair.image.shape[1:]) != found.shape:
                 raise ValueError(f"{self._name(found)}: has another size than when the run began")
             if self.cache is not None:
@@ -274,11 +273,11 @@ class PairReader:
         return self.encoder.see(entry, self.condition)
 
     def _expect(self, found: Sequence[Found]) -> None:
-        """Begin to decode those that are read next, where they are not cached."""
-        if self.cache is None:
-            for pair in found[:NUM_AHEAD]:
-                if pair.index not in self._coming:
-                    self._coming[pair.index] = self._pool.submit(self._see, pair)
+        """Begin to decode those that are read next, where they are not cached; stop where nothing is."""
+        if not found:
+            self._decoded.clear()
+        elif self.cache is None:
+            self._decoded.expect(found)
 
 
 def report_skipped(skipped: Sequence[Skipped], num: int, bad_share: float, path: Path) -> None:

@@ -14,6 +14,7 @@ from unicon.cli import pair_making
 from unicon.cli.models import positive
 from unicon.cli.options import seed
 from unicon.cli.pair_making import APPEARANCE, VIEWS, Maker, Task
+from unicon.cli.photo_batches import left_out
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import Share, share
 
@@ -31,6 +32,8 @@ LIBRARIES = (
     "pillow",
 )
 """Those that decide what a map looks like."""
+FILES = "files were left out"
+"""How those that no pair was made of are counted."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Annotate what is not there yet; 1 if a file had to be left out."""
+    """Annotate what is not there yet; 1 if files had to be left out, 2 if all had."""
     from eval.records import versions
     from unicon.data.pairs.writing import PairFolder
 
@@ -83,10 +86,9 @@ def run(args: argparse.Namespace) -> int:
     captioned = captioner is not None
     todo = [task for task in ours.of(tasks) if not folder.is_done(task.stem, captioned=captioned)]
     failures = ours.gathered(write_all(folder, maker, captioner, todo, ours))
-    if ours.is_first:
-        report(args.condition, folder, facts, num_tasks=len(tasks), failures=failures)
-    ours.wait()  # the first process that ends with a status other than 0 ends the others
-    return int(bool(failures))
+    if ours.is_first and len(failures) < len(tasks):
+        report(args.condition, folder, facts, failures)
+    return left_out(failures, len(tasks), FILES, ours)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -157,7 +159,7 @@ def write_all(
             for made in maker(task):
                 captions = captions_of(task, partial(captioner, made.image) if captioner else None)
                 files += folder.write(replace(made, captions=captions))
-            folder.finish(task.stem, files)
+            folder.finish(task.stem, files, captioned=captioner is not None)
         except (ValueError, OSError) as error:
             name = str(task.files[0])
             failures.append(str(error) if name in str(error) else f"{name}: {error}")
@@ -173,28 +175,15 @@ def captions_of(task: Task, caption: partial[str] | None) -> list[str]:
     return [said] if caption is not None and (said := caption()) else []
 
 
-def report(
-    name: str,
-    folder: PairFolder,
-    facts: dict[str, Any],
-    *,
-    num_tasks: int,
-    failures: list[str],
-) -> None:
+def report(name: str, folder: PairFolder, facts: dict[str, Any], failures: list[str]) -> None:
     """Write the manifest's counts of condition `name` and the sheet, and say what comes next."""
     from unicon.cli.check import evenly, sheet
     from unicon.cli.files import write_picture
     from unicon.data.pairs import open_pairs
 
-    if len(failures) == num_tasks:
-        raise ValueError("no file could be annotated: " + "; ".join(failures[:3]))
     entries = [entry for entry in open_pairs(folder.root) if entry.image and name in entry.maps]
     folder.state(facts | {"num_pairs": len(entries), "left_out": sorted(failures)})
     write_picture(folder.root / "sheet.png", sheet(evenly(entries, len(entries)), [name]))
     print(f"{len(entries)} pairs with {name} in {folder.root}, a look at them in sheet.png")
-    if failures:
-        print(f"{len(failures)} of {num_tasks} files were left out:", file=sys.stderr)
-        for failure in sorted(failures):
-            print(f"  {failure}", file=sys.stderr)
     print(f"next: unicon check {folder.root} --conditions {name}")
     print(f"      unicon train adapter --data {folder.root} --condition {name} --out runs/{name}")

@@ -79,11 +79,11 @@ def _base(name: str) -> tuple[UNet2DConditionModel, str]:
     from diffusers import UNet2DConditionModel
 
     from unicon.pipeline import UniConPipeline
-    from unicon.sources import explained, find_base, located, without_network
+    from unicon.sources import explained, find_base, located, split_config, without_network
 
     found = find_base(name)
-    if Path(found).is_file():
-        return UniConPipeline.from_single_file(found).unet, ""
+    if Path(split_config(found)[0]).is_file():
+        return UniConPipeline.from_pretrained(found).unet, ""
     place, revision = located(found)
     with explained(found):
         found_there: Any = UNet2DConditionModel.load_config(

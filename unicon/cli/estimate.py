@@ -10,7 +10,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from unicon.cli.models import (
     stated_base,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos, left_out
-from unicon.cli.run_marks import RUN, is_result, run_mark, run_settings
+from unicon.cli.run_marks import RUN, Results, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 from unicon.typed import temperature, work_sizes
@@ -90,24 +89,24 @@ def run(args: argparse.Namespace) -> int:
     if args.colour:
         _check_colour(names)
     out, ours = Path(args.out), share()
-    photos = find_photos(args.photos, recursive=args.recursive, but=partial(is_result, out=out))
+    earlier = Results(out)
+    photos = find_photos(args.photos, recursive=args.recursive, but=earlier)
     settings = run_settings(args, _asked(args))
     mine = [f for f in ours.of(photos) if args.again or not is_done(f, out, names, settings)]
     num_left = len(ours.gathered(mine))
-    if num_left < len(photos) and ours.is_first:
-        print(f"{len(photos) - num_left} of {len(photos)} photos have their maps already (see --again)")
+    if ours.is_first:
+        earlier.say(len(photos), num_left, "have their maps")
     if not num_left:
         return 0
     reader, far = Reader(files=mine, batch_size=args.batch), []
     if mine:
+        limits = _limits(args.base)
         pipe = load_pipeline(args, needs=names)
-        far = estimate_all(pipe, args, names, reader, limits=_limits(args.base), settings=settings)
+        far = estimate_all(pipe, args, names, reader, limits=limits, settings=settings)
     failures, far = ours.gathered(reader.failures), ours.gathered(far)
     if ours.is_first:
         _report_far(args, names, far, num_photos=num_left)
-        left_out(failures, len(photos))
-    ours.wait()  # the first process that ends with a status other than 0 ends the others
-    return int(bool(failures))
+    return left_out(failures, len(photos), ours=ours)
 
 
 def _asked(args: argparse.Namespace) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import slug, write_picture
@@ -18,7 +19,8 @@ from unicon.cli.models import (
     own_size_px,
     positive,
 )
-from unicon.cli.rarest import add_keep_options, check_keep, drawn_in, keep_rarest
+from unicon.cli.rarest import add_keep_options, check_keep, check_keep_size, drawn_in, keep_rarest
+from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
 from unicon.typed import fraction, interval, work_size
 from unicon.usual_guidance import IN_WORDS
 
@@ -130,6 +132,9 @@ def run(args: argparse.Namespace) -> None:
         pipe.unload_prior()
         pipe.load_prior(args.prior)
     sizes = result_sizes(args, given, own_size_px(pipe))
+    check_keep_size(args, (sizes.width, sizes.height))
+    mark = drawing_mark(args)
+    folder = drawn_in(args, mark)
     say_work_size(given.pictures, (sizes.work_width, sizes.work_height))
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
@@ -137,12 +142,12 @@ def run(args: argparse.Namespace) -> None:
         if larger is not None:
             drawn = upscale(pipe, drawn, larger, generator=generators(seeds))
         for seed, picture in zip(seeds, drawn, strict=True):
-            path = drawn_in(args) / f"{slug(args.prompt)}_seed{seed}.png"
-            write_picture(path, picture, facts(pipe, args, seed))
+            stem = of_its_own(folder / f"{slug(args.prompt)}_seed{seed}", mark)
+            path = write_picture(Path(f"{stem}.png"), picture, {**facts(pipe, args, seed), DRAWN: mark})
             if args.keep is None:
                 print(path)
     if args.keep is not None:
-        for path in keep_rarest(args):
+        for path in keep_rarest(args, mark):
             print(path)
 
 

@@ -18,6 +18,7 @@ from unicon.cli.models import (
     output_of,
     positive,
 )
+from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
 
 if TYPE_CHECKING:
     from unicon.output import UniConOutput
@@ -43,10 +44,11 @@ def run(args: argparse.Namespace) -> None:
     names = condition_names(args.condition)
     pipe = load_pipeline(args, needs=names)
     pipe.set_progress_bar_config(desc="drawing", leave=False)
+    mark = drawing_mark(args)
     for seeds in chunks(range(args.seed, args.seed + args.num), args.batch):
         result = draw(pipe, args, names, seeds)
         for place, seed in enumerate(seeds):
-            for path in write(pipe, result, args, place, seed):
+            for path in write(pipe, result, args, place, seed, mark):
                 print(path)
 
 
@@ -67,12 +69,12 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, names: list[str], seeds
 
 
 def write(
-    pipe: UniConPipeline, result: UniConOutput, args: argparse.Namespace, place: int, seed: int
+    pipe: UniConPipeline, result: UniConOutput, args: argparse.Namespace, place: int, seed: int, mark: str
 ) -> list[Path]:
-    """Write sample `place` and return the files."""
+    """Write sample `place` of a run of this mark and return the files."""
     pictures = {"image": result.images[place]} | {n: maps[place] for n, maps in result.conditions.items()}
-    stem, made = f"{slug(args.prompt)}_seed{seed}", facts(pipe, args, seed)
-    return [
-        write_picture(Path(args.out) / f"{stem}_{name}.png", picture, made)
-        for name, picture in pictures.items()
-    ]
+    made = {**facts(pipe, args, seed), DRAWN: mark}
+    ends = [f"_{name}.png" for name in pictures]
+    stem = of_its_own(Path(args.out) / f"{slug(args.prompt)}_seed{seed}", mark, ends)
+    written = zip(ends, pictures.values(), strict=True)
+    return [write_picture(Path(f"{stem}{end}"), picture, made) for end, picture in written]

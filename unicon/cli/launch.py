@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from unicon.cli import runner
+from unicon.cli import launcher, runner
 from unicon.cli.ours import ROOT, ours
 from unicon.extras import MissingExtra, install_command
 
@@ -82,7 +82,7 @@ def named_config(options: list[str]) -> list[str]:
 
 def command(package: str, arguments: Sequence[str], options: Sequence[str]) -> list[str]:
     """The command line that starts `package` under accelerate with this very Python."""
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    accelerate = [sys.executable, str(launcher.__file__), *options]
     return [*accelerate, str(runner.__file__), package, *arguments]
 
 

@@ -141,9 +141,10 @@ def base_schedule(base: str) -> Schedule:
     from diffusers import DDIMScheduler
 
     from unicon.sampling.levels import Schedule
-    from unicon.sources import explained, find_base, located, without_network
+    from unicon.sources import explained, find_base, located, split_config, without_network
 
-    place, revision = located(found := find_base(base))
+    base = find_base(base)
+    place, revision = located(found := split_config(base)[1] or base)
     with explained(found):
         config = DDIMScheduler.load_config(
             place, subfolder="scheduler", revision=revision, local_files_only=without_network(place)

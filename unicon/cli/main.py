@@ -15,11 +15,10 @@ from importlib import import_module
 from types import ModuleType
 
 from unicon import __version__
-from unicon.cli.ours import prefer_ours
+from unicon.cli.ours import PACKAGES, prefer_ours
+from unicon.cli.status import BAD_INPUT, INTERRUPTED
 from unicon.extras import MissingExtra, quiet_about_torchvision
 
-BAD_INPUT = 2
-INTERRUPTED = 130
 NOT_IMPORTED = "Failed to import"
 """How diffusers' and transformers' errors of a broken installation begin, which are RuntimeErrors."""
 
@@ -85,11 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, MissingExtra) as error:
         return _explain(error, args)
     except (ImportError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not str(error).startswith(NOT_IMPORTED):
+        if not _is_of_a_library(error):
             raise
         cause = (str(error).rstrip() or type(error).__name__).splitlines()[-1]
         told = f"a library cannot be imported ({cause}): `unicon doctor` says why, and what mends it"
         return _explain(error, args, told)
+
+
+def _is_of_a_library(error: ImportError | RuntimeError) -> bool:
+    """Whether a library cannot be imported, rather than a module or a name of ours."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith(NOT_IMPORTED)
+    return (error.name or "").partition(".")[0] not in PACKAGES
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -99,8 +105,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     args, args.rest = parser.parse_known_args(arguments)
     args.given = list(arguments)
     if args.rest and not (command and command.passes_on):
-        parser.error(f"unknown arguments: {' '.join(args.rest)}; see unicon {args.command} --help")
+        hint = _as_map(args.rest) if hasattr(args, "maps") else ""
+        parser.error(f"unknown arguments: {' '.join(args.rest)}; {hint}see unicon {args.command} --help")
     return args
+
+
+def _as_map(rest: Sequence[str]) -> str:
+    """How `--NAME FILE` is said of a condition that has no option of its own."""
+    name, equals, file = rest[0].removeprefix("--").partition("=")
+    if rest[0].startswith("--") and name.isidentifier() and (equals or len(rest) > 1):
+        return f"the map of a condition {name!r} is --condition {name}={file if equals else rest[1]}; "
+    return ""
 
 
 def build_parser(command: Command | None) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adapters.files import write_array
 from unicon.cli.files import write_deep_picture, write_json, write_picture
 from unicon.cli.photo_batches import PhotoFile
-from unicon.cli.run_marks import are_marked, run_mark
+from unicon.cli.run_marks import BESIDE, are_marked, run_mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,23 +49,26 @@ def write(
     from unicon.conditions import pose
     from unicon.conditions.ensembles import GREY
 
-    paths = []
+    written = []
     for name, maps in result.maps.items():
         kind = kinds[name]
         values = maps[place].mean(-1) if kind in GREY else maps[place]
         target = stem.with_name(f"{stem.name}_{name}")
-        paths += _write_raw(target, values, args.raw, about, kind)
+        paths = _write_raw(target, values, args.raw, about, kind)
         if kind in pose.NAMES:
             people = result.people[name][place] if name in result.people else None
             paths.append(_write_joints(target, values, people))
         if name in result.uncertainty:
             deviation = result.uncertainty[name][place]
-            beside = target.with_name(f"{target.name}_uncertainty")
-            paths += _write_raw(beside, deviation, args.raw, about)
+            spread = target.with_name(f"{target.name}_uncertainty")
+            paths += _write_raw(spread, deviation, args.raw, about)
             shown = (deviation / UNCERTAINTY_WHITE).clip(0, 1)
-            paths.append(_write_view(beside, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
-        paths.append(_write_view(target, values, about, in_colour=args.colour and kind in COLOURED))
-    return paths
+            paths.append(_write_view(spread, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
+        ends = " ".join(path.name.removeprefix(target.name) for path in paths)
+        beside = {BESIDE: ends} if ends else {}
+        in_colour = args.colour and kind in COLOURED
+        written += [*paths, _write_view(target, values, {**about, **beside}, in_colour=in_colour)]
+    return written
 
 
 def _write_view(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,16 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
     """The base of `--base`, its adapters, those of `--adapter` and the styles of `--style`, on the device,
     in the number format.
 
-    Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`.
+    Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`; before anything is
+    loaded, where the files tell.
     """
+    check_files(args, needs)
     device, dtype = device_and_dtype(args)
     pipe = _base(args.base, dtype)
     for text in args.adapter:
         name, equals, folder = text.rpartition("=")
         pipe.load_adapter(folder, name if equals else None, replace=True)
-    check_loaded(pipe, needs, base=args.base)
+    check_loaded(pipe.adapters, needs, base=args.base)
     for text in getattr(args, "style", ()):
         name, file, weight = _styled(text)
         pipe.load_style(file, name, weight=weight)
@@ -101,20 +103,49 @@ def facts(pipe: UniConPipeline, args: argparse.Namespace, seed: int) -> dict[str
 
 def stated_base(pipe: UniConPipeline, name: str) -> str:
     """What a result says of its base: OWNER/NAME@COMMIT of one from the hub, else its name alone."""
-    from unicon.sources import named
+    from unicon.sources import named, split_config
 
-    if Path(name).exists() or not pipe.commit:
+    if Path(split_config(name)[0]).exists() or not pipe.commit:
         return named(name)
     return f"{name.partition('@')[0]}@{pipe.commit}"
 
 
-def check_loaded(pipe: UniConPipeline, needs: Sequence[str], *, base: str) -> None:
-    """ValueError naming the first condition in `needs` that no loaded adapter answers to."""
+def check_files(args: argparse.Namespace, needs: Sequence[str]) -> None:
+    """ValueError for a base, an adapter or a style that is none by its files, and for a base on this machine
+    without an adapter for one of `needs`."""
+    from unicon.sources import find_style, saved_with
+
+    folder = base_folder(args.base)
+    if folder is not None and not (folder / "model_index.json").exists():
+        raise ValueError(
+            f"--base {args.base}: the folder holds no model_index.json; name a pipeline's own folder"
+        )
+    given = [_adapter_name(text) for text in args.adapter]
+    for text in getattr(args, "style", ()):
+        find_style(style_file(text))
+    if folder is not None:
+        check_loaded([*saved_with(str(folder)).adapters, *given], needs, base=args.base)
+
+
+def _adapter_name(text: str) -> str:
+    """What the pipeline calls the adapter of an `--adapter`."""
+    from adapters import is_published
+    from adapters.store import read_config
+    from unicon.sources import find_adapter
+
+    name, _, source = text.rpartition("=")
+    place = find_adapter(source)
+    own = place.name if is_published(place) else read_config(place).condition
+    return name or own
+
+
+def check_loaded(adapters: Collection[str], needs: Sequence[str], *, base: str) -> None:
+    """ValueError naming the first condition in `needs` that none of the adapters answers to."""
     for name in needs:
-        if name not in pipe.adapters:
+        if name not in adapters:
             raise ValueError(
                 f"condition {name!r}: {base} has no adapter of that name, only "
-                f"{', '.join(pipe.adapters) or 'none'}; load one with --adapter {name}=FOLDER"
+                f"{', '.join(adapters) or 'none'}; load one with --adapter {name}=FOLDER"
             )
 
 
@@ -122,9 +153,6 @@ def _base(name: str, dtype: torch.dtype) -> UniConPipeline:
     from unicon.pipeline import UniConPipeline
 
     _hide_loading_bars()
-    place = Path(name)
-    if place.is_dir() and not (place / "model_index.json").exists():
-        raise ValueError(f"--base {name}: the folder holds no model_index.json; name a pipeline's own folder")
     return UniConPipeline.from_pretrained(name, dtype=dtype)
 
 

@@ -26,7 +26,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, out: str) -> None:
     add_output_options(parser, out=out)
     parser.add_argument(
         "--base", default="mini",
-        help="the frozen model: mini, a folder, a file, or OWNER/NAME[@REVISION] on the hub (default mini)",
+        help="the frozen model: mini, a folder, a checkpoint's FILE[,config=FOLDER of a base like it], or "
+        "OWNER/NAME[@REVISION] on the hub (default mini)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     parser.add_argument(

@@ -45,9 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the pairs that are not there yet; 1 if one had to be left out."""
+    """Write the pairs that are not there yet; 1 if some had to be left out, 2 if all had."""
     from train.pairs.public import SETS, Asked
-    from unicon.cli.annotate import check_longest, report
+    from unicon.cli.annotate import FILES, check_longest, report
+    from unicon.cli.photo_batches import left_out
     from unicon.data.pairs.writing import PairFolder
 
     check_longest(args.longest)
@@ -62,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
     folder.check_same(facts)
     folder.state(facts)
     failures = write_all(folder, [task for task in tasks if not folder.is_done(task.stem)])
-    report(chosen.condition, folder, facts, num_tasks=len(tasks), failures=failures)
-    return int(bool(failures))
+    if len(failures) < len(tasks):
+        report(chosen.condition, folder, facts, failures)
+    return left_out(failures, len(tasks), FILES)
 
 
 def evenly(tasks: list[Task], num: int | None) -> list[Task]:

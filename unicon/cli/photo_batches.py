@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unicon.cli.status import BAD_INPUT, LEFT_OUT
+from unicon.processes import ALONE, Share
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -65,20 +68,20 @@ class Reader:
                 print(f"left out: {self.failures[-1]}", file=sys.stderr)
 
 
-def left_out(failures: Sequence[str], num_photos: int) -> int:
-    """At the end: 1 if some of all photos could not be read, which are listed where they are not scrolled
-    away, else 0.
+def left_out(
+    failures: Sequence[str], num: int, what: str = "photos could not be read", ours: Share = ALONE
+) -> int:
+    """A command's status at the end: 0, 1 if some of `num` failed, 2 if all did.
 
-    Raises ValueError if none could be read.
+    The first process lists them, where they are not scrolled away. All wait for each other: the first that
+    ends with a status other than 0 ends the others.
     """
-    if not failures:
-        return 0
-    if len(failures) == num_photos:
-        raise ValueError("no photo could be read: " + "; ".join(failures))
-    print(f"{len(failures)} of {num_photos} photos could not be read:", file=sys.stderr)
-    for failure in sorted(failures):
-        print(f"  {failure}", file=sys.stderr)
-    return 1
+    if failures and ours.is_first:
+        print(f"{len(failures)} of {num} {what}:", file=sys.stderr)
+        for failure in sorted(failures):
+            print(f"  {failure}", file=sys.stderr)
+    ours.wait()
+    return (BAD_INPUT if len(failures) == num else LEFT_OUT) if failures else 0
 
 
 def find_photos(

@@ -13,6 +13,7 @@ from pathlib import Path
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.given import GivenMap
 from unicon.cli.models import positive
+from unicon.cli.run_marks import drawn_with, of_its_own
 
 _PASSED_ON = ("training", "features", "clip", "judge")
 """Options that mean what they mean to `unicon eval originality`."""
@@ -54,7 +55,7 @@ def check_keep(args: argparse.Namespace) -> None:
         raise ValueError("--keep keeps what is rare beside other pictures; say which, with --training SOURCE")
     if args.keep > args.num:
         raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
-    asked = _originality(args)
+    asked = _originality(args, Path(args.out))
     check_level(len(open_source(asked.training)), asked.level)
     for model in (asked.features, asked.clip):
         model_folder(model)
@@ -68,27 +69,46 @@ def check_keep(args: argparse.Namespace) -> None:
         check_reader(asked.judge, [family])
 
 
-def drawn_in(args: argparse.Namespace) -> Path:
+def check_keep_size(args: argparse.Namespace, size: tuple[int, int]) -> None:
+    """ValueError where pictures of this size (width, height) cannot be compared with the map."""
+    from eval.protocols.fidelity import check_shape
+    from unicon.data.photos import upright_size
+
+    if args.keep is not None and (given := _judged_map(args)) is not None:
+        check_shape("what is to be drawn", size, upright_size(given.path))
+
+
+def drawn_in(args: argparse.Namespace, mark: str) -> Path:
     """The folder that pictures are drawn into: of this run alone where some are kept."""
-    return Path(args.out) if args.keep is None else _place(args) / "drawn"
+    return Path(args.out) if args.keep is None else _place(args, mark) / "drawn"
 
 
-def keep_rarest(args: argparse.Namespace) -> list[Path]:
-    """Copies of the kept pictures in `--out`, rarest first; the report lies beside the drawn ones."""
+def keep_rarest(args: argparse.Namespace, mark: str) -> list[Path]:
+    """Copies of the kept pictures in `--out`, rarest first; the report lies beside the drawn ones.
+
+    Copies of such that an earlier choice from the same pictures has kept are removed.
+    """
     from eval.originality.command import RAREST, judge
 
+    place, out = _place(args, mark), Path(args.out)
     if (given := _judged_map(args)) is not None:
-        shutil.rmtree(_place(args) / "maps", ignore_errors=True)  # of an earlier run with another map
+        shutil.rmtree(place / "maps", ignore_errors=True)  # of an earlier run with another map
         name = f"{slug(args.prompt)}_{given.name}{given.path.suffix}"
-        write_bytes(_place(args) / "maps" / name, given.path.read_bytes())
-    print(judge(_originality(args)), file=sys.stderr)
-    kept = (_place(args) / RAREST).read_text(encoding="utf-8").split("\n")[:-1]
-    return [write_bytes(Path(args.out) / name, (drawn_in(args) / name).read_bytes()) for name in kept]
+        write_bytes(place / "maps" / name, given.path.read_bytes())
+    print(judge(_originality(args, place)), file=sys.stderr)
+    copies = []
+    for name in (place / RAREST).read_text(encoding="utf-8").split("\n")[:-1]:
+        copy = Path(f"{of_its_own(out / Path(name).stem, mark)}.png")
+        copies.append(write_bytes(copy, (place / "drawn" / name).read_bytes()))
+    for earlier in set(drawn_with(mark, out)) - set(copies):
+        earlier.unlink()
+    return copies
 
 
-def _place(args: argparse.Namespace) -> Path:
-    last = args.seed + args.num - 1
-    return Path(args.out) / f"{slug(args.prompt)}_seed{args.seed}-{last}"
+def _place(args: argparse.Namespace, mark: str) -> Path:
+    seeds = range(args.seed, args.seed + args.num)
+    drawn = [f"/drawn/{slug(args.prompt)}_seed{seed}.png" for seed in seeds]
+    return of_its_own(Path(args.out) / f"{slug(args.prompt)}_seed{seeds[0]}-{seeds[-1]}", mark, drawn)
 
 
 def _judged_map(args: argparse.Namespace) -> GivenMap | None:
@@ -98,11 +118,10 @@ def _judged_map(args: argparse.Namespace) -> GivenMap | None:
     return next((each for each in args.maps if each.name in KINDS), None)
 
 
-def _originality(args: argparse.Namespace) -> argparse.Namespace:
-    """What is asked of `unicon eval originality`."""
+def _originality(args: argparse.Namespace, place: Path) -> argparse.Namespace:
+    """What is asked of `unicon eval originality`, whose pictures and report lie in `place`."""
     from eval.originality.command import parser
 
-    place = _place(args)
     asked = {"generated": place / "drawn", "out": place, "cache": Path(args.out) / "cache"}
     asked |= {"keep": args.keep, "device": args.device}
     asked |= {name: getattr(args, name) for name in _PASSED_ON if name != "judge"}

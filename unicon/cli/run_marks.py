@@ -1,6 +1,7 @@
-"""Which run wrote a picture: so that a second run of the same settings can leave it as it is?
+"""Which run wrote a picture: so that one of the same settings can leave it or write it again, and one of
+others does not write over it?
 
-The mark is an entry of the PNG, a digest of the photo, the weights and every setting that changes a value.
+The mark is an entry of the PNG: a digest of the weights, every setting that changes a value, and the photo.
 """
 
 from __future__ import annotations
@@ -10,24 +11,35 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from unicon import __version__
 from unicon.cli.models import base_folder, style_file
 from unicon.cli.photo_batches import PhotoFile
+from unicon.sources import split_config
 
 RUN = "unicon-run"
-"""Entry of a picture's file that says which run made it."""
+"""Entry of a picture's file that says which run made it of a photo."""
+BESIDE = "unicon-beside"
+"""Entry of a picture's file that says how the names of those end that were written with it."""
+DRAWN = "unicon-drawn"
+"""Entry of a picture's file that says with which settings it was drawn: no result in place of a photo."""
+_SAME_PICTURE = (
+    "adapter", "base", "style", "out", "seed", "num", "batch", "device", "command", "given", "rest", "run",
+    "debug", "keep", "training", "features", "clip", "judge",
+)  # fmt: skip
+"""Options of drawing that change no picture of a seed, or are told apart by what lies there."""
 
 
 def run_settings(args: argparse.Namespace, asked: object) -> str:
     """What all results of one run have in common: the weights and `asked`, every setting that changes a value
     as JSON can hold it; not the device, nor the batch."""
-    folder = base_folder(args.base)
+    folder, single = base_folder(args.base), [Path(split_config(args.base)[0])]
     adapters = [Path(text.rpartition("=")[2]) for text in args.adapter]
     styles = [Path(style_file(text)) for text in getattr(args, "style", ())]
     settings = {
-        "base": [args.base, *_state([Path(args.base)])] if folder is None else _state(_files(folder)),
+        "base": [args.base, *_state(single)] if folder is None else _state(_files(folder)),
         "adapters": [args.adapter, *(_state(_files(place)) for place in adapters)],
         "styles": [getattr(args, "style", ()), _state(styles)],
         "asked": asked,
@@ -38,22 +50,74 @@ def run_settings(args: argparse.Namespace, asked: object) -> str:
 
 def run_mark(file: PhotoFile, settings: str) -> str:
     """A photo and its run, as a short digest that its results carry."""
-    whole = json.dumps(_state([file.path])) + settings
-    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
+    return _digest(json.dumps(_state([file.path])) + settings)
+
+
+def drawing_mark(args: argparse.Namespace) -> str:
+    """The settings that pictures are drawn with, whatever their seed; of pictures to choose from also which
+    they are."""
+    said = {name: str(value) for name, value in sorted(vars(args).items()) if name not in _SAME_PICTURE}
+    files = [each.path for each in getattr(args, "maps", ())]
+    files += [Path(file) for name in ("image", "mask", "like") if (file := getattr(args, name, None))]
+    for name in ("decoder", "prior"):
+        files += _files(Path(folder)) if (folder := getattr(args, name, None)) else []
+    chosen_from = [args.seed, args.num] if getattr(args, "keep", None) else []
+    return _digest(run_settings(args, [said, _state(files), chosen_from]))
+
+
+def of_its_own(stem: Path, mark: str, ends: Sequence[str] = (".png",)) -> Path:
+    """`stem`, or the first of `stem_2`, `stem_3`, ... where no file that begins with it and has one of these
+    `ends` was drawn with other settings."""
+
+    def is_free(own: Path) -> bool:
+        files = [Path(f"{own}{end}") for end in ends]
+        return all(_mark(file, DRAWN) == mark for file in files if file.exists())
+
+    numbered = (stem.with_name(f"{stem.name}_{number}") for number in count(2))
+    return next(own for own in chain([stem], numbered) if is_free(own))
+
+
+def drawn_with(mark: str, folder: Path) -> list[Path]:
+    """The pictures in a folder that were drawn with these settings."""
+    return [path for path in sorted(folder.glob("*.png")) if _mark(path, DRAWN) == mark]
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def are_marked(pictures: Sequence[Path], mark: str) -> bool:
-    """Whether all of these files are there and carry `mark`."""
-    return all(_mark(path) == mark for path in pictures)
+    """Whether all of these files are there and carry `mark`, and what was written beside them is there."""
+    return all(
+        _mark(path) == mark
+        and all(path.with_name(path.stem + end).exists() for end in (_mark(path, BESIDE) or "").split())
+        for path in pictures
+    )
 
 
-def is_result(path: Path, out: Path) -> bool:
-    """Whether a picture is what a command wrote below its folder `out`, rather than a photograph."""
-    is_below = path.suffix == ".png" and path.resolve().is_relative_to(out.resolve())
-    return is_below and _mark(path) is not None
+class Results:
+    """Which pictures are what a command wrote below its folder `out`, rather than photographs."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.found = set[Path]()
+        """Those that were asked about."""
+
+    def __call__(self, path: Path) -> bool:
+        is_below = path.suffix == ".png" and path.resolve().is_relative_to(self.out.resolve())
+        if is_result := is_below and _mark(path) is not None:
+            self.found.add(path)
+        return is_result
+
+    def say(self, num_photos: int, num_left: int, done: str) -> None:
+        """What a run leaves alone: photos that are `done`, and results of earlier runs."""
+        if num_left < num_photos:
+            print(f"{num_photos - num_left} of {num_photos} photos {done} already (see --again)")
+        if self.found:
+            print(f"{len(self.found)} pictures below {self.out} are results of earlier runs, no photos")
 
 
-def _mark(path: Path) -> str | None:
+def _mark(path: Path, name: str = RUN) -> str | None:
     """The mark of a picture's file; None where there is none."""
     from PIL import Image
 
@@ -61,7 +125,7 @@ def _mark(path: Path) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of huge photos, which are none of ours
             with Image.open(path) as picture:
-                return picture.info.get(RUN)
+                return picture.info.get(name)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
 

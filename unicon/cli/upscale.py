@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_picture
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
 from unicon.cli.photo_batches import PhotoFile, Reader, find_photos, left_out
-from unicon.cli.run_marks import RUN, are_marked, is_result, run_mark, run_settings
+from unicon.cli.run_marks import RUN, Results, are_marked, run_mark, run_settings
 from unicon.typed import fraction
 
 if TYPE_CHECKING:
@@ -64,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
         tile_size=args.tile_size,
         keep_colours=not args.free_colours,
     )
-    ours = partial(is_result, out=Path(args.out))
-    found = find_photos(args.photos, recursive=args.recursive, but=ours)
+    earlier = Results(Path(args.out))
+    found = find_photos(args.photos, recursive=args.recursive, but=earlier)
     asked = run_settings(args, [args.seed, asdict(settings)])
     marks = {file: run_mark(file, asked) for file in found}
     files = [f for f in found if args.again or not are_marked([_target(args, f)], marks[f])]
-    if len(files) < len(found):
-        print(f"{len(found) - len(files)} of {len(found)} photos are enlarged already (see --again)")
+    earlier.say(len(found), len(files), "are enlarged")
     if not files:
         return 0
     reader = Reader(files=files, batch_size=1)

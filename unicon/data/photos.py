@@ -36,6 +36,9 @@ WHITE = "unicon white as read"
 """Entry of a picture's `info`: the value that is read as white, where only the largest value tells it."""
 
 
+_FILTERS = threading.Lock()
+
+
 class _Loading(threading.local):
     """Whether this thread is loading a picture.
 
@@ -48,8 +51,13 @@ class _Loading(threading.local):
     @contextlib.contextmanager
     def without_warnings(self) -> Iterator[None]:
         ours: Any = ("ignore", None, Warning, self, 0)
-        if warnings.filters[:1] != [ours]:
-            warnings.filters.insert(0, ours)  # type: ignore[attr-defined]
+        filters: Any = warnings.filters
+        if filters[:1] != [ours]:
+            with _FILTERS:
+                filters.insert(0, ours)
+                # Others have put theirs before the one that was there.
+                for place in reversed([n for n, each in enumerate(filters) if each == ours][1:]):
+                    del filters[place]
         self.is_on = True
         try:
             yield

@@ -6,6 +6,7 @@ pictures are read from it when they are asked for.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,25 +69,35 @@ def from_hub(name: str) -> Pairs:
 def from_table(table: Any, place: str) -> Pairs:
     """`place` names the table, with the part of it that these rows are."""
     columns = Columns.of(table.features, place)
-    table = columns.undecoded(table)
-    files = [file["filename"] for file in table.cache_files]
-    stamp = Stamp.of_files(files) if files else None  # one in memory has none
+    stamp = _stamp(table, place)
+    table = columns.undecoded(table).with_format("arrow")  # of which a row may be any of the file's
 
     def entry(index: int) -> Entry:
-        row: dict[str, Any] = {}
+        cells, row = table[index], dict[str, Any]()
         for name in (columns.image, *columns.maps.values()):
-            cell = table.data.column(name)[index]
+            cell = cells.column(name)[0]
             stored = cell.is_valid and cell["bytes"].is_valid
-            where = stamp and stamp._replace(place=(place, index, name, *stamp.place))
+            where = stamp and stamp._replace(place=(*stamp.place, index, name))
             row[name] = {
                 "bytes": Cell(cell["bytes"], where) if stored else None,
                 "path": cell["path"].as_py() if cell.is_valid else None,
             }
         if columns.caption:
-            row[columns.caption] = table.data.column(columns.caption)[index].as_py()
+            row[columns.caption] = cells.column(columns.caption)[0].as_py()
         return columns.entry(row, f"row {index}", place)
 
     return Pairs(len(table), entry, tuple(columns.maps))
+
+
+def _stamp(table: Any, place: str) -> Stamp | None:
+    """Of the files of a table and of what `datasets` has picked from them, in one short word, which every row
+    repeats; None for a table in memory."""
+    files = [file["filename"] for file in table.cache_files]
+    if not files:
+        return None
+    stamp = Stamp.of_files(files)
+    whole = repr((place, table._fingerprint, stamp.place))
+    return stamp._replace(place=(hashlib.blake2b(whole.encode(), digest_size=16).hexdigest(),))
 
 
 @dataclass(frozen=True, slots=True)

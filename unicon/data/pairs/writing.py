@@ -22,6 +22,8 @@ from unicon.data.photos import SUFFIXES, load_photo
 
 MANIFEST = "annotate.json"
 _RECORDS = ".records"
+_SOUGHT = "captions were sought"
+"""Beside the files of a record, of which none may be a caption then."""
 _COMPARED = ("annotator", "weights", "revision", "settings", "pictures")
 
 
@@ -78,13 +80,15 @@ class PairFolder:
         write_whole(self.root / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
     def is_done(self, task: str, *, captioned: bool = False) -> bool:
-        """Whether everything that task wrote is still there; `captioned`: a caption among it."""
+        """Whether everything that task wrote is still there; `captioned`: a caption among it, unless one was
+        sought and there is none."""
         record = self._records / f"{task}.json"
         if not record.is_file():
             return False
         files = json.loads(record.read_text())
-        has_caption = any(name.startswith("caption/") for name in files)
-        return (has_caption or not captioned) and all((self.root / name).is_file() for name in files)
+        if captioned and not any(name.startswith("caption/") or name == _SOUGHT for name in files):
+            return False
+        return all((self.root / name).is_file() for name in files if name != _SOUGHT)
 
     def write(self, made: Made) -> list[str]:
         """Write a pair and return its files, relative to the folder. A picture that is there is kept.
@@ -104,11 +108,12 @@ class PairFolder:
             return [image, drawn, name]
         return [image, drawn]
 
-    def finish(self, task: str, files: Sequence[str]) -> None:
-        """Record that a task is done, with the files it wrote."""
+    def finish(self, task: str, files: Sequence[str], *, captioned: bool = False) -> None:
+        """Record that a task is done, with the files it wrote; `captioned`: captions were sought."""
         record = self._records / f"{task}.json"
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(record, lambda path: path.write_text(json.dumps(list(files))))
+        told = [*files, *([_SOUGHT] if captioned else [])]
+        write_whole(record, lambda path: path.write_text(json.dumps(told)))
 
     def _pictures(self) -> str:
         """The folder of pictures, which may have been there before."""
@@ -121,7 +126,14 @@ class PairFolder:
         path = next((file for file in files if file.is_file()), None)
         if path is None:
             return None
-        if not np.array_equal(np.asarray(load_photo(path)), np.asarray(made.image.convert("RGB"))):
+        there = load_photo(path)
+        if there.size != made.image.size:
+            raise ValueError(
+                f"{path} is there already with {there.width} x {there.height} pixels, not "
+                f"{made.image.width} x {made.image.height}: give the --longest that it was made with, or "
+                "choose another folder"
+            )
+        if not np.array_equal(np.asarray(there), np.asarray(made.image.convert("RGB"))):
             raise ValueError(f"{path} is there already and shows something else: choose another folder")
         return path.relative_to(self.root).as_posix()
 

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.features import FILES, FeatureSet, find_pictures
+from eval.features import FILES, FeatureSet
 from eval.metrics.distributions import SPLITS
+from eval.pictures import find_pictures
 from eval.records import source_digest
 from unicon.extras import MissingExtra, need
 
@@ -63,13 +64,13 @@ class CleanFid:
         self.source = _source("clean-fid", "clean", weights)
 
     def __call__(self, source: str) -> FeatureSet:
-        files = _files(source)
+        files, names = _files(source)
         with _quiet():
             values = self.fid.get_files_features(
-                [str(file) for file in files], self.model, num_workers=0, batch_size=BATCH,
+                files, self.model, num_workers=0, batch_size=BATCH,
                 device=self.device, mode="clean", description=Path(source).name,
             )  # fmt: skip
-        return FeatureSet(values=values, names=tuple(f.name for f in files), source=self.source)
+        return FeatureSet(values=values, names=names, source=self.source)
 
     def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
         # It draws from numpy's global state.
@@ -97,15 +98,13 @@ class TorchFidelity:
         self.source = _source("torch-fidelity", "inception-v3-compat", weights)
 
     def __call__(self, source: str) -> FeatureSet:
-        files = _files(source)
-        pictures = _package("torch_fidelity.datasets").ImagesPathDataset([str(file) for file in files])
+        files, names = _files(source)
+        pictures = _package("torch_fidelity.datasets").ImagesPathDataset(files)
         bar = tqdm((pictures[n] for n in range(len(files))), total=len(files), desc=Path(source).name)
         with torch.no_grad():
             found = [self.extractor(batch.to(self.device)) for batch in _of_one_size(bar)]
         values, logits = (torch.cat([each[n] for each in found]).cpu().numpy() for n in (0, 1))
-        return FeatureSet(
-            values=values, names=tuple(f.name for f in files), source=self.source, logits=logits
-        )
+        return FeatureSet(values=values, names=names, source=self.source, logits=logits)
 
     def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
         fid, kid, isc = (_package(f"torch_fidelity.metric_{name}") for name in ("fid", "kid", "isc"))
@@ -141,13 +140,14 @@ def open_engine(name: str, weights: str | Path | None, device: str) -> Engine:
     return ENGINES[name](Path(weights), device)
 
 
-def _files(source: str) -> list[Path]:
+def _files(source: str) -> tuple[list[str], tuple[str, ...]]:
+    """Of all pictures, and their names."""
     if Path(source).suffix in FILES:
         raise ValueError(f"{source}: holds features; an engine sees pictures: give their folder")
-    paths = find_pictures(source).paths
-    if paths is None:
+    pictures = find_pictures(source)
+    if pictures.paths is None:
         raise ValueError(f"{source}: its pictures are no files of their own; give an engine a folder of them")
-    return list(paths)
+    return [str(path) for path in pictures.paths], pictures.names
 
 
 def _of_one_size(pictures: Iterable[Tensor]) -> Iterator[Tensor]:

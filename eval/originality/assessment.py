@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from eval.features import FeatureSet, Pictures
+from eval.features import FeatureSet
 from eval.manifold.features import check_neighbours
 from eval.manifold.manifold import Manifold
 from eval.originality.copies import Judgement, check_level, judge
 from eval.originality.nearest import Nearest, meaning_within, nearest_meaning, nearest_of, paired_meaning
 from eval.originality.sight import Sight
+from eval.pictures import Pictures
 from eval.rarity import Rarity
 
 

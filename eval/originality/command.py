@@ -14,7 +14,6 @@ from eval.features import (
     MINI,
     Extractor,
     FeatureSet,
-    Pictures,
     add_resizing,
     check_one_model,
     open_source,
@@ -30,6 +29,7 @@ from eval.originality.selection import check_number, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched, read_truncation
 from eval.originality.truth import Truth, true_to_map, true_to_prompt
+from eval.pictures import Pictures
 from eval.protocols.fidelity import KINDS, check_comparable
 from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of

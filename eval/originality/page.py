@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eval import pages
-from eval.features import Pictures
 from eval.manifold.histogram import Histogram, histogram
 from eval.originality.assessment import Assessment, Row
 from eval.originality.nearest import Near, Nearest
 from eval.originality.report import Report
+from eval.pictures import Pictures
 
 SHOWN = 24
 """Pictures in each of the three rows, from one end to the other, and of the kept."""

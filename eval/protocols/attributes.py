@@ -19,11 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.clip import Clip
-from eval.features import MINI, Pictures, find_pictures
+from eval.features import MINI
 from eval.metrics.attributes import amplification, stratified
 from eval.metrics.summary import Interval
 from eval.metrics.text import cosines
-from eval.protocols.generated import captioned, open_generated
+from eval.pictures import Pictures, find_pictures
+from eval.protocols.generated import captioned
 from eval.protocols.results import save, tables
 from eval.protocols.setup import run_command
 from eval.protocols.told import read_rows, read_table
@@ -190,7 +191,7 @@ def _share(
 
 def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     if arguments.assume_neutral:
-        return _Samples(open_generated(arguments.generated), 0)
+        return _Samples(find_pictures(arguments.generated), 0)
     pictures, texts = captioned(arguments.generated, arguments.captions)
     neutral = [place for place, text in enumerate(texts) if named_value(text, words) is None]
     if not neutral:

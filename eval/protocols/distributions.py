@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: unicon eval distributions --real data/photos --generated out/samples "
         "--out results.jsonl",
     )
-    either = "a folder of pictures, pairs, or a file of features (.npz, .safetensors)"
+    either = "a folder of pictures, or of folders of them, pairs, or a file of features (.npz, .safetensors)"
     top.add_argument("--real", required=True, metavar="SOURCE", help=either)
     top.add_argument("--generated", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from eval.features import pictures_of
 from eval.metrics.likeness import likeness
+from eval.pictures import pictures_of
 from eval.protocols.embedders import add_embedder_arguments, embed
 from eval.protocols.generated import by_subject, groups
 from eval.protocols.results import save, tables

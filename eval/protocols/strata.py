@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eval.features import FILES, FeatureSet, find_pictures, holds_pictures, read_features
+from eval.features import FeatureSet, open_source
+from eval.pictures import Pictures
 from eval.protocols.generated import captions_of
 from eval.protocols.told import TEXTS, Told
 from eval.rarity import Rarity, rarity_by_stratum
 from eval.records import Record
-from unicon.data.pairs import open_pairs
 
 COLUMNS = ("stratum", "class", "label", *TEXTS)
 """Of a table, the first that it has."""
@@ -39,7 +39,7 @@ def read_labels(tables: Sequence[str], real: str, fake: str, *, k: int) -> Label
     if len(tables) > 2:
         raise ValueError(f"--strata got {len(tables)} tables; expected one for both sets, or two: real, fake")
     of_real, of_fake = (
-        _told(_names(source), source, tables[min(n, len(tables) - 1)] if tables else None)
+        _told(source, tables[min(n, len(tables) - 1)] if tables else None)
         for n, source in enumerate((real, fake))
     )
     counts = Counter(of_real)
@@ -91,32 +91,25 @@ def _of(pooled: Rarity, places: list[int]) -> Rarity:
     return replace(pooled, scores=pooled.scores[places])
 
 
-def _names(source: str) -> tuple[str, ...]:
-    return (read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)).names
-
-
-def _told(names: Sequence[str], source: str, table: str | None) -> list[str]:
-    known = Told.of_table(Path(table), COLUMNS) if table else _of_source(source)
-    found = [known.of(name) for name in names]
+def _told(source: str, table: str | None) -> list[str]:
+    opened = open_source(source)
+    known = Told.of_table(Path(table), COLUMNS) if table else _own(opened, source)
+    found = [known.of(name) for name in opened.names]
     if None in found:
         where = table or "no caption lies with it"
         raise ValueError(
-            f"{source}: {names[found.index(None)]} has no stratum ({where}); give --strata FILE with columns "
-            "name and stratum"
+            f"{source}: {opened.names[found.index(None)]} has no stratum ({where}); give --strata FILE with "
+            "columns name and stratum"
         )
     return [label for label in found if label is not None]
 
 
-def _of_source(source: str) -> Told:
-    path = Path(source)
-    if path.suffix in FILES:
+def _own(opened: FeatureSet | Pictures, source: str) -> Told:
+    if isinstance(opened, FeatureSet):
         raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
-    if holds_pictures(path):
-        pictures = find_pictures(path)
-        if (told := captions_of(pictures)) is None:
-            raise ValueError(
-                f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
-                "--strata FILE with columns name and stratum"
-            )
-        return Told(zip(pictures.names, told, strict=True), source)
-    return Told(((e.key, e.captions[0]) for e in open_pairs(source) if e.captions), source)
+    if (told := captions_of(opened)) is None:
+        raise ValueError(
+            f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
+            "--strata FILE with columns name and stratum"
+        )
+    return Told(zip(opened.names, told, strict=True), source)

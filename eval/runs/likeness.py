@@ -14,7 +14,8 @@ from pathlib import Path
 
 import PIL.Image
 
-from eval.features import Extractor, FeatureSet, Pictures, read_features
+from eval.features import Extractor, FeatureSet, read_features
+from eval.pictures import Pictures
 from eval.protocols.distributions import circumstances, distances
 from eval.runs.items import Task
 from eval.runs.roll import Roll

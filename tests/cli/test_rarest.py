@@ -8,7 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from eval.features import Extractor, find_pictures
+from eval.features import Extractor
+from eval.pictures import find_pictures
 from tests.cli.bases import command, names, save_noise
 
 ENOUGH = ("--keep", 2, "--training", "enough.npy")

@@ -14,8 +14,9 @@ from PIL import Image
 from eval import __main__ as front
 from eval import engines
 from eval.engines import CLEAN_FILE, open_engine
-from eval.features import FeatureSet, find_pictures
+from eval.features import FeatureSet
 from eval.metrics.distributions import cubic, frechet_distance, mmd
+from eval.pictures import find_pictures
 from eval.records import read
 from unicon.extras import MissingExtra
 

@@ -19,7 +19,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from eval.features import Extractor, FeatureSet, find_pictures, open_features, read_features, square
+from eval.features import Extractor, FeatureSet, open_features, read_features, square
+from eval.pictures import find_pictures
 
 
 @pytest.fixture(scope="module")

@@ -206,11 +206,13 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
         Image.new("RGB", (16, 16), (40 * n, 0, 0)).save(tmp_path / "pictures" / f"{n}.png")
     monkeypatch.setattr("eval.features.Extractor._batches", None)
     made = ["distributions", "--generated", str(tmp_path / "pictures"), "--device", "cpu", "--real"]
+    np.save(bare := str(tmp_path / "bare.npy"), np.ones((9, 128), np.float32))
     for options, why in (
         (["nowhere"], "nowhere: no such file or folder"),
         ([sources[1], "--neighbours", "5"], "the generated set has 5 features; k = 5 needs at least 6"),
         ([sources[1], "--sample-sizes", "2", "6"], "repeats of 5 fakes"),
         ([sources[1]], "of --real they have width 5, of --generated 128"),
+        ([bare], "those of --real are bare.npy, of --generated mini, "),
     ):
         with pytest.raises(SystemExit):
             front.main([*made, *options])

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from eval import __main__ as front
-from eval.features import Extractor, FeatureSet, Pictures, find_pictures
+from eval.features import Extractor, FeatureSet
 from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
 from eval.originality.assessment import Assessment, assess
@@ -29,6 +29,7 @@ from eval.originality.selection import Gate, keep_rarest, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched
 from eval.originality.truth import judged
+from eval.pictures import Pictures, find_pictures
 from eval.rarity import Rarity, rarity_score
 from tests.programs import ROOT
 

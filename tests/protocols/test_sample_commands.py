@@ -13,9 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from eval import __main__ as front
 from eval.clip import Clip
-from eval.features import open_features
+from eval.features import open_features, open_source
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
+from eval.pictures import find_pictures
 from eval.protocols.attributes import named_value
 from eval.protocols.diversity import by_condition, map_stems
 from eval.protocols.generated import by_subject, captioned, open_outputs, prompt_of_name
@@ -132,6 +133,15 @@ def test_folders_of_seeds_are_no_prompts_and_those_of_subjects_are(tmp_path):
     assert [path.parent.name for path in by_subject(tmp_path / "run")["all"]][::2] == ["seed0", "seed1"]
     assert open_outputs(tmp_path / "subjects").prompts == ("dog0", "dog0", "dog1", "dog1")
     assert list(by_subject(tmp_path / "subjects")) == ["dog0", "dog1"]
+    assert set(open_source(tmp_path / "run").names) == set(run.pictures.names)
+    # A loose picture neither hides the folders nor counts silently; maps of loose ones are none of the set.
+    picture(9).save(tmp_path / "subjects" / "sheet.png")
+    for of in (by_subject, find_pictures):
+        with pytest.raises(ValueError, match=r"holds 1 pictures, such as sheet.png, and .* such as dog0"):
+            of(tmp_path / "subjects")
+    (tmp_path / "run" / "seed0" / "map").mkdir()
+    picture(9).save(tmp_path / "run" / "seed0" / "map" / "item-1.png")
+    assert find_pictures(tmp_path / "run" / "seed0").names == ("item-1.png", "item-2.png")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Engine(Protocol):
         """Inception's features of a folder's pictures. Raises ValueError where there is none."""
         ...
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         """The package's own: `fid`, `kid`, and where there are logits `inception_score`."""
         ...
 
@@ -72,14 +72,17 @@ class CleanFid:
             )  # fmt: skip
         return FeatureSet(values=values, names=names, source=self.source)
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         # It draws from numpy's global state.
         kept = np.random.get_state()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
         try:
             with _quiet():
-                kid = self.fid.kernel_distance(real.values, fake.values, KID_SUBSETS, KID_SIZE)
-                return {"fid": float(self.fid.fid_from_feats(real.values, fake.values)), "kid": float(kid)}
+                kid = self.fid.kernel_distance(real.values, generated.values, KID_SUBSETS, KID_SIZE)
+                return {
+                    "fid": float(self.fid.fid_from_feats(real.values, generated.values)),
+                    "kid": float(kid),
+                }
         finally:
             np.random.set_state(kept)  # noqa: NPY002
 
@@ -106,9 +109,9 @@ class TorchFidelity:
         values, logits = (torch.cat([each[n] for each in found]).cpu().numpy() for n in (0, 1))
         return FeatureSet(values=values, names=names, source=self.source, logits=logits)
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         fid, kid, isc = (_package(f"torch_fidelity.metric_{name}") for name in ("fid", "kid", "isc"))
-        a, b = (torch.from_numpy(each.values) for each in (fake, real))
+        a, b = (torch.from_numpy(each.values) for each in (generated, real))
         statistics = [fid.fid_features_to_statistics(rows) for rows in (a, b)]
         told = {"kid_subsets": KID_SUBSETS, "kid_subset_size": min(KID_SIZE, len(a), len(b))}
         drawn = kid.kid_features_to_metric(a, b, **told, rng_seed=seed, verbose=False)
@@ -116,8 +119,8 @@ class TorchFidelity:
             "fid": fid.fid_statistics_to_metric(*statistics, False)[fid.KEY_METRIC_FID],
             "kid": drawn[kid.KEY_METRIC_KID_MEAN],
         }
-        if fake.logits is not None and len(fake) >= SPLITS:
-            scored = isc.isc_features_to_metric(torch.from_numpy(fake.logits), SPLITS, True, seed)
+        if generated.logits is not None and len(generated) >= SPLITS:
+            scored = isc.isc_features_to_metric(torch.from_numpy(generated.logits), SPLITS, True, seed)
             found["inception_score"] = scored[isc.KEY_METRIC_ISC_MEAN]
         return found
 

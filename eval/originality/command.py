@@ -35,6 +35,7 @@ from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, op
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.setup import run_command
 from unicon.devices import pick_device
+from unicon.typed import check_idle
 
 RAREST = "rarest.txt"
 """The names of the kept pictures, rarest first."""
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def judge(arguments: argparse.Namespace) -> str:
     """Write the report; what it says in short. Raises ValueError for what cannot be judged."""
     # All that can be refused is looked at before anything is embedded, which may take hours.
-    _check_idle(arguments)
+    check_idle(arguments, ("condition", "control_limit", "annotator", "judge", "read"), "maps")
     outputs = open_outputs(arguments.generated, arguments.captions)
     if arguments.clip_limit is not None and outputs.captions is None:
         raise ValueError("--clip-limit has no effect without captions: give --captions, or leave it out")
@@ -162,15 +163,6 @@ def judge(arguments: argparse.Namespace) -> str:
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])
-
-
-def _check_idle(arguments: argparse.Namespace) -> None:
-    """ValueError for options that say nothing without --maps."""
-    asked = ("condition", "control_limit", "annotator", "judge", "read")
-    idle = [name for name in asked if getattr(arguments, name) not in (None, [])]
-    if idle and not arguments.maps:
-        option = f"--{idle[0].replace('_', '-')}"
-        raise ValueError(f"{option} has no effect without --maps; give them, too, or leave {option} out")
 
 
 def _true_pairs(training: Pictures | FeatureSet) -> tuple[Pictures, Sequence[str]] | None:

@@ -75,7 +75,7 @@ def _summary(report: Report) -> str:
     mean = "no picture is in it" if one.mean is None else f"{one.mean:.4g}"
     space = "meaning (training pictures are not given)" if found.look is None else "look"
     facts = {
-        "generated, training pictures": f"{one.num_fake}, {one.num_real}",
+        "generated, training pictures": f"{one.num_generated}, {one.num_real}",
         "features by meaning": f"{one.features}, k = {one.k}",
         "in the manifold (precision)": f"{found.precision:.3f}",
         "recall": recall,
@@ -124,7 +124,7 @@ def _typical(nearest: Sequence[Nearest | None]) -> str:
 
 def _histogram(counts: Histogram) -> str:
     """Two shapes over one axis: radii of training pictures grey, rarities of generated ones red."""
-    shapes = [(counts.real.tolist(), pages.GREY), (counts.fake.tolist(), pages.INK)]
+    shapes = [(counts.real.tolist(), pages.GREY), (counts.generated.tolist(), pages.INK)]
     return (
         "<h2>Rarity of generated pictures (red) beside radii of training pictures (grey)</h2>"
         + pages.histograms(shapes, float(counts.edges[0]), float(counts.edges[-1]))

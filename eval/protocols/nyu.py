@@ -142,7 +142,8 @@ def _run(arguments: argparse.Namespace) -> str:
         )
     ]
     if arguments.regressor:
-        readers.append(load_judge(arguments.regressor, pipe, arguments.steps, arguments.batch_size))
+        load = partial(load_judge, pipe=pipe, steps=arguments.steps, batch_size=arguments.batch_size)
+        readers.append(load(arguments.regressor, conditions=["depth"]))
     outcomes = nyu(readers, photos, range(arguments.seeds)) + baselines(arguments.data)
     settings: dict[str, str | int | float | bool] = {
         "base": str(arguments.base),

@@ -288,7 +288,8 @@ def load_judge(
         return found
     folder = judge_folder(str(judge))
     if folder is None:
-        return _knowing(conditions, PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size), judge)
+        own = PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size, name=BASE)
+        return _knowing(conditions, own, judge)
     return _knowing(conditions, RegressorReader.load(folder, pipe, batch_size), judge)
 
 

@@ -74,7 +74,8 @@ class Likeness:
         return Compared(
             numbers=numbers,
             sets={
-                "num_real": len(own), "num_fake": len(made), "width": own.values.shape[1], "k": NEIGHBOURS,
+                "num_real": len(own), "num_generated": len(made), "width": own.values.shape[1],
+                "k": NEIGHBOURS,
                 **circumstances(own, made),
             },
         )  # fmt: skip

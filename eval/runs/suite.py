@@ -138,8 +138,8 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     group, folder = share(), Path(arguments.out)
     if arguments.features != "none":
         model_folder(arguments.features)  # before anything is rendered or drawn
-    for reader in (arguments.judge, arguments.regressor):
-        check_reader(reader)
+    check_reader(arguments.judge, conditions if {*directions} - {"estimate"} else ())
+    check_reader(arguments.regressor, conditions if "estimate" in directions else ())
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
     if group.is_first:
         material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)

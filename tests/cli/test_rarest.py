@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,11 +32,13 @@ def beside(features: np.ndarray) -> np.ndarray:
 def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
     given = ("x", "--num", 4, "--seed", 2, "--depth", save_noise(tmp_path / "map.png"))
     assert command("generate", *given, "--out", tmp_path / "all") == 0
-    features = Extractor("mini")(find_pictures(tmp_path / "all")).values
-    np.save(tmp_path / "training.npy", beside(np.asarray(features, dtype=np.float64)))
+    seen = Extractor("mini")(find_pictures(tmp_path / "all"))
+    around = beside(seen.values.astype(np.float64))
+    training = replace(seen, values=around, names=tuple(map(str, range(len(around)))))
+    training.save(tmp_path / "training.npz")
     capsys.readouterr()
     out, place = tmp_path / "out", tmp_path / "out" / "x_seed2-5"
-    more = ("--keep", 2, "--training", tmp_path / "training.npy", "--out", out)
+    more = ("--keep", 2, "--training", tmp_path / "training.npz", "--out", out)
     assert command("generate", *given, *more) == 0
     said = capsys.readouterr()
     report = json.loads((place / "report.json").read_text())["numbers"]
@@ -60,11 +63,12 @@ def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
     ("options", "told"),
     [
         (("--keep", 2), "say which, with --training SOURCE"),
-        (("--training", "photos"), "--training has no effect without --keep N"),
-        (("--judge", "mini"), "--judge has no effect without --keep N"),
+        (("--training", "photos"), "--training has no effect without --keep"),
+        (("--judge", "mini"), "--judge has no effect without --keep"),
         (("--keep", 5, "--training", "photos"), "--keep 5 of --num 4: draw more than are kept"),
         (("--keep", 2, "--training", "photos"), "1 training pictures cannot tell a level of 0.01"),
         (("--keep", 2, "--training", "nowhere"), "nowhere"),
+        (ENOUGH, "of --training they have width 2, of --generated 128"),
         ((*ENOUGH, "--features", "nowhere"), "no such folder with config.json"),
         ((*ENOUGH, "--clip", "nowhere"), "no such folder with config.json"),
         ((*ENOUGH, "--condition", "normal=photos/a.png"), "mini reads no 'normal', only depth, edge, pose"),

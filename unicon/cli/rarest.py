@@ -13,6 +13,7 @@ from pathlib import Path
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.given import GivenMap
 from unicon.cli.models import positive
+from unicon.typed import check_idle
 
 _PASSED_ON = ("training", "features", "clip", "judge")
 """Options that mean what they mean to `unicon eval originality`."""
@@ -41,11 +42,9 @@ def check_keep(args: argparse.Namespace) -> None:
     """ValueError for options that contradict each other, and for a training set, a model or a reader that
     cannot be used: before anything is drawn."""
     if args.keep is None:
-        if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
-            raise ValueError(f"--{idle[0]} has no effect without --keep N; give it, or leave it out")
-        return
+        return check_idle(args, _PASSED_ON, "keep")
     # Not before: who keeps nothing needs no evaluation.
-    from eval.features import model_folder, open_source
+    from eval.features import Extractor, FeatureSet, check_one_model, model_folder, open_source, resizing
     from eval.originality.copies import check_level
     from eval.protocols.map_readers import family_of
     from eval.protocols.readers import check_reader
@@ -55,7 +54,8 @@ def check_keep(args: argparse.Namespace) -> None:
     if args.keep > args.num:
         raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
     asked = _originality(args)
-    check_level(len(open_source(asked.training)), asked.level)
+    training = open_source(asked.training)
+    check_level(len(training), asked.level)
     for model in (asked.features, asked.clip):
         model_folder(model)
     if asked.maps is not None:
@@ -66,6 +66,9 @@ def check_keep(args: argparse.Namespace) -> None:
                 "give --palette to `unicon eval originality --keep`"
             )
         check_reader(asked.judge, [family])
+    if isinstance(training, FeatureSet):
+        extractor = Extractor(asked.features, **resizing(asked))
+        check_one_model({"--training": training, "--generated": extractor})
 
 
 def drawn_in(args: argparse.Namespace) -> Path:

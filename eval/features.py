@@ -111,12 +111,6 @@ def resizing(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"resize": arguments.resize, "fit": arguments.fit, "size_px": arguments.size}
 
 
-def open_features(source: str | Path, model: str = MINI, *, device: str = "cpu", **how: Any) -> FeatureSet:
-    """Features of a file (one of `FILES`), or of pictures by the named model; `how` as `Extractor`'s."""
-    found = open_source(source)
-    return found if isinstance(found, FeatureSet) else Extractor(model, device=device, **how)(found)
-
-
 def open_source(source: str | Path) -> FeatureSet | Pictures:
     """Features of a file (one of `FILES`), or else pictures (`find_pictures`)."""
     return read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)

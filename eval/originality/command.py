@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters.files import write_whole
 from eval.clip import Clip
+from eval.command import command
 from eval.features import (
     FILES,
     MINI,
@@ -33,7 +34,6 @@ from eval.pictures import Pictures
 from eval.protocols.fidelity import KINDS, check_comparable
 from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
-from eval.protocols.setup import run_command
 from unicon.devices import pick_device
 from unicon.typed import check_idle
 
@@ -92,12 +92,6 @@ def parser() -> argparse.ArgumentParser:
         help="also name the N rarest that are in the manifold, no near-copies, and true to prompt and map",
     )  # fmt: skip
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write originality.html, originality.csv and report.json; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(judge, top.parse_args(argv)))
 
 
 def judge(arguments: argparse.Namespace) -> str:
@@ -199,3 +193,6 @@ def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path)
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+main = command(parser, judge)

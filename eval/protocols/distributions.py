@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.command import command
 from eval.engines import ENGINES, Engine, open_engine
 from eval.features import MINI, Extractor, FeatureSet, add_resizing, check_one_model, open_source, resizing
 from eval.manifold.features import check_neighbours, checked
@@ -30,7 +31,6 @@ from eval.metrics.distributions import (
 )
 from eval.metrics.summary import markdown_table
 from eval.protocols.results import DEVIATION, save, tables
-from eval.protocols.setup import run_command
 from eval.protocols.strata import read_labels, strata_records
 from eval.records import Record
 from unicon.devices import pick_device
@@ -146,12 +146,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the record, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
-
-
 def _run(arguments: argparse.Namespace) -> str:
     ks = sorted(set(arguments.neighbours))
     if ks[0] < 1:
@@ -255,3 +249,6 @@ def _as_table(found: SizeCurve) -> str:
     rows = [{"N": str(n), "Fréchet distance": str(v)} for n, v in zip(found.sizes, found.values, strict=True)]
     rows.append({"N": "infinity, by a line over 1/N", "Fréchet distance": f"{found.at_infinity:.3f}"})
     return markdown_table(rows)
+
+
+main = command(parser, _run)

@@ -44,13 +44,13 @@ from PIL import Image
 
 from adapters.files import write_arrays
 from eval.clip import Clip
-from eval.features import Pictures
 from eval.metrics.summary import Interval, Summary, bootstrap_interval, over_seeds
 from eval.metrics.text import text_score
 from eval.peers.joint_adapter import Joint
 from eval.peers.peer import DIRECTIONS, Direction
 from eval.peers.sampling import PeerSampler
 from eval.peers.store import load_peer
+from eval.pictures import Pictures
 from eval.protocols import scenes
 from eval.protocols.drawing import Drawer, Drawings, Painter
 from eval.protocols.map_scores import agreement, score

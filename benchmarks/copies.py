@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eval.features import Extractor, Pictures
+from eval.features import Extractor
 from eval.metrics.summary import markdown_table
 from eval.originality.copies import Judgement, judge
 from eval.originality.look import describe, nearest_look
 from eval.originality.nearest import nearest_meaning
+from eval.pictures import Pictures
 from eval.protocols.scene_set import scene_set
 from eval.records import Record, append
 

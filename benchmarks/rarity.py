@@ -51,24 +51,24 @@ def features(num: int, width: int, seed: int) -> torch.Tensor:
 
 
 def full_matrix(
-    real: torch.Tensor, fake: torch.Tensor, dtype: torch.dtype, sort: bool = False
+    real: torch.Tensor, generated: torch.Tensor, dtype: torch.dtype, sort: bool = False
 ) -> torch.Tensor:
-    """Rarity of each fake, inf outside the manifold."""
-    real, fake = real.to(dtype), fake.to(dtype)
+    """Rarity of each generated one, inf outside the manifold."""
+    real, generated = real.to(dtype), generated.to(dtype)
     between = torch.cdist(real, real)
     radii = between.sort(1).values[:, K] if sort else between.topk(K + 1, largest=False).values[:, K]
     del between
-    return torch.where(torch.cdist(fake, real) < radii, radii, torch.inf).amin(1)
+    return torch.where(torch.cdist(generated, real) < radii, radii, torch.inf).amin(1)
 
 
-def variants(real: torch.Tensor, fake: torch.Tensor) -> dict[str, Callable[[], object]]:
+def variants(real: torch.Tensor, generated: torch.Tensor) -> dict[str, Callable[[], object]]:
     calls: dict[str, Callable[[], object]] = {
-        "full matrix, float32": lambda: full_matrix(real, fake, torch.float32),
-        "full matrix, float64": lambda: full_matrix(real, fake, torch.float64),
-        "full matrix, float64, sorted": lambda: full_matrix(real, fake, torch.float64, sort=True),
+        "full matrix, float32": lambda: full_matrix(real, generated, torch.float32),
+        "full matrix, float64": lambda: full_matrix(real, generated, torch.float64),
+        "full matrix, float64, sorted": lambda: full_matrix(real, generated, torch.float64, sort=True),
     }
     for name in ("auto", *FORMATS):
-        calls[f"ours, {name}"] = lambda name=name: rarity_score(real, fake, K, arithmetic=name)
+        calls[f"ours, {name}"] = lambda name=name: rarity_score(real, generated, K, arithmetic=name)
     return calls
 
 
@@ -80,9 +80,9 @@ def measured(call: Callable[[], object]) -> Cost:
 
 def compared(num: int, width: int, rounds: int) -> list[Record]:
     """Every variant against both references, medians of ratios over rounds."""
-    real, fake = features(num, width, 1), features(num, width, 2)
-    calls = variants(real, fake)
-    check_equal(real, fake)
+    real, generated = features(num, width, 1), features(num, width, 2)
+    calls = variants(real, generated)
+    check_equal(real, generated)
     costs = [{name: measured(call) for name, call in calls.items()} for _ in range(rounds)]
     records = []
     for name in calls:
@@ -103,9 +103,9 @@ def compared(num: int, width: int, rounds: int) -> list[Record]:
     return records
 
 
-def check_equal(real: torch.Tensor, fake: torch.Tensor) -> None:
+def check_equal(real: torch.Tensor, generated: torch.Tensor) -> None:
     """All ways find the same, up to the full matrix's own rounding; on a part that fits anywhere."""
-    some = real[:1500], fake[:1500]
+    some = real[:1500], generated[:1500]
     expected = full_matrix(some[0].double(), some[1].double(), torch.float64).numpy()
     for name in FORMATS:
         found = np.nan_to_num(rarity_score(*some, K, arithmetic=name).scores, nan=np.inf)
@@ -114,8 +114,8 @@ def check_equal(real: torch.Tensor, fake: torch.Tensor) -> None:
 
 def large(num: int, width: int) -> Record:
     """One call on many features."""
-    real, fake = features(num, width, 1), features(num, width, 2)
-    cost = measured(lambda: rarity_score(real, fake, K))
+    real, generated = features(num, width, 1), features(num, width, 2)
+    cost = measured(lambda: rarity_score(real, generated, K))
     numbers = {
         "wall_s": cost.wall_s, "processor_s": cost.processor_s, "added_mib": (cost.added_bytes or 0) / MIB,
     }  # fmt: skip
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--num", type=int, default=10_000, help="reals, and fakes (default 10000)")
+    parser.add_argument("--num", type=int, default=10_000, help="reals, and generated ones (default 10000)")
     parser.add_argument("--width", type=int, default=2048, help="of features (default 2048)")
     parser.add_argument("--rounds", type=int, default=3, help="times each variant runs (default 3)")
     parser.add_argument("--large", type=int, default=0, help="one call on this many, too (default 0: none)")

@@ -1,6 +1,6 @@
 """Does every metric say the truth about generators whose faults are known?
 
-    python benchmarks/verdicts.py [--real 400] [--fake 120] [--out FILE]
+    python benchmarks/verdicts.py [--real 400] [--generated 120] [--out FILE]
 
 Training pictures are rendered scenes. The generators: an honest one (fresh scenes of the same law), a copier,
 a near-copier (mirrored, cropped, tinted, JPEG), one that drops modes (fresh scenes in rooms alone), one that
@@ -103,14 +103,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--real", type=int, default=400, help="training pictures (default 400)")
-    parser.add_argument("--fake", type=int, default=120, help="pictures of each generator (default 120)")
+    parser.add_argument("--generated", type=int, default=120, help="pictures of each generator (default 120)")
     parser.add_argument("--cache", help="where rendered scenes are kept (default: user cache)")
     parser.add_argument("--out", type=Path, help="file to which records are added, one line of JSON each")
     args = parser.parse_args()
     render = partial(scene_set, cache_folder=args.cache)
     training, fresh = pictures(render("training", args.real)), render("standard", 400)
     rare = pictures(render("held_out_kinds", 50))
-    records = verdicts(training, fresh, args.fake)
+    records = verdicts(training, fresh, args.generated)
     rows = [
         {
             "generator": r.name.removeprefix("verdicts/"),

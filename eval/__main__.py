@@ -42,7 +42,7 @@ COMMANDS = {
         "generated pictures beside a training set: rarity, realism, near-copies",
     ),
     "factors": ("eval.protocols.factors", "kinds, lights and styles that a base's CLIP reads, zero-shot"),
-    "unclip": ("eval.protocols.unclip", "decoder conditions, guidance and priors of unCLIP"),
+    "unclip": ("eval.protocols.unclip_command", "decoder conditions, guidance and priors of unCLIP"),
     "table": ("eval.protocols.results", "markdown tables from result files"),
 }
 """Name -> (module, one line of help)."""

@@ -1,6 +1,6 @@
 """What does a map score that never looks at the picture?
 
-`python -m eval.baselines nyu --data FOLDER` scores, on the held-out tenth of NYU Depth v2 and over all ten
+`unicon eval baselines nyu --data FOLDER` scores, on the held-out tenth of NYU Depth v2 and over all ten
 folds, two predictions that every depth estimator must beat: the mean depth map of the other nine tenths, and
 a constant. Each is fitted to the truth by scale and shift per picture like any prediction, so the constant
 becomes the picture's own mean depth. Leaves out anything that is learnt.
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eval.command import command
 from eval.data import NUM_FOLDS, DepthPhoto, fold, nyu_depth
 from eval.metrics.depth import Alignment, DepthErrors, batch_depth_errors, mean_errors
 from eval.metrics.summary import markdown_table, over_seeds
@@ -90,17 +91,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 0, or 2 with the reason on bad input."""
-    top = parser()
-    arguments = top.parse_args(argv)
-    try:
-        photos = nyu_depth(arguments.data, "all")
-        print(markdown_table(nyu_baselines(photos, photos.names, arguments.alignment)))
-    except ValueError as error:
-        top.exit(2, f"{top.prog}: {error}\n")
-    return 0
+def _run(arguments: argparse.Namespace) -> str:
+    photos = nyu_depth(arguments.data, "all")
+    return markdown_table(nyu_baselines(photos, photos.names, arguments.alignment))
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = command(parser, _run)

@@ -111,7 +111,7 @@ def key(row: dict) -> str:
     one.
 
     The map's and not the photo's because photos get recompressed and renamed; on NYU this tenth has also
-    nearly the same floor as the whole set (`python -m eval.baselines nyu`).
+    nearly the same floor as the whole set (`unicon eval baselines nyu`).
     """
     columns = [name for name in row if name.endswith("file_name")]
     if not columns:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.features import FILES, FeatureSet, find_pictures
+from eval.features import FILES, FeatureSet
 from eval.metrics.distributions import SPLITS
+from eval.pictures import find_pictures
 from eval.records import source_digest
 from unicon.extras import MissingExtra, need
 
@@ -45,7 +46,7 @@ class Engine(Protocol):
         """Inception's features of a folder's pictures. Raises ValueError where there is none."""
         ...
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         """The package's own: `fid`, `kid`, and where there are logits `inception_score`."""
         ...
 
@@ -63,22 +64,25 @@ class CleanFid:
         self.source = _source("clean-fid", "clean", weights)
 
     def __call__(self, source: str) -> FeatureSet:
-        files = _files(source)
+        files, names = _files(source)
         with _quiet():
             values = self.fid.get_files_features(
-                [str(file) for file in files], self.model, num_workers=0, batch_size=BATCH,
+                files, self.model, num_workers=0, batch_size=BATCH,
                 device=self.device, mode="clean", description=Path(source).name,
             )  # fmt: skip
-        return FeatureSet(values=values, names=tuple(f.name for f in files), source=self.source)
+        return FeatureSet(values=values, names=names, source=self.source)
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         # It draws from numpy's global state.
         kept = np.random.get_state()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002
         try:
             with _quiet():
-                kid = self.fid.kernel_distance(real.values, fake.values, KID_SUBSETS, KID_SIZE)
-                return {"fid": float(self.fid.fid_from_feats(real.values, fake.values)), "kid": float(kid)}
+                kid = self.fid.kernel_distance(real.values, generated.values, KID_SUBSETS, KID_SIZE)
+                return {
+                    "fid": float(self.fid.fid_from_feats(real.values, generated.values)),
+                    "kid": float(kid),
+                }
         finally:
             np.random.set_state(kept)  # noqa: NPY002
 
@@ -97,19 +101,17 @@ class TorchFidelity:
         self.source = _source("torch-fidelity", "inception-v3-compat", weights)
 
     def __call__(self, source: str) -> FeatureSet:
-        files = _files(source)
-        pictures = _package("torch_fidelity.datasets").ImagesPathDataset([str(file) for file in files])
+        files, names = _files(source)
+        pictures = _package("torch_fidelity.datasets").ImagesPathDataset(files)
         bar = tqdm((pictures[n] for n in range(len(files))), total=len(files), desc=Path(source).name)
         with torch.no_grad():
             found = [self.extractor(batch.to(self.device)) for batch in _of_one_size(bar)]
         values, logits = (torch.cat([each[n] for each in found]).cpu().numpy() for n in (0, 1))
-        return FeatureSet(
-            values=values, names=tuple(f.name for f in files), source=self.source, logits=logits
-        )
+        return FeatureSet(values=values, names=names, source=self.source, logits=logits)
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         fid, kid, isc = (_package(f"torch_fidelity.metric_{name}") for name in ("fid", "kid", "isc"))
-        a, b = (torch.from_numpy(each.values) for each in (fake, real))
+        a, b = (torch.from_numpy(each.values) for each in (generated, real))
         statistics = [fid.fid_features_to_statistics(rows) for rows in (a, b)]
         told = {"kid_subsets": KID_SUBSETS, "kid_subset_size": min(KID_SIZE, len(a), len(b))}
         drawn = kid.kid_features_to_metric(a, b, **told, rng_seed=seed, verbose=False)
@@ -117,8 +119,8 @@ class TorchFidelity:
             "fid": fid.fid_statistics_to_metric(*statistics, False)[fid.KEY_METRIC_FID],
             "kid": drawn[kid.KEY_METRIC_KID_MEAN],
         }
-        if fake.logits is not None and len(fake) >= SPLITS:
-            scored = isc.isc_features_to_metric(torch.from_numpy(fake.logits), SPLITS, True, seed)
+        if generated.logits is not None and len(generated) >= SPLITS:
+            scored = isc.isc_features_to_metric(torch.from_numpy(generated.logits), SPLITS, True, seed)
             found["inception_score"] = scored[isc.KEY_METRIC_ISC_MEAN]
         return found
 
@@ -141,13 +143,14 @@ def open_engine(name: str, weights: str | Path | None, device: str) -> Engine:
     return ENGINES[name](Path(weights), device)
 
 
-def _files(source: str) -> list[Path]:
+def _files(source: str) -> tuple[list[str], tuple[str, ...]]:
+    """Of all pictures, and their names."""
     if Path(source).suffix in FILES:
         raise ValueError(f"{source}: holds features; an engine sees pictures: give their folder")
-    paths = find_pictures(source).paths
-    if paths is None:
+    pictures = find_pictures(source)
+    if pictures.paths is None:
         raise ValueError(f"{source}: its pictures are no files of their own; give an engine a folder of them")
-    return list(paths)
+    return [str(path) for path in pictures.paths], pictures.names
 
 
 def _of_one_size(pictures: Iterable[Tensor]) -> Iterator[Tensor]:

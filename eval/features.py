@@ -1,20 +1,20 @@
-"""Whose features are compared, and of which pictures?
+"""Whose features of pictures are compared?
 
 The mini base's image encoder, any vision model of transformers in a folder, or a file of features of the
 user's own. Everything that changes the numbers is kept beside them: model, resizing, number of pictures.
-Leaves out what is done with them (`eval.manifold`, `eval.metrics.distributions`).
+Leaves out which pictures (`eval.pictures`) and what is done with features (`eval.manifold`,
+`eval.metrics.distributions`).
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,10 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from adapters.files import write_arrays
+from eval.pictures import Pictures, find_pictures
 from unicon.conditions.arrays import as_bytes
-from unicon.data.pairs import open_pairs
-from unicon.data.pairs.names import is_image
-from unicon.data.photos import SUFFIXES, list_photos, load_photo
 
 MINI = "mini"
 RESIZES = {
@@ -57,6 +55,8 @@ class FeatureSet:
     """Whose features they are and how pictures were resized, for the record."""
     logits: np.ndarray | None = None
     """(N, classes) float32 where the model classifies."""
+    says_source: bool = True
+    """Whether `source` is said; else it is a file's name."""
 
     def __post_init__(self):
         if len(self.names) != len(self.values):
@@ -77,52 +77,26 @@ class FeatureSet:
         write_arrays(path, arrays)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Pictures of a set that are decoded one by one."""
-
-    names: tuple[str, ...]
-    load: Callable[[int], Image.Image]
-    digest: Callable[[int], str] | None = None
-    """Of a picture's content, where it lies in a file: told apart by it, whatever its name."""
-    paths: tuple[Path, ...] | None = None
-    """Where all are files of their own."""
-    captions: tuple[str | None, ...] | None = None
-    """Where they are of pairs: the first of each."""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def digests(self) -> list[str] | None:
-        """Of all, in their order."""
-        return None if self.digest is None else [self.digest(n) for n in range(len(self))]
-
-    def subset(self, places: Sequence[int]) -> Pictures:
-        """Some of them."""
-        load, told = self.load, self.digest
-        return Pictures(
-            names=tuple(self.names[n] for n in places),
-            load=lambda n: load(places[n]),
-            digest=None if told is None else lambda n: told(places[n]),
-            paths=None if self.paths is None else tuple(self.paths[n] for n in places),
-            captions=None if self.captions is None else tuple(self.captions[n] for n in places),
-        )
-
-
 def check_one_model(models: Mapping[str, FeatureSet | Extractor]) -> None:
-    """ValueError unless those of all options give features of one model, as far as they say."""
-    (first, one), *others = models.items()
-    for name, other in others:
-        if one.source != other.source and ", " in one.source and ", " in other.source:
-            raise ValueError(
-                f"features differ: those of {first} are {one.source}, of {name} {other.source}; use one model"
-            )
-        if one.width != other.width:
-            raise ValueError(
-                f"features differ: of {first} they have width {one.width}, of {name} {other.width}; use one"
-                " model"
-            )
+    """ValueError unless those of two options give features of one model, resized in one way.
+
+    Of two files neither need say whose features they are; beside pictures, one must.
+    """
+    (first, one), (second, other) = models.items()
+    if one.width != other.width:
+        raise ValueError(
+            f"features differ: of {first} they have width {one.width}, of {second} {other.width}; use one"
+            " model"
+        )
+    files = isinstance(one, FeatureSet) and isinstance(other, FeatureSet)
+    unsaid = [each for each in (one, other) if isinstance(each, FeatureSet) and not each.says_source]
+    if one.source == other.source or (files and unsaid):
+        return
+    remedy = f" (if {unsaid[0].source} is of it, say so in an .npz, as its `source`)" if unsaid else ""
+    raise ValueError(
+        f"features differ: those of {first} are {one.source}, of {second} {other.source}; use one model"
+        f"{remedy}"
+    )
 
 
 def add_resizing(top: argparse.ArgumentParser) -> None:
@@ -137,67 +111,14 @@ def resizing(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"resize": arguments.resize, "fit": arguments.fit, "size_px": arguments.size}
 
 
-def find_pictures(source: str | Path) -> Pictures:
-    """The pictures of a folder, or the picture side of pairs (see `docs/data.md`), in a fixed order.
-
-    Raises ValueError where there is none.
-    """
-    path = Path(source)
-    if holds_pictures(path) or (path.is_dir() and not any(path.iterdir())):
-        return pictures_of(list_photos(path))
-    pairs = open_pairs(source)
-    found = [(entry, entry.image) for entry in pairs if entry.image is not None]
-    if not found:
-        raise ValueError(f"{source}: holds maps alone; expected pictures")
-    images = [image for _, image in found]
-    paths = [image.content for image in images if isinstance(image.content, Path)]
-    return Pictures(
-        names=tuple(entry.key for entry, _ in found),
-        load=lambda n: images[n].load(),
-        digest=cache(lambda n: _digest(images[n].read())),
-        paths=tuple(paths) if len(paths) == len(images) else None,
-        captions=tuple(entry.captions[0] if entry.captions else None for entry, _ in found),
-    )
-
-
-def holds_pictures(folder: Path) -> bool:
-    """Whether pictures lie in a folder itself; beside a folder of images they are none of the set, such as a
-    sheet of all."""
-    inside = list(folder.iterdir()) if folder.is_dir() else []
-    if any(path.is_dir() and is_image(path.name) for path in inside):
-        return False
-    return any(path.suffix.lower() in SUFFIXES for path in inside)
-
-
-def pictures_of(files: Sequence[Path], root: Path | None = None) -> Pictures:
-    """Files of pictures, named as they lie below a `root`, by default each in its own folder."""
-    return Pictures(
-        names=tuple(file.name if root is None else file.relative_to(root).as_posix() for file in files),
-        load=lambda n: load_photo(files[n]),
-        digest=cache(lambda n: _digest(files[n].read_bytes())),
-        paths=tuple(files),
-    )
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def open_features(source: str | Path, model: str = MINI, *, device: str = "cpu", **how: Any) -> FeatureSet:
-    """Features of a file (one of `FILES`), or of pictures by the named model; `how` as `Extractor`'s."""
-    found = open_source(source)
-    return found if isinstance(found, FeatureSet) else Extractor(model, device=device, **how)(found)
-
-
 def open_source(source: str | Path) -> FeatureSet | Pictures:
     """Features of a file (one of `FILES`), or else pictures (`find_pictures`)."""
     return read_features(Path(source)) if Path(source).suffix in FILES else find_pictures(source)
 
 
 def read_features(path: Path) -> FeatureSet:
-    """A user's own: `features` (N, D), or the one array there is; `names` and `logits` (N, C) if present.
-
-    Raises ValueError for other files.
+    """A user's own: `features` (N, D), or the one array there is; `names` and `logits` (N, C) if present, and
+    `source` (`FeatureSet`). Raises ValueError for other files.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; check the spelling and the current folder")
@@ -217,6 +138,7 @@ def read_features(path: Path) -> FeatureSet:
         names=tuple(named),
         source=path.name if given is None else str(given),
         logits=arrays.get("logits"),
+        says_source=given is not None,
     )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from adapters.files import write_arrays
-from eval.features import Extractor, FeatureSet, Pictures
+from eval.features import Extractor, FeatureSet
+from eval.pictures import Pictures
 from eval.records import source_digest
 from eval.runs.settings import digest_of
 

@@ -26,15 +26,15 @@ class Summary:
     """What a table shows of one comparison."""
 
     mean: float | None
-    """Over fakes in the manifold; None where there is none."""
+    """Over generated ones in the manifold; None where there is none."""
     quantiles: Mapping[float, float]
     """Of the same; empty where there is none."""
     in_manifold: float
-    """Share of fakes in the manifold: improved precision with open balls."""
+    """Share of generated ones in the manifold: improved precision with open balls."""
     real_mean: float
     """Mean radius of the reals, the scale on which to read the rest."""
     num_real: int
-    num_fake: int
+    num_generated: int
     num_zero_radii: int
     """Reals with k or more copies: their balls hold nothing."""
     k: int
@@ -45,13 +45,14 @@ class Summary:
         mean = "none" if self.mean is None else f"{self.mean:.4g}"
         return (
             f"rarity {mean} over {self.in_manifold:.1%} in the manifold (radius of reals "
-            f"{self.real_mean:.4g}; k {self.k}, {self.num_real} real, {self.num_fake} fake, {self.features})"
+            f"{self.real_mean:.4g}; k {self.k}, {self.num_real} real, {self.num_generated} generated, "
+            f"{self.features})"
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rarity:
-    """Rarity of each of M fakes among N reals."""
+    """Rarity of each of M generated ones among N reals."""
 
     scores: np.ndarray
     """(M,) float64, in units of feature distance; NaN outside the manifold (the published code writes 0)."""
@@ -67,7 +68,7 @@ class Rarity:
 
     @property
     def rarest(self) -> np.ndarray:
-        """Places of the fakes in the manifold, rarest first; equal ones in their order."""
+        """Places of the generated ones in the manifold, rarest first; equal ones in their order."""
         inside = np.flatnonzero(self.in_manifold)
         return inside[np.argsort(-self.scores[inside], kind="stable")]
 
@@ -82,7 +83,7 @@ class Rarity:
             in_manifold=float(self.in_manifold.mean()),
             real_mean=float(self.radii.mean()),
             num_real=len(self.radii),
-            num_fake=len(self.scores),
+            num_generated=len(self.scores),
             num_zero_radii=int((self.radii == 0).sum()),
             k=self.k,
             features=self.features,
@@ -91,7 +92,7 @@ class Rarity:
 
 def rarity_score(
     real: Features,
-    fake: Features,
+    generated: Features,
     k: int = 3,
     *,
     features: str = "unnamed features",
@@ -99,18 +100,18 @@ def rarity_score(
     device: str | torch.device | None = None,
     processes: PartialState | None = None,
 ) -> Rarity:
-    """Rarity of `fake` (M, D) among `real` (N, D), N > k; both from one feature extractor.
+    """Rarity of `generated` (M, D) among `real` (N, D), N > k; both from one feature extractor.
 
     `features` names it for the record. The other arguments are `Manifold`'s and change no result. Raises
     ValueError for too few reals, widths that differ, NaN or infinity, or when every radius is 0.
     """
     manifold = Manifold(real, (k,), arithmetic=arithmetic, device=device, processes=processes)
-    return of_manifold(manifold, fake, features=features)[0]
+    return of_manifold(manifold, generated, features=features)[0]
 
 
-def of_manifold(manifold: Manifold, fake: Features, *, features: str) -> tuple[Rarity, ...]:
+def of_manifold(manifold: Manifold, generated: Features, *, features: str) -> tuple[Rarity, ...]:
     """The same for every k of a manifold that is there already."""
-    compared = manifold.compare(fake, realism=False, recall=False)
+    compared = manifold.compare(generated, realism=False, recall=False)
     return tuple(
         Rarity(scores=each.rarity, radii=radii, k=each.k, features=features)
         for each, radii in zip(compared, manifold.radii, strict=True)
@@ -119,42 +120,45 @@ def of_manifold(manifold: Manifold, fake: Features, *, features: str) -> tuple[R
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strata:
-    """Rarity among all reals, and among those of the fake's own stratum (its prompt, its class)."""
+    """Rarity among all reals, and among those of the generated one's own stratum (its prompt, its class)."""
 
     pooled: Rarity
     within: Mapping[str, Rarity]
-    """By stratum; each fake is compared with reals of its own stratum alone."""
+    """By stratum; each generated one is compared with reals of its own stratum alone."""
     left_out: Mapping[str, str]
-    """Strata that cannot be judged, and why. Their fakes count in `pooled` only."""
+    """Strata that cannot be judged, and why. Their generated ones count in `pooled` only."""
 
 
 def rarity_by_stratum(
     real: Features,
-    fake: Features,
+    generated: Features,
     real_strata: Sequence[object],
-    fake_strata: Sequence[object],
+    generated_strata: Sequence[object],
     k: int = 3,
     *,
     features: str = "unnamed features",
 ) -> Strata:
     """Rarity pooled and per stratum: a rare class is not a rare member of its class.
 
-    A stratum gives every real and every fake its label. Radii depend on the number of reals, so means of
-    strata of different sizes do not compare. Raises ValueError as `rarity_score`, or when labels and rows
-    differ in number.
+    Strata hold a label of every real and of every generated one. Radii depend on the number of reals, so
+    means of strata of different sizes do not compare. Raises ValueError as `rarity_score`, or when labels and
+    rows differ in number.
     """
-    of_real, of_fake = _labels(real, real_strata, "real"), _labels(fake, fake_strata, "fake")
-    pooled = rarity_score(real, fake, k, features=features)
+    of_real = _labels(real, real_strata, "real")
+    of_generated = _labels(generated, generated_strata, "generated")
+    pooled = rarity_score(real, generated, k, features=features)
     within, left_out = {}, {}
-    for name in dict.fromkeys([*of_fake.tolist(), *of_real.tolist()]):
-        reals, fakes = np.flatnonzero(of_real == name), np.flatnonzero(of_fake == name)
-        if not len(fakes):
-            left_out[name] = f"has {len(reals)} reals and no fake"
+    for name in dict.fromkeys([*of_generated.tolist(), *of_real.tolist()]):
+        reals, own = np.flatnonzero(of_real == name), np.flatnonzero(of_generated == name)
+        if not len(own):
+            left_out[name] = f"has {len(reals)} reals and no generated one"
         elif len(reals) <= k:
-            left_out[name] = f"has {len(reals)} reals for {len(fakes)} fakes; k = {k} needs at least {k + 1}"
+            left_out[name] = (
+                f"has {len(reals)} reals for {len(own)} generated; k = {k} needs at least {k + 1}"
+            )
         else:
             try:
-                within[name] = rarity_score(real[reals], fake[fakes], k, features=features)
+                within[name] = rarity_score(real[reals], generated[own], k, features=features)
             except ValueError as error:
                 left_out[name] = str(error)
     return Strata(pooled=pooled, within=within, left_out=left_out)

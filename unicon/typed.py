@@ -1,12 +1,14 @@
-"""Which numbers may be given on a command line, and what is said about others?
+"""What may be given on a command line, and what is said about the rest?
 
-Functions for `type=` of argparse, of the commands and of evaluations alike; each names what it is given for.
+For the commands and evaluations alike: functions for `type=` of argparse, each naming what it is given for,
+and a check of options that have no effect alone.
 """
 
 from __future__ import annotations
 
 import math
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
 
 LEAST_WORK_PX = 16
 
@@ -66,3 +68,14 @@ def work_sizes(text: str) -> int | tuple[int, ...]:
         raise ArgumentTypeError(f"every size counts once, got {text}")
     (one, *more) = sizes
     return sizes if more else one
+
+
+def check_idle(args: Namespace, names: Sequence[str], without: str) -> None:
+    """ValueError for the first of the options `names` that is given `without` another, which it is about."""
+    if getattr(args, without) is not None:
+        return
+    for name in names:
+        given = getattr(args, name)
+        if given or type(given) in (int, float):  # 0 is a number, too
+            option, other = (f"--{each.replace('_', '-')}" for each in (name, without))
+            raise ValueError(f"{option} has no effect without {other}; give it, too, or leave {option} out")

@@ -29,15 +29,15 @@ def originality(made: int, training: int, *more: str, broken: bool = False) -> C
     return make
 
 
-def distributions(real: np.ndarray, fake: np.ndarray, *more: str) -> Callable[[Place], list[str]]:
+def distributions(real: np.ndarray, generated: np.ndarray, *more: str) -> Callable[[Place], list[str]]:
     """Features against features."""
 
     def make(place: Place) -> list[str]:
-        for name, values in (("real", real), ("fake", fake)):
+        for name, values in (("real", real), ("generated", generated)):
             file = io.BytesIO()
             np.save(file, values.astype(np.float32))
             put(place.data / f"{name}.npy", file.getvalue())
-        sets = ["--real", str(place.data / "real.npy"), "--generated", str(place.data / "fake.npy")]
+        sets = ["--real", str(place.data / "real.npy"), "--generated", str(place.data / "generated.npy")]
         return ["eval", "distributions", *sets, *more]
 
     return make

@@ -50,11 +50,12 @@ def largest(rows: torch.Tensor) -> float:
     return float(ends.double().abs().max())
 
 
-def check_widths(real: torch.Tensor, fake: torch.Tensor) -> None:
+def check_widths(real: torch.Tensor, generated: torch.Tensor) -> None:
     """ValueError unless both sets have features of one width."""
-    if real.shape[1] != fake.shape[1]:
+    if real.shape[1] != generated.shape[1]:
         raise ValueError(
-            f"real features have width {real.shape[1]}, fake ones {fake.shape[1]}: take both from one model"
+            f"real features have width {real.shape[1]}, generated ones {generated.shape[1]}: take "
+            "both from one model"
         )
 
 

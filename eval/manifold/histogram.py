@@ -17,13 +17,14 @@ class Histogram:
     """(bins + 1,) ascending, in units of feature distance."""
     real: np.ndarray
     """(bins,) real features by their radius."""
-    fake: np.ndarray
-    """(bins,) fakes in the manifold by their rarity."""
+    generated: np.ndarray
+    """(bins,) generated ones in the manifold by their rarity."""
     num_outside: int
-    """Fakes that are in no bin because they have no rarity."""
+    """Generated ones that are in no bin because they have no rarity."""
     shift: float | None
-    """Mean rarity minus mean radius, in deviations of the radius; None without fakes in the manifold, or when
-    all radii are one. Below 0 even for fakes of the real law: rarity is the smallest of several radii."""
+    """Mean rarity minus mean radius, in deviations of the radius; None without generated ones in the
+    manifold, or when all radii are one. Below 0 even where both are of one law: rarity is the least of
+    several radii."""
 
 
 def histogram(rarity: Rarity, bins: int = 40) -> Histogram:
@@ -37,7 +38,7 @@ def histogram(rarity: Rarity, bins: int = 40) -> Histogram:
     return Histogram(
         edges=edges,
         real=np.histogram(rarity.radii, edges)[0],
-        fake=np.histogram(inside, edges)[0],
+        generated=np.histogram(inside, edges)[0],
         num_outside=len(rarity.scores) - len(inside),
         shift=float(inside.mean() - rarity.radii.mean()) / deviation if len(inside) and deviation else None,
     )

@@ -31,42 +31,42 @@ FAR_ENOUGH = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Generated features against the balls of one k. Per fake (M,), per real (N,)."""
+    """Generated features against the balls of one k. Per generated one (M,), per real (N,)."""
 
     k: int
     rarity: np.ndarray
-    """(M,) float64: radius of the smallest real ball that holds the fake, NaN where none does."""
+    """(M,) float64: radius of the smallest real ball that holds the generated one, NaN where none does."""
     num_balls: np.ndarray
-    """(M,) int64: real balls that hold the fake."""
+    """(M,) int64: real balls that hold the generated one."""
     in_manifold: np.ndarray
     """(M,) bool, borders as asked for."""
     covered: np.ndarray
-    """(N,) bool: real balls that hold any fake."""
+    """(N,) bool: real balls that hold any generated one."""
     realism: np.ndarray | None
     """(M,) float64: the largest radius / distance; inf for a copy of a real. None if not asked for."""
     recalled: np.ndarray | None
-    """(N,) bool: reals in the ball of any fake. None if not asked for."""
+    """(N,) bool: reals in the ball of any generated one. None if not asked for."""
     num_decided: int
     """Pairs of this k that were too close to a border for fast arithmetic, and were decided in float64."""
 
     @property
     def precision(self) -> float:
-        """Share of fakes in the real manifold."""
+        """Share of generated ones in the real manifold."""
         return float(self.in_manifold.mean())
 
     @property
     def recall(self) -> float | None:
-        """Share of reals in the fake manifold."""
+        """Share of reals in the generated manifold."""
         return None if self.recalled is None else float(self.recalled.mean())
 
     @property
     def density(self) -> float:
-        """Real balls per fake, over k; about 1 for fakes of the real law, and above for those that crowd."""
+        """Real balls per generated one, over k; about 1 for the real law, and above where they crowd."""
         return float(self.num_balls.mean() / self.k)
 
     @property
     def coverage(self) -> float:
-        """Share of real balls that hold a fake."""
+        """Share of real balls that hold a generated one."""
         return float(self.covered.mean())
 
 
@@ -115,26 +115,26 @@ class Manifold:
 
     def compare(
         self,
-        fake: Features,
+        generated: Features,
         *,
         realism: bool = True,
         recall: bool = True,
         closed: bool = False,
         realism_quantile: float = 0.5,
     ) -> tuple[Comparison, ...]:
-        """`fake` (M, D) against the balls, one result for each of `ks`, the smallest first.
+        """`generated` (M, D) against the balls, one result for each of `ks`, the smallest first.
 
         `closed`: a point on a border counts for precision and recall, as in the published code of both;
         rarity, density and coverage are always strict, as in theirs. Realism reads the balls whose radius is
         at most the `realism_quantile` of all: the paper drops the larger half; 1 keeps all.
-        `recall` needs M > k and a pass over the fakes; realism and recall cost about as much again.
+        `recall` needs M > k and a pass over the generated ones; realism and recall cost about as much again.
 
-        Raises ValueError for fakes of another width, NaN or infinity.
+        Raises ValueError for generated ones of another width, NaN or infinity.
         """
-        generated = checked(fake, "fake features")
+        generated = checked(generated, "generated features")
         check_widths(self.real, generated)
         if recall:
-            check_neighbours(len(generated), self.ks, "the fake set (for recall)")
+            check_neighbours(len(generated), self.ks, "the generated set (for recall)")
         if not 0 < realism_quantile <= 1:
             raise ValueError(f"realism_quantile is {realism_quantile}; expected above 0, up to 1")
         dtype = _format(self.arithmetic, self.device, lambda: closeness(self.real, self._squared[0]))

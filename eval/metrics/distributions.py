@@ -28,67 +28,67 @@ class Frechet:
 
     distance: float
     num_real: int
-    num_fake: int
+    num_generated: int
     width: int
 
     @property
     def is_full_rank(self) -> bool:
         """Whether both covariances can be; else part of the distance is only the small number of samples."""
-        return min(self.num_real, self.num_fake) > self.width
+        return min(self.num_real, self.num_generated) > self.width
 
 
-def frechet_distance(real: np.ndarray, fake: np.ndarray) -> Frechet:
+def frechet_distance(real: np.ndarray, generated: np.ndarray) -> Frechet:
     """|m_r - m_f|² + tr(C_r + C_f - 2 (C_r^1/2 C_f C_r^1/2)^1/2) of (N, D) and (M, D), in float64.
 
     The product under the root is symmetric, so its eigenvalues are real and no iteration can diverge; those
     that rounding makes negative count as 0. Raises ValueError for bad features or fewer than 2 of either.
     """
-    real, fake = _checked(real, fake, at_least=2)
+    real, generated = _checked(real, generated, at_least=2)
     root = _symmetric_root(np.atleast_2d(np.cov(real, rowvar=False)))
-    other = np.atleast_2d(np.cov(fake, rowvar=False))
+    other = np.atleast_2d(np.cov(generated, rowvar=False))
     values = np.linalg.eigvalsh(root @ other @ root)
-    apart = real.mean(0) - fake.mean(0)
+    apart = real.mean(0) - generated.mean(0)
     # tr C_r from its root, so that equal sets come out at 0 up to rounding.
     spread = np.square(root).sum() + np.trace(other) - 2 * np.sqrt(values.clip(0)).sum()
     return Frechet(
         distance=float(max(apart @ apart + spread, 0.0)),
-        num_real=len(real), num_fake=len(fake), width=real.shape[1],
+        num_real=len(real), num_generated=len(generated), width=real.shape[1],
     )  # fmt: skip
 
 
 def kernel_distance(
-    real: np.ndarray, fake: np.ndarray, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    real: np.ndarray, generated: np.ndarray, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> Summary:
     """KID: unbiased MMD² with the kernel (x·y / D + 1)³, mean and deviation over random subsets.
 
     Subsets are drawn by `seed`, without replacement within each. Published values take 100 subsets of 1000.
     Raises ValueError where a set is smaller than a subset.
     """
-    real, fake = _checked(real, fake, at_least=2)
-    if num_subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
+    real, generated = _checked(real, generated, at_least=2)
+    if num_subsets < 1 or not 2 <= subset_size <= min(len(real), len(generated)):
         raise ValueError(
-            f"{num_subsets} subsets of {subset_size} from {len(real)} real and {len(fake)} fake features; "
-            "expected at least one subset, of 2 features up to the smaller set"
+            f"{num_subsets} subsets of {subset_size} from {len(real)} real and {len(generated)} generated "
+            "features; expected at least one subset, of 2 features up to the smaller set"
         )
     generator = np.random.default_rng(seed)
 
     def drawn(rows: np.ndarray) -> np.ndarray:
         return rows[generator.choice(len(rows), subset_size, replace=False)]
 
-    return over_seeds([mmd(drawn(real), drawn(fake), cubic) for _ in range(num_subsets)])
+    return over_seeds([mmd(drawn(real), drawn(generated), cubic) for _ in range(num_subsets)])
 
 
-def cmmd(real: np.ndarray, fake: np.ndarray) -> float:
+def cmmd(real: np.ndarray, generated: np.ndarray) -> float:
     """1000 MMD² of normalised CLIP embeddings, Gaussian kernel of deviation 10, biased estimate.
 
     As published (arXiv 2401.09603): "biased" keeps each feature's kernel with itself. Comparable within one
     embedding alone: the published one is CLIP ViT-L/14 at 336 px. Raises ValueError for a zero feature.
     """
-    real, fake = _checked(real, fake, at_least=1)
-    lengths = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (real, fake)]
+    real, generated = _checked(real, generated, at_least=1)
+    lengths = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (real, generated)]
     if min(each.min() for each in lengths) == 0:
         raise ValueError("a feature is 0 and has no direction; CMMD compares directions")
-    return CMMD_SCALE * mmd(real / lengths[0], fake / lengths[1], gaussian(CMMD_SIGMA), biased=True)
+    return CMMD_SCALE * mmd(real / lengths[0], generated / lengths[1], gaussian(CMMD_SIGMA), biased=True)
 
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -109,14 +109,14 @@ def gaussian(deviation: float) -> Kernel:
     return kernel
 
 
-def mmd(real: np.ndarray, fake: np.ndarray, kernel: Kernel, *, biased: bool = False) -> float:
+def mmd(real: np.ndarray, generated: np.ndarray, kernel: Kernel, *, biased: bool = False) -> float:
     """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3; biased: eq. 5), block by block.
 
     The unbiased one may be below 0.
     """
-    real, fake = _checked(real, fake, at_least=1 if biased else 2)
-    own = [_within(rows, kernel, biased) for rows in (real, fake)]
-    return own[0] + own[1] - 2 * _sum(real, fake, kernel) / (len(real) * len(fake))
+    real, generated = _checked(real, generated, at_least=1 if biased else 2)
+    own = [_within(rows, kernel, biased) for rows in (real, generated)]
+    return own[0] + own[1] - 2 * _sum(real, generated, kernel) / (len(real) * len(generated))
 
 
 def inception_score(logits: np.ndarray, *, splits: int = SPLITS) -> Summary:
@@ -149,12 +149,12 @@ class SizeCurve:
 
 
 def check_sizes(sizes: Sequence[int], num: int, repeats: int = 5) -> tuple[int, ...]:
-    """The sizes in order, each once; ValueError as `size_curve` of `num` fakes."""
+    """The sizes in order, each once; ValueError as `size_curve` of `num` generated ones."""
     levels = tuple(sorted(set(sizes)))
     if len(levels) < 2 or levels[0] < 2 or levels[-1] > num or repeats < 1:
         raise ValueError(
-            f"sizes {levels} with {repeats} repeats of {num} fakes; expected two or more different "
-            "sizes from 2 to the number of fakes, and at least one repeat"
+            f"sizes {levels} with {repeats} repeats of {num} generated ones; expected two or more different "
+            "sizes from 2 to the number of generated ones, and at least one repeat"
         )
     return levels
 
@@ -162,21 +162,24 @@ def check_sizes(sizes: Sequence[int], num: int, repeats: int = 5) -> tuple[int, 
 def size_curve(
     metric: Callable[[np.ndarray, np.ndarray], float],
     real: np.ndarray,
-    fake: np.ndarray,
+    generated: np.ndarray,
     sizes: Sequence[int],
     *,
     repeats: int = 5,
     seed: int = 0,
 ) -> SizeCurve:
-    """`metric` of random N fakes against all reals, for every N in `sizes`.
+    """`metric` of random N generated ones against all reals, for every N in `sizes`.
 
-    Raises ValueError for fewer than two different sizes, or one beyond the number of fakes.
+    Raises ValueError for fewer than two different sizes, or one beyond the number of generated ones.
     """
-    levels = check_sizes(sizes, len(fake), repeats)
+    levels = check_sizes(sizes, len(generated), repeats)
     generator = np.random.default_rng(seed)
     values = [
         over_seeds(
-            [metric(real, fake[generator.choice(len(fake), n, replace=False)]) for _ in range(repeats)]
+            [
+                metric(real, generated[generator.choice(len(generated), n, replace=False)])
+                for _ in range(repeats)
+            ]
         )
         for n in levels
     ]
@@ -210,9 +213,9 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
-def _checked(real: np.ndarray, fake: np.ndarray, *, at_least: int) -> tuple[np.ndarray, np.ndarray]:
-    real, fake = np.asarray(real, dtype=np.float64), np.asarray(fake, dtype=np.float64)
-    for name, rows in (("real", real), ("fake", fake)):
+def _checked(real: np.ndarray, generated: np.ndarray, *, at_least: int) -> tuple[np.ndarray, np.ndarray]:
+    real, generated = np.asarray(real, dtype=np.float64), np.asarray(generated, dtype=np.float64)
+    for name, rows in (("real", real), ("generated", generated)):
         if rows.ndim != 2 or len(rows) < at_least or rows.shape[1] == 0:
             raise ValueError(
                 f"{name} features have shape {rows.shape}; expected (N, D), N at least {at_least}"
@@ -221,8 +224,8 @@ def _checked(real: np.ndarray, fake: np.ndarray, *, at_least: int) -> tuple[np.n
             raise ValueError(
                 f"{name} features hold NaN or infinity: find out why, or leave them out and say so"
             )
-    if real.shape[1] != fake.shape[1]:
+    if real.shape[1] != generated.shape[1]:
         raise ValueError(
-            f"real features have width {real.shape[1]}, fake ones {fake.shape[1]}: use one model"
+            f"real features have width {real.shape[1]}, generated ones {generated.shape[1]}: use one model"
         )
-    return real, fake
+    return real, generated

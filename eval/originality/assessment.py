@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from eval.features import FeatureSet, Pictures
+from eval.features import FeatureSet
 from eval.manifold.features import check_neighbours
 from eval.manifold.manifold import Manifold
 from eval.originality.copies import Judgement, check_level, judge
 from eval.originality.nearest import Nearest, meaning_within, nearest_meaning, nearest_of, paired_meaning
 from eval.originality.sight import Sight
+from eval.pictures import Pictures
 from eval.rarity import Rarity
 
 
@@ -112,18 +113,18 @@ def assess(
     if prompts is not None and len(prompts) != len(generated):
         raise ValueError(f"there are {len(prompts)} prompts for {len(generated)} pictures; give one for each")
     asked = _Asked(groups=groups_of(prompts or ()), references=references, level=level)
-    fake = extractor(generated)
+    made = extractor(generated)
     real = training if isinstance(training, FeatureSet) else extractor(training)
     manifold = Manifold(real.values, (k,))
-    found = manifold.compare(fake.values, recall=len(fake) > k)[0]
+    found = manifold.compare(made.values, recall=len(made) > k)[0]
     assert found.realism is not None
-    meaning = _by_meaning(fake, real, None if references is None else extractor(references.pictures), asked)
+    meaning = _by_meaning(made, real, None if references is None else extractor(references.pictures), asked)
     look = None
     if not isinstance(training, FeatureSet):
         look = _by_look(sight or Sight(), generated, training, asked)
     nearest = nearest_of(meaning.training, look and look.training, real.names)
     siblings = nearest_of(meaning.same_prompt, look and look.same_prompt, generated.names)
-    given: list[Nearest | None] = [None] * len(fake)
+    given: list[Nearest | None] = [None] * len(made)
     if references is not None and meaning.reference is not None:
         given = nearest_of(meaning.reference, look and look.reference, references.pictures.names)
     psis, rows = truncation or {}, []
@@ -139,7 +140,7 @@ def assess(
         )  # fmt: skip
     return Assessment(
         rows=tuple(rows), meaning=meaning.training, look=look and look.training, coverage=found.coverage,
-        rarity=Rarity(scores=found.rarity, radii=manifold.radii[0], k=k, features=fake.source),
+        rarity=Rarity(scores=found.rarity, radii=manifold.radii[0], k=k, features=made.source),
         precision=found.precision, recall=found.recall,
     )  # fmt: skip
 
@@ -162,16 +163,16 @@ class _Space:
     reference: Judgement | None
 
 
-def _by_meaning(fake: FeatureSet, real: FeatureSet, given: FeatureSet | None, asked: _Asked) -> _Space:
+def _by_meaning(made: FeatureSet, real: FeatureSet, given: FeatureSet | None, asked: _Asked) -> _Space:
     own = nearest_meaning(real.values, real.values, same=True)[0]
     scaled = partial(judge, own=own, level=asked.level)
     reference = None
     if given is not None and asked.references is not None:
         places = asked.references.places
-        reference = scaled(paired_meaning(fake.values, given.values[places]), places)
+        reference = scaled(paired_meaning(made.values, given.values[places]), places)
     return _Space(
-        training=scaled(*nearest_meaning(fake.values, real.values)),
-        same_prompt=scaled(*meaning_within(fake.values, asked.groups)), reference=reference,
+        training=scaled(*nearest_meaning(made.values, real.values)),
+        same_prompt=scaled(*meaning_within(made.values, asked.groups)), reference=reference,
     )  # fmt: skip
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from adapters.files import write_whole
 from eval.clip import Clip
+from eval.command import command
 from eval.features import (
     FILES,
     MINI,
     Extractor,
     FeatureSet,
-    Pictures,
     add_resizing,
     check_one_model,
     open_source,
@@ -30,11 +30,12 @@ from eval.originality.selection import check_number, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched, read_truncation
 from eval.originality.truth import Truth, true_to_map, true_to_prompt
+from eval.pictures import Pictures
 from eval.protocols.fidelity import KINDS, check_comparable
 from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
-from eval.protocols.setup import run_command
 from unicon.devices import pick_device
+from unicon.typed import check_idle
 
 RAREST = "rarest.txt"
 """The names of the kept pictures, rarest first."""
@@ -93,16 +94,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write originality.html, originality.csv and report.json; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(judge, top.parse_args(argv)))
-
-
 def judge(arguments: argparse.Namespace) -> str:
     """Write the report; what it says in short. Raises ValueError for what cannot be judged."""
     # All that can be refused is looked at before anything is embedded, which may take hours.
-    _check_idle(arguments)
+    check_idle(arguments, ("condition", "control_limit", "annotator", "judge", "read"), "maps")
     outputs = open_outputs(arguments.generated, arguments.captions)
     if arguments.clip_limit is not None and outputs.captions is None:
         raise ValueError("--clip-limit has no effect without captions: give --captions, or leave it out")
@@ -164,15 +159,6 @@ def judge(arguments: argparse.Namespace) -> str:
     return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])
 
 
-def _check_idle(arguments: argparse.Namespace) -> None:
-    """ValueError for options that say nothing without --maps."""
-    asked = ("condition", "control_limit", "annotator", "judge", "read")
-    idle = [name for name in asked if getattr(arguments, name) not in (None, [])]
-    if idle and not arguments.maps:
-        option = f"--{idle[0].replace('_', '-')}"
-        raise ValueError(f"{option} has no effect without --maps; give them, too, or leave {option} out")
-
-
 def _true_pairs(training: Pictures | FeatureSet) -> tuple[Pictures, Sequence[str]] | None:
     """Training pictures with their captions, where all have one."""
     if isinstance(training, FeatureSet):
@@ -207,3 +193,6 @@ def _judge_of_maps(arguments: argparse.Namespace, outputs: Outputs, cache: Path)
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+main = command(parser, judge)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.features import pictures_of
 from eval.originality.assessment import References
+from eval.pictures import pictures_of
 from eval.protocols.generated import Outputs, of_stems
 from unicon.data.photos import list_photos
 

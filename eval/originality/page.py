@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eval import pages
-from eval.features import Pictures
 from eval.manifold.histogram import Histogram, histogram
 from eval.originality.assessment import Assessment, Row
 from eval.originality.nearest import Near, Nearest
 from eval.originality.report import Report
+from eval.pictures import Pictures
 
 SHOWN = 24
 """Pictures in each of the three rows, from one end to the other, and of the kept."""
@@ -75,7 +75,7 @@ def _summary(report: Report) -> str:
     mean = "no picture is in it" if one.mean is None else f"{one.mean:.4g}"
     space = "meaning (training pictures are not given)" if found.look is None else "look"
     facts = {
-        "generated, training pictures": f"{one.num_fake}, {one.num_real}",
+        "generated, training pictures": f"{one.num_generated}, {one.num_real}",
         "features by meaning": f"{one.features}, k = {one.k}",
         "in the manifold (precision)": f"{found.precision:.3f}",
         "recall": recall,
@@ -124,7 +124,7 @@ def _typical(nearest: Sequence[Nearest | None]) -> str:
 
 def _histogram(counts: Histogram) -> str:
     """Two shapes over one axis: radii of training pictures grey, rarities of generated ones red."""
-    shapes = [(counts.real.tolist(), pages.GREY), (counts.fake.tolist(), pages.INK)]
+    shapes = [(counts.real.tolist(), pages.GREY), (counts.generated.tolist(), pages.INK)]
     return (
         "<h2>Rarity of generated pictures (red) beside radii of training pictures (grey)</h2>"
         + pages.histograms(shapes, float(counts.edges[0]), float(counts.edges[-1]))

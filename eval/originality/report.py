@@ -96,7 +96,7 @@ def as_record(report: Report, settings: Mapping[str, str | int | float | bool]) 
     one = found.rarity.summary
     numbers = {
         "rarity": one.mean, "precision": found.precision, "recall": found.recall, "coverage": found.coverage,
-        "near_copies": found.num_copies, "num_real": one.num_real, "num_fake": one.num_fake,
+        "near_copies": found.num_copies, "num_real": one.num_real, "num_generated": one.num_generated,
     }  # fmt: skip
     if found.prompts:
         numbers |= {

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.features import Pictures
 from eval.kept import KeptRows, Rows, digest
 from eval.originality import look
 from eval.originality.look import Looks, describe, nearest_look, paired_look
+from eval.pictures import Pictures
 from eval.records import source_digest
 
 Distances = tuple[np.ndarray, np.ndarray]

@@ -18,9 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.clip import Clip
-from eval.features import Pictures
 from eval.kept import kept_features
 from eval.metrics.text import cosines
+from eval.pictures import Pictures
 from eval.protocols.fidelity import HEADLINES, Kind, MapReader, picture_fidelity
 from unicon.data.photos import load_photo
 

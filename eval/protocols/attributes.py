@@ -19,13 +19,14 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.clip import Clip
-from eval.features import MINI, Pictures, find_pictures
+from eval.command import command
+from eval.features import MINI
 from eval.metrics.attributes import amplification, stratified
 from eval.metrics.summary import Interval
 from eval.metrics.text import cosines
-from eval.protocols.generated import captioned, open_generated
+from eval.pictures import Pictures, find_pictures
+from eval.protocols.generated import captioned
 from eval.protocols.results import save, tables
-from eval.protocols.setup import run_command
 from eval.protocols.told import read_rows, read_table
 from eval.records import Record
 from unicon.data.pairs import open_pairs
@@ -63,12 +64,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Count, write records, print the tables; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -190,7 +185,7 @@ def _share(
 
 def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     if arguments.assume_neutral:
-        return _Samples(open_generated(arguments.generated), 0)
+        return _Samples(find_pictures(arguments.generated), 0)
     pictures, texts = captioned(arguments.generated, arguments.captions)
     neutral = [place for place, text in enumerate(texts) if named_value(text, words) is None]
     if not neutral:
@@ -263,3 +258,6 @@ def _number(text: str) -> float:
         return float(text)
     except (TypeError, ValueError):
         return float("nan")
+
+
+main = command(parser, _run)

@@ -6,19 +6,20 @@ Also for joint samples: give the folder of `unicon joint` as pictures and as map
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from eval.command import command
 from eval.metrics.summary import over_seeds
 from eval.protocols.fidelity import KINDS, Fidelity, check_comparable, fidelity
 from eval.protocols.generated import groups, halves
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.results import DEVIATION, save, tables
-from eval.protocols.setup import add_machine_arguments, run_command
+from eval.protocols.setup import add_machine_arguments
 from eval.records import Record
 from unicon.data.photos import list_photos, load_photo
 
@@ -41,12 +42,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--cache", metavar="DIR", help="where maps that were read are kept for the next run")
     add_machine_arguments(top)
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Read, compare, write records, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -116,3 +111,6 @@ def _record(
             "num_without_content": found.num_unread,
         },
     )  # fmt: skip
+
+
+main = command(parser, _run)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.command import command
 from eval.engines import ENGINES, Engine, open_engine
 from eval.features import MINI, Extractor, FeatureSet, add_resizing, check_one_model, open_source, resizing
 from eval.manifold.features import check_neighbours, checked
@@ -30,7 +31,6 @@ from eval.metrics.distributions import (
 )
 from eval.metrics.summary import markdown_table
 from eval.protocols.results import DEVIATION, save, tables
-from eval.protocols.setup import run_command
 from eval.protocols.strata import read_labels, strata_records
 from eval.records import Record
 from unicon.devices import pick_device
@@ -41,22 +41,22 @@ KID_SUBSETS, KID_SIZE = 100, 1000
 
 
 def distances(
-    real: FeatureSet, fake: FeatureSet, *, ks: Sequence[int], seed: int = 0
+    real: FeatureSet, generated: FeatureSet, *, ks: Sequence[int], seed: int = 0
 ) -> dict[str, float | int]:
     """Every number, by name; ValueError as the metrics'. What they were taken over: `circumstances`."""
-    apart = frechet_distance(real.values, fake.values)
-    subsets, size = kid_subsets(real, fake)
-    kernel = kernel_distance(real.values, fake.values, num_subsets=subsets, subset_size=size, seed=seed)
+    apart = frechet_distance(real.values, generated.values)
+    subsets, size = kid_subsets(real, generated)
+    kernel = kernel_distance(real.values, generated.values, num_subsets=subsets, subset_size=size, seed=seed)
     numbers: dict[str, float | int] = {
-        "num_real": len(real), "num_fake": len(fake), "frechet": apart.distance, "kid": kernel.mean,
-        "cmmd": cmmd(real.values, fake.values),
+        "num_real": len(real), "num_generated": len(generated), "frechet": apart.distance, "kid": kernel.mean,
+        "cmmd": cmmd(real.values, generated.values),
     }  # fmt: skip
     if subsets > 1:
         numbers["kid" + DEVIATION] = kernel.deviation
-    if fake.logits is not None and len(fake) >= SPLITS:
-        numbers["inception_score"] = inception_score(shuffled(fake.logits, seed)).mean
+    if generated.logits is not None and len(generated) >= SPLITS:
+        numbers["inception_score"] = inception_score(shuffled(generated.logits, seed)).mean
     manifold = Manifold(real.values, ks)
-    for found, radii in zip(manifold.compare(fake.values), manifold.radii, strict=True):
+    for found, radii in zip(manifold.compare(generated.values), manifold.radii, strict=True):
         assert found.recall is not None
         assert found.realism is not None
         inside = found.rarity[found.in_manifold]
@@ -73,25 +73,25 @@ def distances(
     return numbers
 
 
-def kid_subsets(real: FeatureSet, fake: FeatureSet) -> tuple[int, int]:
+def kid_subsets(real: FeatureSet, generated: FeatureSet) -> tuple[int, int]:
     """How many subsets KID takes, and of what size: at most half of the smaller set.
 
     Subsets that are all of a set are one and the same, and deviate by nothing. Below 4 pictures there are no
     halves: one subset, and no deviation.
     """
-    smaller = min(len(real), len(fake))
+    smaller = min(len(real), len(generated))
     return (1, smaller) if smaller < 4 else (KID_SUBSETS, min(KID_SIZE, smaller // 2))
 
 
-def circumstances(real: FeatureSet, fake: FeatureSet) -> Settings:
+def circumstances(real: FeatureSet, generated: FeatureSet) -> Settings:
     """What one must know of `distances` to compare them."""
-    subsets, size = kid_subsets(real, fake)
+    subsets, size = kid_subsets(real, generated)
     known: Settings = {
-        "full_rank": min(len(real), len(fake)) > real.values.shape[1],
+        "full_rank": min(len(real), len(generated)) > real.values.shape[1],
         "kid_subsets": subsets, "kid_subset_size": size,
     }  # fmt: skip
-    if fake.logits is not None and len(fake) < SPLITS:
-        known["inception_score"] = f"left out: {len(fake)} pictures are fewer than its {SPLITS} splits"
+    if generated.logits is not None and len(generated) < SPLITS:
+        known["inception_score"] = f"left out: {len(generated)} pictures are fewer than its {SPLITS} splits"
     return known
 
 
@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: unicon eval distributions --real data/photos --generated out/samples "
         "--out results.jsonl",
     )
-    either = "a folder of pictures, pairs, or a file of features (.npz, .safetensors)"
+    either = "a folder of pictures, or of folders of them, pairs, or a file of features (.npz, .safetensors)"
     top.add_argument("--real", required=True, metavar="SOURCE", help=either)
     top.add_argument("--generated", required=True, metavar="SOURCE", help=either)
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
@@ -146,12 +146,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the record, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
-
-
 def _run(arguments: argparse.Namespace) -> str:
     ks = sorted(set(arguments.neighbours))
     if ks[0] < 1:
@@ -159,7 +153,7 @@ def _run(arguments: argparse.Namespace) -> str:
     labels = None
     if arguments.strata is not None:  # before anything is decoded
         labels = read_labels(arguments.strata, arguments.real, arguments.generated, k=ks[0])
-    engine, real, fake = _features(arguments, ks)
+    engine, real, generated = _features(arguments, ks)
     named: Settings = {
         "real": Path(arguments.real).name, "generated": Path(arguments.generated).name,
         "split": arguments.split, "features": real.source,
@@ -167,25 +161,25 @@ def _run(arguments: argparse.Namespace) -> str:
     found = [
         Record(
             name="distributions",
-            numbers=distances(real, fake, ks=ks, seed=arguments.seed),
-            settings={**named, "k": " ".join(map(str, ks)), **circumstances(real, fake)},
+            numbers=distances(real, generated, ks=ks, seed=arguments.seed),
+            settings={**named, "k": " ".join(map(str, ks)), **circumstances(real, generated)},
         )
     ]
     if engine is not None:
-        theirs = engine.numbers(real, fake, arguments.seed)
-        asked = {"num_real": len(real.values), "num_fake": len(fake.values), "seed": arguments.seed}
+        theirs = engine.numbers(real, generated, arguments.seed)
+        asked = {"num_real": len(real.values), "num_generated": len(generated.values), "seed": arguments.seed}
         found.append(
             Record(name=f"distributions/{arguments.engine}", numbers={**theirs}, settings={**named, **asked})
         )
     if labels is not None:
-        found += [one for k in ks for one in strata_records(real, fake, labels, k=k, settings=named)]
+        found += [one for k in ks for one in strata_records(real, generated, labels, k=k, settings=named)]
     if arguments.both_ways:
-        found += [one for k in ks for one in _both_ways(real, fake, k, arguments.seed, named)]
+        found += [one for k in ks for one in _both_ways(real, generated, k, arguments.seed, named)]
     text = tables(found)
     if arguments.sample_sizes:
         curve = size_curve(
-            lambda a, b: frechet_distance(a, b).distance, real.values, fake.values, arguments.sample_sizes,
-            seed=arguments.seed,
+            lambda a, b: frechet_distance(a, b).distance, real.values, generated.values,
+            arguments.sample_sizes, seed=arguments.seed,
         )  # fmt: skip
         found.append(_as_record(curve, named))
         text += f"\n\n{_as_table(curve)}"
@@ -212,8 +206,8 @@ def _features(
         seen = cache(partial(Extractor, arguments.features, device=device, **resizing(arguments)))  # if asked
         models = [one if isinstance(one, FeatureSet) else seen() for one in opened]
         check_one_model(dict(zip(("--real", "--generated"), models, strict=True)))
-        real, fake = (one if isinstance(one, FeatureSet) else seen()(one) for one in opened)
-        return None, real, fake
+        real, generated = (one if isinstance(one, FeatureSet) else seen()(one) for one in opened)
+        return None, real, generated
     top = parser()
     own = ("features", "resize", "fit", "size")
     if given := [f"--{name}" for name in own if getattr(arguments, name) != top.get_default(name)]:
@@ -222,9 +216,11 @@ def _features(
     return engine, engine(arguments.real), engine(arguments.generated)
 
 
-def _both_ways(real: FeatureSet, fake: FeatureSet, k: int, seed: int, settings: Settings) -> list[Record]:
+def _both_ways(
+    real: FeatureSet, generated: FeatureSet, k: int, seed: int, settings: Settings
+) -> list[Record]:
     """Either set judged by the other's manifold, of as many pictures as the smaller has."""
-    found = compare_sets(real.values, fake.values, k, seed=seed)
+    found = compare_sets(real.values, generated.values, k, seed=seed)
     judged = (("generated in real", found.second_in_first), ("real in generated", found.first_in_second))
     records = []
     for (kind, one), radius in zip(judged, found.radius, strict=True):
@@ -253,3 +249,6 @@ def _as_table(found: SizeCurve) -> str:
     rows = [{"N": str(n), "Fréchet distance": str(v)} for n, v in zip(found.sizes, found.values, strict=True)]
     rows.append({"N": "infinity, by a line over 1/N", "Fréchet distance": f"{found.at_infinity:.3f}"})
     return markdown_table(rows)
+
+
+main = command(parser, _run)

@@ -6,19 +6,18 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
+from eval.command import command
 from eval.metrics.likeness import Distance, diversity
 from eval.protocols.embedders import add_embedder_arguments, embed
 from eval.protocols.fidelity import KINDS
 from eval.protocols.generated import Outputs, of_stems, open_outputs
 from eval.protocols.results import save, tables
-from eval.protocols.setup import run_command
 from eval.records import Record
 from unicon.data.photos import list_photos
 from unicon.devices import pick_device
@@ -40,12 +39,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--maps", metavar="DIR", help="named STEM or STEM_CONDITION: one map, one condition")
     top.add_argument("--distance", choices=get_args(Distance), default="cosine", help="default cosine")
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the record, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -121,3 +114,6 @@ def map_stems(paths: Iterable[Path]) -> list[str]:
     """Of maps; pictures of a joint folder (`_image`) are none."""
     stems = [path.stem for path in paths if not path.stem.endswith("_image")]
     return list(dict.fromkeys(re.sub(rf"_({'|'.join(KINDS)})$", "", stem) for stem in stems))
+
+
+main = command(parser, _run)

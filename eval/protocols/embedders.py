@@ -15,7 +15,8 @@ import numpy as np
 import PIL.Image
 from tqdm import tqdm
 
-from eval.features import MINI, RESIZES, Extractor, Pictures
+from eval.features import MINI, RESIZES, Extractor
+from eval.pictures import Pictures
 
 Embedder = Callable[[PIL.Image.Image], "np.ndarray | Sequence[float] | None"]
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from eval.command import command
 from eval.emergence import image_features
 from eval.metrics.summary import bootstrap_interval, markdown_table
 from eval.protocols.results import save
-from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline, run_command
+from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline
 from eval.records import Record
 from unicon.bases import base_size
 from unicon.data.scenes import Scene, SceneConfig, render
@@ -187,8 +187,8 @@ def table(records: Sequence[Record]) -> str:
     return markdown_table(rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the records, print the table; 2 with the reason on bad input."""
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
     top = argparse.ArgumentParser(
         prog="unicon eval factors",
         description="Read kinds, lights and styles of scenes by a base's CLIP, zero-shot.",
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     top.add_argument("--base", default="mini", help="mini, or another base with an image encoder")
     top.add_argument("--num", type=int, default=200, metavar="N", help="scenes of each set (default 200)")
     add_machine_arguments(top)
-    return run_command(top, partial(_run, top.parse_args(argv)))
+    return top
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -213,5 +213,4 @@ def _run(arguments: argparse.Namespace) -> str:
     return table(records)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = command(parser, _run)

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eval.features import Pictures, find_pictures, holds_pictures, pictures_of
-from eval.protocols.told import IMAGE, Told, how_many_idle, own_stem, read_table
+from eval.pictures import Pictures, find_pictures, folders_within, pictures_in
+from eval.protocols.told import Told, how_many_idle, own_stem, read_table
 from unicon.data.pairs import open_pairs
-from unicon.data.pairs.names import as_captions, as_text, is_image
-from unicon.data.photos import SUFFIXES, list_photos, load_photo
+from unicon.data.pairs.names import as_captions, as_text
+from unicon.data.photos import load_photo
 
 BORDERS = "_-. "
 SEED = re.compile(r"seed\d+")
@@ -57,7 +57,7 @@ def open_outputs(source: str | Path, table: str | Path | None = None) -> Outputs
     (`prompt_of_name`), and within it of one caption where all have one. Raises ValueError where there is no
     picture, and naming one that the table lacks.
     """
-    pictures = open_generated(source)
+    pictures = find_pictures(source)
     if table is not None:
         captions = _of_table(pictures, table)
         idle = how_many_idle(read_table(Path(table)), pictures.names, table)
@@ -94,7 +94,7 @@ def open_outputs(source: str | Path, table: str | Path | None = None) -> Outputs
 
 def captioned(source: str | Path, table: str | Path | None = None) -> tuple[Pictures, tuple[str, ...]]:
     """Generated pictures and a caption of each, as `open_outputs`; ValueError naming one that has none."""
-    pictures = open_generated(source)
+    pictures = find_pictures(source)
     if table is not None:
         return pictures, _of_table(pictures, table)
     told = _own_captions(pictures)
@@ -104,27 +104,6 @@ def captioned(source: str | Path, table: str | Path | None = None) -> tuple[Pict
             "it says one); give --captions FILE with name and caption"
         )
     return pictures, tuple(text for text in told if text)
-
-
-def open_generated(source: str | Path) -> Pictures:
-    """The pictures of a folder, of the folders within one, or of pairs; those named `..._image` alone where
-    there are any. Raises ValueError where there is none."""
-    path = Path(source)
-    if holds_pictures(path):
-        return pictures_of(pictures_in(path))
-    if within := folders_within(path):
-        return pictures_of([file for folder in within for file in pictures_in(folder)], path)
-    return find_pictures(source)
-
-
-def folders_within(folder: Path) -> list[Path]:
-    """Those that hold pictures of a seed or a subject each; none of pairs, or beside pictures."""
-    if not folder.is_dir() or holds_pictures(folder) or (folder / "metadata.jsonl").is_file():
-        return []
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if any(is_image(path.name) for path in inside):
-        return []
-    return [path for path in inside if any(file.suffix.lower() in SUFFIXES for file in path.iterdir())]
 
 
 def by_subject(folder: str | Path) -> dict[str, list[Path]]:
@@ -161,19 +140,10 @@ def halves(pictures: str | Path, maps: str | Path, condition: str) -> tuple[list
     return found, given
 
 
-def pictures_in(folder: str | Path) -> list[Path]:
-    """Of a folder; where files are named `..._image`, those alone. ValueError where there is none."""
-    return _named(list_photos(folder), IMAGE)
-
-
 def maps_in(folder: str | Path, condition: str) -> dict[str, Path]:
     """By stem; where files are named `..._CONDITION`, those alone. ValueError where there is none."""
-    given = _named(list_photos(folder), f"_{condition}")
+    given = pictures_in(folder, f"_{condition}")
     return {path.stem.removesuffix(f"_{condition}"): path for path in given}
-
-
-def _named(paths: list[Path], ending: str) -> list[Path]:
-    return [path for path in paths if path.stem.endswith(ending)] or paths
 
 
 def groups(pictures: Sequence[Path], stems: Sequence[str]) -> dict[str, list[Path]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from eval.features import pictures_of
+from eval.command import command
 from eval.metrics.likeness import likeness
+from eval.pictures import pictures_of
 from eval.protocols.embedders import add_embedder_arguments, embed
 from eval.protocols.generated import by_subject, groups
 from eval.protocols.results import save, tables
-from eval.protocols.setup import run_command
 from eval.records import Record
 from unicon.devices import pick_device
 
@@ -27,12 +25,6 @@ def parser() -> argparse.ArgumentParser:
     add_embedder_arguments(top)
     top.add_argument("--references", required=True, metavar="DIR", help="one folder per subject, or pictures")
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the record, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -69,3 +61,6 @@ def _run(arguments: argparse.Namespace) -> str:
     )  # fmt: skip
     save(arguments.out, [one])
     return tables([one])
+
+
+main = command(parser, _run)

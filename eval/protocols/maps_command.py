@@ -13,6 +13,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from adapters.files import write_whole
+from eval.command import command
 from eval.metrics.coco import coco_files
 from eval.metrics.depth import Alignment
 from eval.metrics.depth_benchmarks import BENCHMARKS
@@ -28,7 +29,6 @@ from eval.protocols.map_folders import (
     score_poses,
 )
 from eval.protocols.results import save, tables
-from eval.protocols.setup import run_command
 from eval.records import Record
 
 PROTOCOLS = {
@@ -83,12 +83,6 @@ def _add_conditions(top: argparse.ArgumentParser) -> None:
     pose = top.add_argument_group("pose")
     pose.add_argument("--alpha", type=float, default=0.1, help="of PCK (default 0.1)")
     pose.add_argument("--normaliser", choices=("bbox", "torso"), default="bbox", help="of PCK (default bbox)")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score, write records and rows, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -182,3 +176,6 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda target: target.write_text(text.getvalue(), encoding="utf-8", newline=""))
+
+
+main = command(parser, _run)

@@ -16,18 +16,13 @@ from functools import partial
 import numpy as np
 
 from eval.baselines import NYU_LOW, constant_errors, mean_map_errors
+from eval.command import command
 from eval.data import DepthPhoto, fold, nyu_depth
 from eval.metrics.depth import DepthErrors, batch_depth_errors, mean_errors
 from eval.metrics.summary import bootstrap_interval
 from eval.protocols.readers import PipelineReader, Reader, load_judge
 from eval.protocols.results import Outcome, record, save, tables
-from eval.protocols.setup import (
-    add_run_arguments,
-    add_temperature_argument,
-    check_positive,
-    load_pipeline,
-    run_command,
-)
+from eval.protocols.setup import add_run_arguments, add_temperature_argument, check_positive, load_pipeline
 from unicon.conditions.palettes import map_to_depth
 from unicon.sampling.noise import stable_hash
 
@@ -122,12 +117,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write records, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
-
-
 def _run(arguments: argparse.Namespace) -> str:
     check_positive(arguments, "ensemble", "seeds", "steps", "batch_size")
     photos = list(nyu_depth(arguments.data, "held_out"))[: arguments.num]
@@ -142,7 +131,8 @@ def _run(arguments: argparse.Namespace) -> str:
         )
     ]
     if arguments.regressor:
-        readers.append(load_judge(arguments.regressor, pipe, arguments.steps, arguments.batch_size))
+        load = partial(load_judge, pipe=pipe, steps=arguments.steps, batch_size=arguments.batch_size)
+        readers.append(load(arguments.regressor, conditions=["depth"]))
     outcomes = nyu(readers, photos, range(arguments.seeds)) + baselines(arguments.data)
     settings: dict[str, str | int | float | bool] = {
         "base": str(arguments.base),
@@ -156,3 +146,6 @@ def _run(arguments: argparse.Namespace) -> str:
     records = [record("nyu/depth", outcome, settings) for outcome in outcomes]
     save(arguments.out, records)
     return tables(records)
+
+
+main = command(parser, _run)

@@ -288,8 +288,11 @@ def load_judge(
         return found
     folder = judge_folder(str(judge))
     if folder is None:
-        return _knowing(conditions, PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size), judge)
-    return _knowing(conditions, RegressorReader.load(folder, pipe, batch_size), judge)
+        own = PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size, name=BASE)
+    else:
+        own = RegressorReader.load(folder, pipe, batch_size)
+    _check_known(conditions, own.known, judge)
+    return own
 
 
 def load_without_base(
@@ -302,21 +305,18 @@ def load_without_base(
 ) -> Reader | None:
     """The same of a reader that needs nothing of the base that is judged (another base, a judge), or None."""
     folder = judge_folder(str(judge))
-    if folder is not None and (folder / "model_index.json").is_file():
-        other = UniConPipeline.from_pretrained(folder, dtype=dtype).to(device)
-        other.set_progress_bar_config(disable=True)
-        own = PipelineReader(pipe=other, steps=steps, batch_size=batch_size, name="judge base")
-        return _knowing(conditions, own, judge)
-    if folder is not None and ((folder / CONFIG).is_file() or str(judge) == MINI):
-        return _knowing(conditions, JudgeReader.load(folder, device, batch_size), judge)
-    return None
-
-
-def _knowing(
-    conditions: Sequence[str], reader: PipelineReader | RegressorReader | JudgeReader, name: str | Path
-) -> Reader:
-    _check_known(conditions, reader.known, name)
-    return reader
+    if folder is None:
+        return None
+    if (folder / "model_index.json").is_file():
+        pipe = UniConPipeline.from_pretrained(folder, dtype=dtype).to(device)
+        pipe.set_progress_bar_config(disable=True)
+        found = PipelineReader(pipe=pipe, steps=steps, batch_size=batch_size, name="judge base")
+    elif (folder / CONFIG).is_file() or str(judge) == MINI:
+        found = JudgeReader.load(folder, device, batch_size)
+    else:
+        return None
+    _check_known(conditions, found.known, judge)
+    return found
 
 
 def _check_known(conditions: Sequence[str], known: Sequence[str], name: str | Path) -> None:

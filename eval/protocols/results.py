@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.command import command
 from eval.metrics.summary import markdown_table, over_seeds
 from eval.records import Record, append, read
 
@@ -131,17 +132,19 @@ def _label(setting: str) -> str:
     return setting.removeprefix("num_").replace("_", " ")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables of record files; 2 with the reason on bad input."""
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
     top = argparse.ArgumentParser(
         prog="unicon eval table",
         description="Turn result records into markdown tables.",
         epilog="example: unicon eval table results/scenes.jsonl results/nyu.jsonl",
     )
     top.add_argument("files", nargs="+", metavar="FILE", help="JSON lines written with --out")
-    arguments = top.parse_args(argv)
-    try:
-        print(tables([one for file in arguments.files for one in read(file)]))
-    except (ValueError, OSError) as error:
-        top.exit(2, f"{top.prog}: {error}\n")
-    return 0
+    return top
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    return tables([one for file in arguments.files for one in read(file)])
+
+
+main = command(parser, _run)

@@ -6,10 +6,10 @@ One record per row, written as soon as a condition is measured, so an interrupte
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from eval.command import command
 from eval.protocols import scenes
 from eval.protocols.drawing import Painter
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX
@@ -19,10 +19,10 @@ from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_cond
 from eval.protocols.setup import (
     add_reader_arguments,
     add_run_arguments,
+    add_scene_arguments,
     add_temperature_argument,
     check_positive,
     load_pipeline,
-    run_command,
 )
 from eval.records import Record
 from unicon.bases import base_size
@@ -91,14 +91,7 @@ def _add_references(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--validation-num", type=int, default=64, metavar="N", help="scenes edge thresholds are chosen on"
     )
-    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
-    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write records, print tables; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
+    add_scene_arguments(top)
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -214,3 +207,6 @@ def _settings(
 
 
 assert set(CONVENTIONS) == set(CONDITIONS)
+
+
+main = command(parser, _run)

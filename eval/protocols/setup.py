@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,12 +23,21 @@ def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
         "--steps", type=int, default=steps, metavar="N", help=f"denoising steps (default {steps})"
     )
     add_machine_arguments(top)
+    add_dtype_argument(top)
+
+
+def add_dtype_argument(top: argparse.ArgumentParser) -> None:
+    """--dtype of the base."""
     top.add_argument(
-        "--dtype",
-        choices=["auto", *DTYPES],
-        default="float32",
+        "--dtype", choices=["auto", *DTYPES], default="float32",
         help="auto: the fastest here (default float32)",
-    )
+    )  # fmt: skip
+
+
+def add_scene_arguments(top: argparse.ArgumentParser) -> None:
+    """--cache and --workers of rendered scenes."""
+    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
+    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
 
 
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
@@ -93,13 +102,3 @@ def load_pipeline(
         )
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def run_command(top: argparse.ArgumentParser, work: Callable[[], str]) -> int:
-    """Print what `work` returns, if anything; on bad input leave with 2 and its reason."""
-    try:
-        if text := work():
-            print(text)
-    except (ValueError, OSError) as error:
-        top.exit(2, f"{top.prog}: {error}\n")
-    return 0

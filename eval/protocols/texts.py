@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -11,13 +10,14 @@ from typing import get_args
 from tqdm import tqdm
 
 from eval.clip import Clip
+from eval.command import command
 from eval.features import MINI, RESIZES
 from eval.metrics.summary import Interval
 from eval.metrics.text import SCALES, Scale, text_score
 from eval.protocols.generated import captioned
 from eval.protocols.maps_command import write_rows
 from eval.protocols.results import save, tables
-from eval.protocols.setup import add_machine_arguments, check_positive, run_command
+from eval.protocols.setup import add_machine_arguments, check_positive
 from eval.records import Record
 from unicon.devices import pick_device
 
@@ -42,12 +42,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--csv", metavar="FILE", help="write each picture's score")
     add_machine_arguments(top)
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the record, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -81,3 +75,6 @@ def _run(arguments: argparse.Namespace) -> str:
     )  # fmt: skip
     save(arguments.out, [one])
     return tables([one])
+
+
+main = command(parser, _run)

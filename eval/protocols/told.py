@@ -11,12 +11,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from eval.pictures import IMAGE
 from unicon.data.photos import SUFFIXES
 
 KEYS = ("name", "file_name", "image", "image_file_name")
 TEXTS = ("caption", "text", "prompt")
-IMAGE = "_image"
-"""How pictures end that lie beside their maps."""
 
 
 def own_stem(path: Path) -> str:

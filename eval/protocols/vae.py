@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,12 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from tqdm import tqdm
 
+from eval.command import command
 from eval.metrics.pictures import psnr, ssim
 from eval.protocols.map_scores import DepthScore, EdgeScore, MapScore, PoseScore, choose_threshold, score
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SceneSet, scene_set
-from eval.protocols.setup import add_machine_arguments, check_positive, run_command
+from eval.protocols.setup import add_machine_arguments, add_scene_arguments, check_positive
 from unicon.data.photos import centred_square, list_photos, load_photo
 from unicon.devices import pick_device
 from unicon.latents import Autoencoder, decode, downscale, encode
@@ -144,16 +144,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--validation-num", type=int, default=64, metavar="N", help="scenes for the edge threshold"
     )
-    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
-    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
+    add_scene_arguments(top)
     add_machine_arguments(top)
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write records, print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -187,3 +180,6 @@ def _run(arguments: argparse.Namespace) -> str:
     ]
     save(arguments.out, records)
     return tables(records)
+
+
+main = command(parser, _run)

@@ -10,14 +10,13 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from eval import pages
+from eval.command import command
 from eval.metrics.summary import markdown_table
-from eval.protocols.setup import run_command
 from eval.runs.items import Task
 from eval.runs.measures import Number, as_json
 from eval.runs.page import CELL_PX, STYLE
@@ -105,12 +104,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("second", metavar="B", help="folder of another")
     top.add_argument("--out", metavar="DIR", help="also write compare.html and compare.json there")
     return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -227,3 +220,6 @@ def _line(task: Task, row: int, first: Run, second: Run, values: Sequence[float]
 
 def _image(path: Path) -> str:
     return pages.image(picture(read_picture(path)), alt=path.stem, side_px=2 * CELL_PX)
+
+
+main = command(parser, _run)

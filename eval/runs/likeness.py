@@ -14,7 +14,8 @@ from pathlib import Path
 
 import PIL.Image
 
-from eval.features import Extractor, FeatureSet, Pictures, read_features
+from eval.features import Extractor, FeatureSet, read_features
+from eval.pictures import Pictures
 from eval.protocols.distributions import circumstances, distances
 from eval.runs.items import Task
 from eval.runs.roll import Roll
@@ -73,7 +74,8 @@ class Likeness:
         return Compared(
             numbers=numbers,
             sets={
-                "num_real": len(own), "num_fake": len(made), "width": own.values.shape[1], "k": NEIGHBOURS,
+                "num_real": len(own), "num_generated": len(made), "width": own.values.shape[1],
+                "k": NEIGHBOURS,
                 **circumstances(own, made),
             },
         )  # fmt: skip

@@ -131,13 +131,15 @@ class DepthMeasure:
         )
 
     def redrawn(self, truth: np.ndarray) -> np.ndarray | None:
-        """Of depth (H, W): linear in its inverse where that is what is fitted; what is not measured (0) lies
-        amid the rest, since a map's ends are quantiles."""
+        """Of depth (H, W): linear in its inverse where that is what is fitted; what is not measured lies amid
+        the rest."""
         if self.alignment != "disparity":
             return None
         mask = valid_mask(truth, 0.0, self.high)
-        amid = np.median(truth[mask]) if mask.any() else self.high
-        return depth_to_map(-1 / np.maximum(np.where(mask, truth, amid), self.low))
+        drawn = depth_to_map(-1 / np.maximum(truth, self.low), mask)
+        if mask.any():
+            drawn[~mask] = np.median(drawn[mask])
+        return drawn
 
     def facts(self, sample: Sample) -> np.ndarray | None:
         """Errors; truth is (H, W) depth."""

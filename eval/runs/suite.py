@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from eval.command import run_command
 from eval.features import model_folder
 from eval.protocols.readers import BASE, check_reader
 from eval.protocols.setup import (
-    DTYPES,
+    add_dtype_argument,
     add_reader_arguments,
     add_temperature_argument,
     check_positive,
     load_pipeline,
-    run_command,
 )
 from eval.runs.costs import Costs
 from eval.runs.engine import carry_out
@@ -118,12 +118,7 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
     )
     top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    top.add_argument(
-        "--dtype",
-        choices=["auto", *DTYPES],
-        default="float32",
-        help="auto: the fastest here (default float32)",
-    )
+    add_dtype_argument(top)
     suite.configure(top)
     return top
 
@@ -138,8 +133,8 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     group, folder = share(), Path(arguments.out)
     if arguments.features != "none":
         model_folder(arguments.features)  # before anything is rendered or drawn
-    for reader in (arguments.judge, arguments.regressor):
-        check_reader(reader)
+    check_reader(arguments.judge, conditions if {*directions} - {"estimate"} else ())
+    check_reader(arguments.regressor, conditions if "estimate" in directions else ())
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
     if group.is_first:
         material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from eval.protocols.setup import run_command
+from eval.command import command
 from eval.records import commit
 from eval.runs.compare import labels
 from eval.runs.report import read_run
@@ -42,12 +40,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page and its key; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
-
-
 def _run(arguments: argparse.Namespace) -> str:
     if arguments.num < 0 or arguments.grids < 0 or arguments.num + arguments.grids == 0:
         raise ValueError(
@@ -76,3 +68,6 @@ def _run(arguments: argparse.Namespace) -> str:
         f"{out / PAGE}: {len(asked)} questions ({counts}). Give people this page and keep {KEY}; then\n"
         f"unicon eval votes {out} votes-{identity}-*.json"
     )
+
+
+main = command(parser, _run)

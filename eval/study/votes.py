@@ -11,15 +11,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eval.command import command
 from eval.metrics.summary import markdown_table
 from eval.protocols.results import save
-from eval.protocols.setup import run_command
 from eval.records import Record
 from eval.study.command import KEY
 from eval.study.questions import TEXTS
@@ -190,12 +189,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 2 with the reason on bad input."""
-    top = parser()
-    return run_command(top, partial(_run, top.parse_args(argv)))
-
-
 def _run(arguments: argparse.Namespace) -> str:
     key = read_key(Path(arguments.study))
     found = outcomes(key, read_votes(key, [Path(file) for file in arguments.files]))
@@ -228,3 +221,6 @@ def _record(one: Outcome, key: dict[str, Any], names: Sequence[str]) -> Record:
         "study": key["study"], "first": names[0], "second": names[1], "win_rate_of": names[1],
     }  # fmt: skip
     return Record(name=f"study/{one.kind}", numbers=numbers, settings=settings)
+
+
+main = command(parser, _run)

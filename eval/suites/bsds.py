@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -67,8 +68,4 @@ SUITE = suite.Suite(
     configure=configure,
     example="unicon eval bsds --data path/to/bsds500/val --num 20 --out runs/eval-bsds",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """See `eval.runs.suite`."""
-    return suite.main(SUITE, argv)
+main = partial(suite.main, SUITE)

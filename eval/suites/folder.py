@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -105,8 +106,4 @@ SUITE = suite.Suite(
     known=known,
     example="unicon eval folder --data my_pairs --adapter runs/depth/adapter/export --out runs/eval-mine",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """See `eval.runs.suite`."""
-    return suite.main(SUITE, argv)
+main = partial(suite.main, SUITE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -59,8 +60,4 @@ SUITE = suite.Suite(
     configure=configure,
     example="unicon eval lsp --data path/to/lsp_extended --num 100 --out runs/eval-lsp",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """See `eval.runs.suite`."""
-    return suite.main(SUITE, argv)
+main = partial(suite.main, SUITE)

@@ -12,7 +12,7 @@ import numpy as np
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX, typical_range
 from eval.protocols.mean_maps import mean_map
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, scene_set
-from eval.protocols.setup import check_positive
+from eval.protocols.setup import add_scene_arguments, check_positive
 from eval.runs import suite
 from eval.runs.items import Item, Items, WhenAsked
 from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure, SpreadMeasure
@@ -85,8 +85,7 @@ def configure(top: argparse.ArgumentParser) -> None:
         metavar="N",
         help="scenes edge thresholds are chosen on (default 64)",
     )
-    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
-    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
+    add_scene_arguments(top)
 
 
 SUITE = suite.Suite(
@@ -100,8 +99,4 @@ SUITE = suite.Suite(
     configure=configure,
     example="unicon eval mini --num 100 --out runs/eval-mini",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """See `eval.runs.suite`."""
-    return suite.main(SUITE, argv)
+main = partial(suite.main, SUITE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -90,8 +90,4 @@ SUITE = suite.Suite(
     configure=configure,
     example="unicon eval nyu_depth --data path/to/nyu_depth_v2 --ensemble 10 --out runs/eval-nyu",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """See `eval.runs.suite`."""
-    return suite.main(SUITE, argv)
+main = partial(suite.main, SUITE)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eval.features import Extractor, find_pictures
+from eval.features import Extractor
+from eval.pictures import find_pictures
 from tests.cli.bases import command, names, opened, save_noise
 from unicon.cli import rarest
 from unicon.cli.files import write_picture
+from unicon.cli.given import GivenMap
 from unicon.cli.run_marks import DRAWN
 
 ENOUGH = ("--keep", 2, "--training", "enough.npy")
@@ -35,11 +38,13 @@ def beside(features: np.ndarray) -> np.ndarray:
 def test_the_rarest_are_kept_and_the_rest_lies_beside_them(tmp_path, capsys):
     given = ("x", "--num", 4, "--seed", 2, "--depth", save_noise(tmp_path / "map.png"))
     assert command("generate", *given, "--out", tmp_path / "all") == 0
-    features = Extractor("mini")(find_pictures(tmp_path / "all")).values
-    np.save(tmp_path / "training.npy", beside(np.asarray(features, dtype=np.float64)))
+    seen = Extractor("mini")(find_pictures(tmp_path / "all"))
+    around = beside(seen.values.astype(np.float64))
+    training = replace(seen, values=around, names=tuple(map(str, range(len(around)))))
+    training.save(tmp_path / "training.npz")
     capsys.readouterr()
     out, place = tmp_path / "out", tmp_path / "out" / "x_seed2-5"
-    more = ("--keep", 2, "--training", tmp_path / "training.npy", "--out", out)
+    more = ("--keep", 2, "--training", tmp_path / "training.npz", "--out", out)
     assert command("generate", *given, *more) == 0
     said = capsys.readouterr()
     report = json.loads((place / "report.json").read_text())["numbers"]
@@ -87,19 +92,16 @@ def test_copies_of_an_earlier_choice_from_the_same_pictures_give_way_to_those_of
     ("options", "told"),
     [
         (("--keep", 2), "say which, with --training SOURCE"),
-        (("--training", "photos"), "--training has no effect without --keep N"),
-        (("--judge", "mini"), "--judge has no effect without --keep N"),
+        (("--training", "photos"), "--training has no effect without --keep"),
+        (("--judge", "mini"), "--judge has no effect without --keep"),
         (("--keep", 5, "--training", "photos"), "--keep 5 of --num 4: draw more than are kept"),
         (("--keep", 2, "--training", "photos"), "1 training pictures cannot tell a level of 0.01"),
         (("--keep", 2, "--training", "nowhere"), "nowhere"),
+        (ENOUGH, "of --training they have width 2, of --generated 128"),
         ((*ENOUGH, "--features", "nowhere"), "no such folder with config.json"),
         ((*ENOUGH, "--clip", "nowhere"), "no such folder with config.json"),
         ((*ENOUGH, "--condition", "normal=photos/a.png"), "mini reads no 'normal', only depth, edge, pose"),
         ((*ENOUGH, "--depth", "photos/a.png", "--judge", "nowhere"), "nowhere: no such folder"),
-        (
-            (*ENOUGH, "--depth", "photos/a.png", "--width", 64, "--height", 62),
-            "what is to be drawn is 64 x 62, its map 32 x 32: they must have one shape",
-        ),
         ((*ENOUGH, "--condition", "seg=photos/a.png"), "cannot compare maps of classes"),
     ],
 )
@@ -110,3 +112,10 @@ def test_what_cannot_be_kept_is_told_before_anything_is_drawn(options, told, tmp
     assert command("generate", "x", "--num", 4, "--out", tmp_path / "out", *options) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_another_shape_than_its_map_is_refused_before_it_is_drawn(tmp_path):
+    args = argparse.Namespace(keep=2, maps=[GivenMap(name="depth", path=save_noise(tmp_path / "a.png"))])
+    rarest.check_keep_size(args, (64, 64))
+    with pytest.raises(ValueError, match="drawn is 64 x 62, its map 32 x 32: they must have one shape"):
+        rarest.check_keep_size(args, (64, 62))

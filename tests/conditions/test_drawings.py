@@ -105,6 +105,15 @@ def test_a_depth_map_is_linear_in_depth_near_is_bright_and_comes_back():
     np.testing.assert_allclose(map_to_depth(np.round(picture * 255).astype(np.uint8)), back, atol=2e-3)
 
 
+def test_what_is_not_seen_of_depth_is_black_and_takes_no_range():
+    depth = np.linspace(1, 5, 400).reshape(20, 20)
+    seen = np.arange(20)[:, None] >= np.full(20, 8)
+    drawn = depth_to_map(np.where(seen, depth, np.nan), seen)
+    np.testing.assert_array_equal(drawn[8:], depth_to_map(depth[8:]))
+    assert not drawn[:8].any()
+    assert not depth_to_map(depth, np.zeros((20, 20), bool)).any()
+
+
 def test_a_flat_depth_is_a_map_without_nan():
     assert np.isfinite(depth_to_map(np.full((8, 8), 3.0))).all()
 

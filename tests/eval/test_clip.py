@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import CLIPModel
 
 from eval.clip import Clip
-from eval.features import Pictures
+from eval.pictures import Pictures
 from tests.tiny_clip import save_tiny_clip
 
 

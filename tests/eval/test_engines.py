@@ -14,8 +14,9 @@ from PIL import Image
 from eval import __main__ as front
 from eval import engines
 from eval.engines import CLEAN_FILE, open_engine
-from eval.features import FeatureSet, find_pictures
+from eval.features import FeatureSet
 from eval.metrics.distributions import cubic, frechet_distance, mmd
+from eval.pictures import find_pictures
 from eval.records import read
 from unicon.extras import MissingExtra
 
@@ -24,13 +25,13 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[str, str]:
-    """12 real and 14 fake pictures of two sizes."""
+    """12 real and 14 generated pictures of two sizes."""
     found = []
-    for name, num in (("real", 12), ("fake", 14)):
+    for name, num in (("real", 12), ("generated", 14)):
         folder = tmp_path_factory.mktemp(name)
         for n in range(num):
             side = 24 if n % 5 else 32
-            values = RNG.integers(0, 256, (side, side, 3)).astype(np.uint8) // (1 + (name == "fake"))
+            values = RNG.integers(0, 256, (side, side, 3)).astype(np.uint8) // (1 + (name == "generated"))
             Image.fromarray(values).save(folder / f"{n:02d}.png")
         found.append(str(folder))
     return found[0], found[1]
@@ -47,7 +48,7 @@ class MeanColours:
         values = [np.asarray(pictures.load(n), np.float32).mean((0, 1)) for n in range(len(pictures))]
         return FeatureSet(values=np.stack(values), names=pictures.names, source=self.source)
 
-    def numbers(self, real: FeatureSet, fake: FeatureSet, seed: int) -> dict[str, float]:
+    def numbers(self, real: FeatureSet, generated: FeatureSet, seed: int) -> dict[str, float]:
         return {"fid": 0.5, "kid": float(seed)}
 
 
@@ -115,12 +116,12 @@ def few_features(num: int, moved: float) -> FeatureSet:
 
 def check_numbers(engine) -> dict[str, float]:
     """FID is ours, KID is near ours and drawn by the seed."""
-    real, fake = few_features(40, 0.0), few_features(30, 1.0)
-    found = engine.numbers(real, fake, 0)
-    assert found["fid"] == pytest.approx(frechet_distance(real.values, fake.values).distance, rel=1e-5)
-    assert found["kid"] == pytest.approx(mmd(real.values, fake.values, cubic), rel=0.2)
-    assert found == engine.numbers(real, fake, 0)
-    assert found["kid"] != engine.numbers(real, fake, 1)["kid"]
+    real, generated = few_features(40, 0.0), few_features(30, 1.0)
+    found = engine.numbers(real, generated, 0)
+    assert found["fid"] == pytest.approx(frechet_distance(real.values, generated.values).distance, rel=1e-5)
+    assert found["kid"] == pytest.approx(mmd(real.values, generated.values, cubic), rel=0.2)
+    assert found == engine.numbers(real, generated, 0)
+    assert found["kid"] != engine.numbers(real, generated, 1)["kid"]
     return found
 
 

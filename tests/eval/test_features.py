@@ -19,7 +19,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from eval.features import Extractor, FeatureSet, find_pictures, open_features, read_features, square
+from eval.features import Extractor, FeatureSet, read_features, square
+from eval.pictures import find_pictures
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_mini_encoder_gives_its_own_embeddings(folder):
 
     from unicon.mini import mini_folder
 
-    found = open_features(folder)
+    found = Extractor()(find_pictures(folder))
     assert found.values.shape == (3, 128)
     assert found.names == ("0.png", "1.png", "2.png")
     assert found.source == "mini, 128 px, centred square, bicubic"
@@ -127,7 +128,7 @@ def test_another_size_may_be_asked_for(folder):
     with_it = Extractor(size_px=64)(find_pictures(folder))
     assert with_it.source == "mini, 64 px, centred square, bicubic"
     assert with_it.values.shape == (3, 128)
-    assert not np.allclose(with_it.values, open_features(folder).values, atol=1e-2)
+    assert not np.allclose(with_it.values, Extractor()(find_pictures(folder)).values, atol=1e-2)
 
 
 def test_a_stretched_picture_is_seen_to_its_edges(folder):
@@ -182,12 +183,12 @@ def test_files_of_features_come_back(tmp_path):
     values = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     own = FeatureSet(values=values, names=tuple("abcd"), source="mine", logits=values[:, :2])
     own.save(tmp_path / "deep" / "own.npz")
-    again = open_features(tmp_path / "deep" / "own.npz")
+    again = read_features(tmp_path / "deep" / "own.npz")
     np.testing.assert_array_equal(again.values, values)
     np.testing.assert_array_equal(again.logits, values[:, :2])
     assert (again.names, again.source) == (tuple("abcd"), "mine")
     np.save(tmp_path / "own.npy", values)
-    assert isinstance((mapped := open_features(tmp_path / "own.npy")).values, np.memmap)
+    assert isinstance((mapped := read_features(tmp_path / "own.npy")).values, np.memmap)
     assert (mapped.names, mapped.source) == (("0", "1", "2", "3"), "own.npy")
     save_file({"anything": torch.from_numpy(values)}, tmp_path / "own.safetensors")
     plain = read_features(tmp_path / "own.safetensors")

@@ -30,9 +30,9 @@ def squared_radii(rows: np.ndarray, k: int) -> np.ndarray:
     return np.sort(d, 1)[:, k - 1]
 
 
-def brute(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, np.ndarray]:
+def brute(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, np.ndarray]:
     """All metrics by the definitions, over the whole matrix."""
-    r, s, d = squared_radii(real, k), squared_radii(fake, k), distances(fake, real)
+    r, s, d = squared_radii(real, k), squared_radii(generated, k), distances(generated, real)
     inside = d < r
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.sqrt(np.where(r <= np.quantile(r, 0.5, method="lower"), r, 0) / d)
@@ -69,11 +69,11 @@ KINDS = {
 @pytest.mark.parametrize("arithmetic", FORMATS)
 def test_equals_brute_force(kind, arithmetic):
     # An even number, so that the median of the radii lies between two.
-    real, fake = KINDS[kind](158, 0), KINDS[kind](101, 1)
+    real, generated = KINDS[kind](158, 0), KINDS[kind](101, 1)
     manifold = Manifold(real, (5, 1, 2), arithmetic=arithmetic, block=48)
     assert manifold.ks == (1, 2, 5)
-    for k, radii, found in zip(manifold.ks, manifold.radii, manifold.compare(fake), strict=True):
-        expected = brute(real, fake, k)
+    for k, radii, found in zip(manifold.ks, manifold.radii, manifold.compare(generated), strict=True):
+        expected = brute(real, generated, k)
         np.testing.assert_allclose(radii, np.sqrt(squared_radii(real, k)), rtol=1e-12)
         for name in ("num_balls", "covered", "in_manifold", "recalled"):
             np.testing.assert_array_equal(getattr(found, name), expected[name], err_msg=name)
@@ -88,15 +88,15 @@ def test_equals_brute_force(kind, arithmetic):
     ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))],
 )
 def test_arithmetic_block_and_device_change_no_bit(device):
-    real, fake = clusters(200, 40, 2).astype(np.float32), clusters(150, 40, 3).astype(np.float32)
+    real, generated = clusters(200, 40, 2).astype(np.float32), clusters(150, 40, 3).astype(np.float32)
     expected = Manifold(real, (3,), arithmetic="float64", block=1000)
-    one = expected.compare(fake)[0]
+    one = expected.compare(generated)[0]
     several = [("auto", 90), ("float64", 77), ("float32", 19)]
     several += [("bfloat16", 77)] if device == "cpu" else []
     for arithmetic, block in several:
         manifold = Manifold(real, (3,), arithmetic=arithmetic, block=block, device=device)
         np.testing.assert_array_equal(manifold.radii, expected.radii)
-        other = manifold.compare(fake)[0]
+        other = manifold.compare(generated)[0]
         for name in ("rarity", "realism", "num_balls", "covered", "in_manifold", "recalled"):
             np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=name)
 
@@ -140,9 +140,9 @@ def test_equals_prdc_and_torch_fidelity(oracles):
 
 def test_a_border_is_outside_unless_closed():
     real = np.array([[0.0], [1.0], [3.0], [30.0]])
-    fake = np.array([[57.0], [200.0]])  # 57 is as far from 30 as its neighbour 3
+    generated = np.array([[57.0], [200.0]])  # 57 is as far from 30 as its neighbour 3
     manifold = Manifold(real, (1,))
-    (open_,), (closed,) = (manifold.compare(fake, recall=False, closed=c) for c in (False, True))
+    (open_,), (closed,) = (manifold.compare(generated, recall=False, closed=c) for c in (False, True))
     assert manifold.radii.tolist() == [[1, 1, 2, 27]]
     assert open_.in_manifold.tolist() == [False, False]
     assert closed.in_manifold.tolist() == [True, False]
@@ -185,15 +185,15 @@ def with_value(value: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "real, fake, options, text",
+    "real, generated, options, text",
     [
         (GOOD[:3], GOOD, {}, "the real set has 3 features; k = 3 needs at least 4"),
-        (GOOD, GOOD[:3], {}, r"the fake set \(for recall\) has 3 features; k = 3 needs at least 4"),
+        (GOOD, GOOD[:3], {}, r"the generated set \(for recall\) has 3 features; k = 3 needs at least 4"),
         (GOOD, GOOD, {"ks": (0,)}, "k is 0; expected at least 1"),
         (GOOD, GOOD, {"ks": ()}, "k is missing"),
-        (GOOD, GOOD[:, :3], {}, "real features have width 4, fake ones 3"),
+        (GOOD, GOOD[:, :3], {}, "real features have width 4, generated ones 3"),
         (with_value(np.nan), GOOD, {}, "real features: 2 of 20 rows hold NaN.* the first is row 7"),
-        (GOOD, with_value(-np.inf), {}, "fake features: 2 of 20 rows hold NaN"),
+        (GOOD, with_value(-np.inf), {}, "generated features: 2 of 20 rows hold NaN"),
         (GOOD, with_value(1e120), {}, "beyond 1e.100"),
         (np.ones((9, 4)), GOOD, {}, "all 9 radii are 0 at k = 3"),
         (GOOD[0], GOOD, {}, r"real features has shape \(4,\); expected \(N, D\)"),
@@ -203,9 +203,9 @@ def with_value(value: float) -> np.ndarray:
         (GOOD, GOOD, {"block": 0}, "block is 0"),
     ],
 )
-def test_bad_input_is_refused(real, fake, options, text):
+def test_bad_input_is_refused(real, generated, options, text):
     with pytest.raises(ValueError, match=text):
-        Manifold(real, **options).compare(fake)
+        Manifold(real, **options).compare(generated)
 
 
 def test_realism_quantile_is_checked():
@@ -224,8 +224,8 @@ from tests.eval.test_manifold import clusters
 
 atexit.register(lambda: print("stands" if torch.distributed.is_initialized() else "parted"))
 state = processes()
-real, fake = clusters(203, 16, 0), clusters(150, 16, 1)
-found = Manifold(real, (1, 3), block=64, processes=state).compare(fake)
+real, generated = clusters(203, 16, 0), clusters(150, 16, 1)
+found = Manifold(real, (1, 3), block=64, processes=state).compare(generated)
 np.savez(f"{sys.argv[1]}/{state.process_index}.npz", *(
     getattr(each, name) for each in found
     for name in ("rarity", "num_balls", "covered", "in_manifold", "realism", "recalled")

@@ -38,15 +38,15 @@ def oracles() -> dict[str, np.ndarray]:
 
 
 def test_equal_to_torch_fidelity(oracles):
-    real, fake = oracles["real"], oracles["fake"]
-    found = frechet_distance(real, fake)
+    real, generated = oracles["real"], oracles["fake"]
+    found = frechet_distance(real, generated)
     assert found.distance == pytest.approx(float(oracles["fid"]), rel=1e-6)
-    assert (found.num_real, found.num_fake, found.width, found.is_full_rank) == (500, 400, 64, True)
-    whole = kernel_distance(real[:400], fake, num_subsets=1, subset_size=400)
+    assert (found.num_real, found.num_generated, found.width, found.is_full_rank) == (500, 400, 64, True)
+    whole = kernel_distance(real[:400], generated, num_subsets=1, subset_size=400)
     assert whole.mean == pytest.approx(float(oracles["kid"]), rel=1e-6)
-    found = mmd(real[:400], fake, gaussian(10))
+    found = mmd(real[:400], generated, gaussian(10))
     assert found == pytest.approx(float(oracles["mmd_gaussian_10"]), rel=1e-6)
-    score = inception_score(fake[:, :16] * 2.0)
+    score = inception_score(generated[:, :16] * 2.0)
     assert score.mean == pytest.approx(oracles["inception_score"][0], rel=1e-6)
     assert score.deviation * np.sqrt(0.9) == pytest.approx(oracles["inception_score"][1], rel=1e-6)
 
@@ -63,12 +63,12 @@ def test_frechet_of_moved_and_scaled_features_is_known():
 def test_frechet_stays_right_where_iterations_fail():
     """Fewer samples than numbers, a few strong directions: there the trace of the root is a nuclear norm."""
     strong = RNG.normal(size=(3, 40)) * 100
-    real, fake = (RNG.normal(size=(30, 3)) @ strong + 1e-4 * RNG.normal(size=(30, 40)) for _ in range(2))
-    centred = [rows - rows.mean(0) for rows in (real, fake)]
+    real, generated = (RNG.normal(size=(30, 3)) @ strong + 1e-4 * RNG.normal(size=(30, 40)) for _ in range(2))
+    centred = [rows - rows.mean(0) for rows in (real, generated)]
     root = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum() / 29
-    apart = real.mean(0) - fake.mean(0)
+    apart = real.mean(0) - generated.mean(0)
     expected = apart @ apart + sum(np.square(rows).sum() / 29 for rows in centred) - 2 * root
-    found = frechet_distance(real, fake)
+    found = frechet_distance(real, generated)
     assert found.distance == pytest.approx(expected, rel=1e-6)
     assert not found.is_full_rank
 
@@ -102,11 +102,13 @@ def test_inception_score_of_certain_and_uniform_answers():
 
 
 def test_frechet_falls_with_the_number_of_samples():
-    real, fake = RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8))
+    real, generated = RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8))
     found = size_curve(
-        lambda a, b: frechet_distance(a, b).distance, real, fake, (50, 100, 400, 2000), repeats=6
+        lambda a, b: frechet_distance(a, b).distance, real, generated, (50, 100, 400, 2000), repeats=6
     )
-    assert found.values[-1].mean == pytest.approx(frechet_distance(real, fake).distance), "each fake once"
+    assert found.values[-1].mean == pytest.approx(frechet_distance(real, generated).distance), (
+        "each generated one once"
+    )
     assert found.values[-1].deviation == pytest.approx(0, abs=1e-9)
     means = [each.mean for each in found.values]
     assert means == sorted(means, reverse=True)
@@ -116,15 +118,15 @@ def test_frechet_falls_with_the_number_of_samples():
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda: frechet_distance(A, B[:1]), r"fake features have shape \(1, 5\)"),
-        (lambda: frechet_distance(A, B[:, :3]), "real features have width 5, fake ones 3"),
+        (lambda: frechet_distance(A, B[:1]), r"generated features have shape \(1, 5\)"),
+        (lambda: frechet_distance(A, B[:, :3]), "real features have width 5, generated ones 3"),
         (lambda: frechet_distance(A * np.nan, B), "real features hold NaN"),
-        (lambda: kernel_distance(A, B), "100 subsets of 1000 from 60 real and 80 fake"),
+        (lambda: kernel_distance(A, B), "100 subsets of 1000 from 60 real and 80 generated"),
         (lambda: cmmd(A, np.zeros((3, 5))), "a feature is 0 and has no direction"),
         (lambda: inception_score(A[:5]), r"logits have shape \(5, 5\) for 10 splits"),
         (
             lambda: size_curve(lambda a, b: 0.0, A, B, [10, 90]),
-            r"sizes \(10, 90\) with 5 repeats of 80 fakes",
+            r"sizes \(10, 90\) with 5 repeats of 80 generated ones",
         ),
     ],
 )
@@ -143,7 +145,7 @@ def test_the_deviation_of_kid_is_that_of_different_subsets():
     rng = np.random.default_rng(3)
     sets = [(rng.normal(size=(200, 4)), rng.normal(size=(200, 4)) + 0.5) for _ in range(60)]
     found = distances(*map(features, sets[0]), ks=(3,))
-    over_samples = np.std([mmd(real, fake, cubic) for real, fake in sets], ddof=1)
+    over_samples = np.std([mmd(real, generated, cubic) for real, generated in sets], ddof=1)
     # Over halves without replacement it estimates that of the whole sets.
     assert found["kid_deviation"] == pytest.approx(over_samples, rel=0.4)
     assert found["kid"] == pytest.approx(mmd(*sets[0], cubic), abs=4 * found["kid_deviation"] / 10)
@@ -156,11 +158,11 @@ def test_kid_of_three_pictures_has_no_deviation():
 
 
 def test_without_enough_pictures_the_inception_score_alone_is_left_out():
-    real, fake = features(A), features(B[:9], logits=B[:9])
-    found = distances(real, fake, ks=(3,))
+    real, generated = features(A), features(B[:9], logits=B[:9])
+    found = distances(real, generated, ks=(3,))
     assert "inception_score" not in found
     assert found["frechet"] == pytest.approx(frechet_distance(A, B[:9]).distance, rel=1e-5)
-    told = circumstances(real, fake)["inception_score"]
+    told = circumstances(real, generated)["inception_score"]
     assert told == "left out: 9 pictures are fewer than its 10 splits"
     assert "inception_score" not in circumstances(real, features(B[:10], logits=B[:10]))
 
@@ -171,14 +173,14 @@ def test_coverage_of_reals_is_not_called_that_of_an_interval():
 
 
 def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypatch):
-    for name, rows in (("real", A), ("fake", B)):
+    for name, rows in (("real", A), ("generated", B)):
         FeatureSet(
             values=rows.astype(np.float32),
             names=tuple(map(str, range(len(rows)))),
             source="mine",
             logits=rows,
         ).save(tmp_path / f"{name}.npz")
-    sources = ["--real", str(tmp_path / "real.npz"), "--generated", str(tmp_path / "fake.npz")]
+    sources = ["--real", str(tmp_path / "real.npz"), "--generated", str(tmp_path / "generated.npz")]
     more = ["--out", str(tmp_path / "out.jsonl"), "--sample-sizes", "20", "80", "--neighbours", "3", "5"]
     with monkeypatch.context() as without:  # two files of features need no model
         without.setattr("eval.features.Extractor.__init__", None)
@@ -206,11 +208,13 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
         Image.new("RGB", (16, 16), (40 * n, 0, 0)).save(tmp_path / "pictures" / f"{n}.png")
     monkeypatch.setattr("eval.features.Extractor._batches", None)
     made = ["distributions", "--generated", str(tmp_path / "pictures"), "--device", "cpu", "--real"]
+    np.save(bare := str(tmp_path / "bare.npy"), np.ones((9, 128), np.float32))
     for options, why in (
         (["nowhere"], "nowhere: no such file or folder"),
         ([sources[1], "--neighbours", "5"], "the generated set has 5 features; k = 5 needs at least 6"),
-        ([sources[1], "--sample-sizes", "2", "6"], "repeats of 5 fakes"),
+        ([sources[1], "--sample-sizes", "2", "6"], "repeats of 5 generated ones"),
         ([sources[1]], "of --real they have width 5, of --generated 128"),
+        ([bare], "those of --real are bare.npy, of --generated mini, "),
     ):
         with pytest.raises(SystemExit):
             front.main([*made, *options])
@@ -234,22 +238,22 @@ def test_strata_are_judged_within_and_among_all(tmp_path, capsys):
     real = saved(tmp_path / "real.npz", np.concatenate([common, rare]), kinds)
     made = np.concatenate([common[:30] + 0.01, rare[:10] + 0.01, common[:3]])
     names = [f"p{n}" for n in range(43)]
-    fake = saved(tmp_path / "fake.npz", made, names)
-    of_fake = dict(zip(names, ["cat"] * 30 + ["emu"] * 10 + ["yak"] * 3, strict=True))
-    tables = [table(tmp_path / "real.csv", kinds, "class"), table(tmp_path / "fake.csv", of_fake)]
-    command = ["distributions", "--real", real, "--generated", fake, "--device", "cpu", "--both-ways"]
+    generated = saved(tmp_path / "generated.npz", made, names)
+    of_generated = dict(zip(names, ["cat"] * 30 + ["emu"] * 10 + ["yak"] * 3, strict=True))
+    tables = [table(tmp_path / "real.csv", kinds, "class"), table(tmp_path / "generated.csv", of_generated)]
+    command = ["distributions", "--real", real, "--generated", generated, "--device", "cpu", "--both-ways"]
     out = tmp_path / "out.jsonl"
     assert front.main([*command, "--strata", *tables, "--neighbours", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "has 0 reals for 3 fakes" in printed
+    assert "has 0 reals for 3 generated" in printed
     pooled, cat, emu, yak, there, back = read(out)
     assert [one.settings["stratum"] for one in (cat, emu, yak)] == ["cat", "emu", "yak"]
     alone = rarity_score(rare.astype(np.float32), (rare[:10] + 0.01).astype(np.float32)).summary
     assert emu.numbers["rarity"] == alone.mean
-    assert (emu.numbers["num_real"], emu.numbers["num_fake"], emu.settings["k"]) == (20, 10, 3)
+    assert (emu.numbers["num_real"], emu.numbers["num_generated"], emu.settings["k"]) == (20, 10, 3)
     assert emu.numbers["rarity_among_all"] > 2 * cat.numbers["rarity_among_all"]
-    assert yak.numbers == {"num_real": 0, "num_fake": 3}
-    assert pooled.numbers["num_fake"] == 43
+    assert yak.numbers == {"num_real": 0, "num_generated": 3}
+    assert pooled.numbers["num_generated"] == 43
     # The other way round the rare kind is the one that is missed.
     assert (there.settings["kind"], back.settings["kind"]) == ("generated in real", "real in generated")
     whole = compare_sets(np.concatenate([common, rare]).astype(np.float32), made.astype(np.float32))
@@ -260,29 +264,29 @@ def test_strata_are_judged_within_and_among_all(tmp_path, capsys):
 
 
 def test_strata_that_cannot_be_told_are_refused(tmp_path):
-    real, fake = (
+    real, generated = (
         saved(tmp_path / f"{n}.npz", A, [f"{k}/{n}" for k in "ab" for n in range(30)]) for n in "rf"
     )
     short = table(tmp_path / "short.csv", {"a/1": "x"})
     with pytest.raises(ValueError, match="a/0 has no stratum .*short.csv"):
-        read_labels([short], real, fake, k=3)
+        read_labels([short], real, generated, k=3)
     by_file = table(tmp_path / "by_file.csv", {f"{n}": "x" for n in range(30)})
-    assert read_labels([by_file], real, fake, k=3).real == ["x"] * 60
+    assert read_labels([by_file], real, generated, k=3).real == ["x"] * 60
     others = table(tmp_path / "others.csv", {f"y/{n}": "y" for n in range(30)})
     with pytest.raises(ValueError, match="a/0 has no stratum .*others.csv"):
-        read_labels([others], real, fake, k=3)
+        read_labels([others], real, generated, k=3)
     twice = table(tmp_path / "twice.csv", {"0": "y"} | {f"{n}.png": "z" for n in range(30)})
     with pytest.raises(ValueError, match="twice.csv: 0 is told 2 things, such as 'y' and 'z'"):
-        read_labels([twice], real, fake, k=3)
+        read_labels([twice], real, generated, k=3)
     single = table(tmp_path / "single.csv", {f"{k}/{n}": f"{k}{n}" for k in "ab" for n in range(30)})
     with pytest.raises(
-        ValueError, match="none of the 60 strata of fakes can be judged: .* has 1 reals, and k = 3"
+        ValueError, match="none of the 60 generated strata can be judged: .* has 1 reals, and k = 3"
     ):
-        read_labels([single], real, fake, k=3)
+        read_labels([single], real, generated, k=3)
     with pytest.raises(ValueError, match="features say no captions"):
-        read_labels([], real, fake, k=3)
+        read_labels([], real, generated, k=3)
     with pytest.raises(ValueError, match="--strata got 3 tables"):
-        read_labels([single] * 3, real, fake, k=3)
+        read_labels([single] * 3, real, generated, k=3)
 
 
 def test_strata_are_the_captions_that_lie_with_the_pictures(tmp_path):
@@ -300,7 +304,7 @@ def test_strata_are_the_captions_that_lie_with_the_pictures(tmp_path):
         (tmp_path / "pairs" / "captions" / f"{n}.txt").write_text("a cat")
     found = read_labels([], str(tmp_path / "pairs"), str(tmp_path / "flat"), k=2)
     assert found.real == ["a cat"] * 3
-    assert found.fake == ["a dog", "a cat", "a cat", "a cat"]
+    assert found.generated == ["a dog", "a cat", "a cat", "a cat"]
     (tmp_path / "flat" / "2.txt").unlink()
     with pytest.raises(ValueError, match="not every picture says its caption"):
         read_labels([], str(tmp_path / "pairs"), str(tmp_path / "flat"), k=2)

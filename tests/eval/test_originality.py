@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from eval import __main__ as front
-from eval.features import Extractor, FeatureSet, Pictures, find_pictures
+from eval.features import Extractor, FeatureSet
 from eval.manifold.differentiable import soft_rarity
 from eval.manifold.manifold import Manifold
 from eval.originality.assessment import Assessment, assess
@@ -29,6 +29,7 @@ from eval.originality.selection import Gate, keep_rarest, rarest_true
 from eval.originality.sight import Sight
 from eval.originality.truncation import how_many_matched, matched
 from eval.originality.truth import judged
+from eval.pictures import Pictures, find_pictures
 from eval.rarity import Rarity, rarity_score
 from tests.programs import ROOT
 
@@ -152,20 +153,23 @@ def test_a_copy_is_named_with_its_original(folders):
 
 @pytest.fixture(scope="module")
 def cloud(training) -> Assessment:
-    """30 fakes of one normal law with 40 reals; the first two look like the first two reals."""
+    """30 generated ones of one normal law with 40 reals; the first two look like the first two reals."""
     rng = np.random.default_rng(0)
-    rows = {"real": rng.normal(size=(40, 3)), "fake": rng.normal(size=(30, 3))}
-    pictures = {"real": training, "fake": [*training[:2], *(drawing(seed) for seed in range(2000, 2028))]}
+    rows = {"real": rng.normal(size=(40, 3)), "generated": rng.normal(size=(30, 3))}
+    pictures = {
+        "real": training,
+        "generated": [*training[:2], *(drawing(seed) for seed in range(2000, 2028))],
+    }
 
     def extractor(given: Pictures) -> FeatureSet:
         kind = given.names[0].split("_")[0]
         return FeatureSet(values=rows[kind].astype(np.float32), names=given.names, source="normal")
 
-    fake, real = (
+    generated, real = (
         Pictures(tuple(f"{kind}_{n}" for n in range(len(rows[kind]))), pictures[kind].__getitem__)
-        for kind in ("fake", "real")
+        for kind in ("generated", "real")
     )
-    return assess(fake, real, extractor, level=0.05)  # pyright: ignore[reportArgumentType]
+    return assess(generated, real, extractor, level=0.05)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_kept_are_rarer_than_the_others_in_the_manifold(cloud):
@@ -305,50 +309,50 @@ def test_the_rarest_are_kept_while_they_can_pass_for_real():
         keep_rarest(rarity, 1, [Gate(reason="off", passes=np.zeros(2, bool))])
 
 
-def real_and_fake() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def real_and_generated() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     noise = torch.Generator().manual_seed(0)
     real = torch.randn(60, 4, generator=noise, dtype=torch.float64)
-    fake = 0.8 * torch.randn(25, 4, generator=noise, dtype=torch.float64)
-    return real, torch.from_numpy(Manifold(real).radii[0]), fake
+    generated = 0.8 * torch.randn(25, 4, generator=noise, dtype=torch.float64)
+    return real, torch.from_numpy(Manifold(real).radii[0]), generated
 
 
 def test_soft_rarity_tends_to_the_hard_score():
-    real, radii, fake = real_and_fake()
-    hard = rarity_score(real, fake)
+    real, radii, generated = real_and_generated()
+    hard = rarity_score(real, generated)
     errors = []
     inside = torch.from_numpy(hard.in_manifold)
     for width in (0.1, 0.01, 1e-5):
-        soft = soft_rarity(fake, real, radii, temperature=width, softness=width**2 / 10)
+        soft = soft_rarity(generated, real, radii, temperature=width, softness=width**2 / 10)
         errors.append(np.abs(soft.score.numpy() - hard.scores)[hard.in_manifold])
     assert errors[0].mean() > errors[1].mean() > errors[2].mean()
     assert errors[2].max() < 1e-4
     assert soft.membership[inside].min() > 0.99
-    assert soft_rarity(fake + 20, real, radii, temperature=0.1, softness=0.01).membership.max() < 1e-9
+    assert soft_rarity(generated + 20, real, radii, temperature=0.1, softness=0.01).membership.max() < 1e-9
 
 
 def test_gradients_of_soft_rarity_are_those_of_finite_differences():
-    real, radii, fake = real_and_fake()
-    fake.requires_grad_(True)
+    real, radii, generated = real_and_generated()
+    generated.requires_grad_(True)
 
     def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = soft_rarity(x, real, radii, temperature=0.2, softness=0.1)
         return found.score, found.membership
 
-    assert torch.autograd.gradcheck(both, (fake,), eps=1e-6, rtol=1e-5, atol=1e-7)
-    (gradient,) = torch.autograd.grad(both(fake)[0].sum(), fake)
+    assert torch.autograd.gradcheck(both, (generated,), eps=1e-6, rtol=1e-5, atol=1e-7)
+    (gradient,) = torch.autograd.grad(both(generated)[0].sum(), generated)
     assert gradient.abs().sum(1).min() > 0
-    fake = fake.detach()
-    assert float(both(fake + 1e-3 * gradient)[0].sum()) > float(both(fake)[0].sum())
+    generated = generated.detach()
+    assert float(both(generated + 1e-3 * gradient)[0].sum()) > float(both(generated)[0].sum())
 
 
 def test_bad_softness_is_refused():
-    real, radii, fake = real_and_fake()
+    real, radii, generated = real_and_generated()
     with pytest.raises(ValueError, match="softness 0 must be above 0"):
-        soft_rarity(fake, real, radii, temperature=1, softness=0)
+        soft_rarity(generated, real, radii, temperature=1, softness=0)
     with pytest.raises(ValueError, match=r"expected \(M, D\), \(N, D\), \(N,\)"):
-        soft_rarity(fake, real, radii[:5], temperature=1, softness=1)
+        soft_rarity(generated, real, radii[:5], temperature=1, softness=1)
     with pytest.raises(ValueError, match="every radius is 0"):
-        soft_rarity(fake, real, 0 * radii, temperature=1, softness=1)
+        soft_rarity(generated, real, 0 * radii, temperature=1, softness=1)
 
 
 def test_pictures_may_come_from_memory(training):

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from eval import __main__ as front
-from eval.features import Extractor, FeatureSet, Pictures, find_pictures
+from eval.features import Extractor, FeatureSet
 from eval.kept import KeptRows
 from eval.metrics.text import cosines
 from eval.originality.assessment import Assessment, References, assess
 from eval.originality.given import open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
+from eval.pictures import Pictures, find_pictures
 from eval.protocols.fidelity import judge_reader, picture_fidelity
 from eval.protocols.generated import open_outputs
 from eval.protocols.readers import PipelineReader

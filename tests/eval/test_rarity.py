@@ -37,9 +37,9 @@ def test_summary_tells_what_was_counted(oracles):
     assert one.mean == pytest.approx(inside.mean(), rel=1e-9)
     assert one.quantiles[0.5] == pytest.approx(np.median(inside), rel=1e-9)
     assert one.in_manifold == len(inside) / 400
-    assert (one.num_real, one.num_fake, one.k, one.num_zero_radii) == (500, 400, 3, 0)
+    assert (one.num_real, one.num_generated, one.k, one.num_zero_radii) == (500, 400, 3, 0)
     assert "over 91.2% in the manifold" in str(one)
-    assert "500 real, 400 fake, made up" in str(one)
+    assert "500 real, 400 generated, made up" in str(one)
 
 
 def test_nothing_in_the_manifold_is_no_zero():
@@ -54,22 +54,22 @@ def test_a_rare_class_is_not_a_rare_member():
     rng = np.random.default_rng(0)
     common, rare = rng.normal(size=(200, 4)), rng.normal(size=(30, 4)) * 3 + 40
     real, labels = np.concatenate([common, rare]), ["cat"] * 200 + ["emu"] * 30
-    fake = np.concatenate([common[:50] + 0.01, rare[:10] + 0.01, common[:3]])
-    of_fake = ["cat"] * 50 + ["emu"] * 10 + ["yak"] * 3
-    strata = rarity_by_stratum(real, fake, [*labels, "gnu"][:230], of_fake)
+    generated = np.concatenate([common[:50] + 0.01, rare[:10] + 0.01, common[:3]])
+    of_generated = ["cat"] * 50 + ["emu"] * 10 + ["yak"] * 3
+    strata = rarity_by_stratum(real, generated, [*labels, "gnu"][:230], of_generated)
     assert set(strata.within) == {"cat", "emu"}
-    assert strata.left_out == {"yak": "has 0 reals for 3 fakes; k = 3 needs at least 4"}
-    alone = rarity_score(rare, fake[50:60])
+    assert strata.left_out == {"yak": "has 0 reals for 3 generated; k = 3 needs at least 4"}
+    alone = rarity_score(rare, generated[50:60])
     np.testing.assert_array_equal(strata.within["emu"].scores, alone.scores)
     assert np.nanmean(strata.pooled.scores[50:60]) > 2 * np.nanmean(strata.pooled.scores[:50])
-    with pytest.raises(ValueError, match="there are 2 fake strata for 63 features"):
-        rarity_by_stratum(real, fake, labels, ["cat", "emu"])
+    with pytest.raises(ValueError, match="there are 2 generated strata for 63 features"):
+        rarity_by_stratum(real, generated, labels, ["cat", "emu"])
 
 
 def test_strata_of_reals_alone_and_of_copies_are_named():
     real = np.concatenate([clusters(20, 3, 2), np.ones((6, 3))])
     left_out = rarity_by_stratum(real, np.ones((4, 3)), ["a"] * 20 + ["b"] * 6, ["b"] * 4).left_out
-    assert left_out["a"] == "has 20 reals and no fake"
+    assert left_out["a"] == "has 20 reals and no generated one"
     assert left_out["b"].startswith("all 6 radii are 0")
 
 
@@ -77,7 +77,7 @@ def test_histogram_counts_everything_once(oracles):
     found = rarity_score(oracles["real"], oracles["fake"])
     spread = histogram(found, bins=12)
     assert spread.real.sum() == 500
-    assert spread.fake.sum() + spread.num_outside == 400
+    assert spread.generated.sum() + spread.num_outside == 400
     assert len(spread.edges) == 13
     assert spread.shift is not None
     assert spread.shift < 0  # the smallest of several radii is below the mean one
@@ -129,7 +129,7 @@ def test_the_more_diverse_set_has_larger_radii_and_is_covered_less():
     assert found.first_in_second.precision < 0.7
     again = compare_sets(wide, narrow)
     np.testing.assert_array_equal(found.second_in_first.rarity, again.second_in_first.rarity)
-    with pytest.raises(ValueError, match="width 5, fake ones 4"):
+    with pytest.raises(ValueError, match="width 5, generated ones 4"):
         compare_sets(wide, narrow[:, :4])
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval.features import FeatureSet, Pictures
+from eval.features import FeatureSet
+from eval.pictures import Pictures
 from eval.runs.likeness import Likeness
 from eval.runs.roll import Roll
 from eval.runs.store import Store

@@ -75,7 +75,7 @@ def test_the_report_has_every_row_with_its_provenance(runs):
     assert set(report["likeness"]["tasks"]) == {"depth-generate", "depth-joint"}
     assert report["likeness"]["tasks"]["depth-joint"]["frechet"]["mean"] > 0
     sets = report["likeness"]["sets"]["depth-joint"]
-    assert (sets["num_real"], sets["num_fake"], sets["k"]) == (NUM, NUM, 3)
+    assert (sets["num_real"], sets["num_generated"], sets["k"]) == (NUM, NUM, 3)
     assert sets["full_rank"] == (sets["width"] < NUM)
     assert sets["kid_subset_size"] == NUM // 2
 
@@ -373,6 +373,16 @@ def test_a_run_refuses(more, text, base, tmp_path, capsys):
     data = suite_data.pairs(tmp_path / "pairs")
     assert text in refusal(capsys, "folder", *short(base, tmp_path / "run", "--data", data), *more)
     assert not (tmp_path / "run" / "report.json").exists()
+
+
+def test_who_cannot_read_a_condition_is_refused_before_anything_is_loaded(tmp_path, capsys):
+    data = suite_data.pairs(tmp_path / "pairs")
+    (data / "depth").rename(data / "tint")
+    command = ["folder", *short("nowhere", tmp_path / "run", "--data", data)]
+    for by in (["--judge", "mini", "--directions", "generate"], ["--regressor", "mini"]):
+        assert "mini reads no 'tint', only depth, edge, pose" in refusal(capsys, *command, *by)
+    unasked = refusal(capsys, *command, "--judge", "mini", "--directions", "estimate")
+    assert "reads no" not in unasked, "only the base is missing"
 
 
 def test_pairs_that_are_not_whole_are_named(base, tmp_path, capsys):

@@ -13,9 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from eval import __main__ as front
 from eval.clip import Clip
-from eval.features import open_features
+from eval.features import Extractor, open_source
 from eval.metrics.likeness import diversity, likeness
 from eval.metrics.text import SCALES, cosines
+from eval.pictures import find_pictures
 from eval.protocols.attributes import named_value
 from eval.protocols.diversity import by_condition, map_stems
 from eval.protocols.generated import by_subject, captioned, open_outputs, prompt_of_name
@@ -61,7 +62,7 @@ def test_clip_scores_name_their_scale(made, tmp_path, capsys):
     by_scale = {r.settings["scale"]: r for r in read(out)}
     pictures, texts = captioned(made)
     assert texts == ("a red cube", "a blue ball", "a thing on a table", "a thing on a lawn")
-    own = np.diag(cosines(open_features(made).values, Clip().of_texts(texts).values))
+    own = np.diag(cosines(Extractor()(find_pictures(made)).values, Clip().of_texts(texts).values))
     raw = by_scale[SCALES["cosine"]]
     assert raw.numbers["clip_score"] == pytest.approx(own.mean(), abs=1e-4)
     assert raw.numbers["clip_score_low"] <= raw.numbers["clip_score"] <= raw.numbers["clip_score_high"]
@@ -132,6 +133,15 @@ def test_folders_of_seeds_are_no_prompts_and_those_of_subjects_are(tmp_path):
     assert [path.parent.name for path in by_subject(tmp_path / "run")["all"]][::2] == ["seed0", "seed1"]
     assert open_outputs(tmp_path / "subjects").prompts == ("dog0", "dog0", "dog1", "dog1")
     assert list(by_subject(tmp_path / "subjects")) == ["dog0", "dog1"]
+    assert set(open_source(tmp_path / "run").names) == set(run.pictures.names)
+    # A loose picture neither hides the folders nor counts silently; maps of loose ones are none of the set.
+    picture(9).save(tmp_path / "subjects" / "sheet.png")
+    for of in (by_subject, find_pictures):
+        with pytest.raises(ValueError, match=r"holds 1 pictures, such as sheet.png, and .* such as dog0"):
+            of(tmp_path / "subjects")
+    (tmp_path / "run" / "seed0" / "map").mkdir()
+    picture(9).save(tmp_path / "run" / "seed0" / "map" / "item-1.png")
+    assert find_pictures(tmp_path / "run" / "seed0").names == ("item-1.png", "item-2.png")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ def test_diversity_is_told_by_condition(made, tmp_path, capsys):
     picture(9).save(made / "alone.png")
     out = tmp_path / "out.jsonl"
     run(capsys, "diversity", "--generated", made, "--device", "cpu", "--out", out)
-    features = open_features(made)
+    features = Extractor()(find_pictures(made))
     rows = dict(zip(features.names, features.values, strict=True))
     groups = {k: np.stack([rows[n] for n in rows if n.startswith(k)]) for k in ("alone", "p0", "p1")}
     (record,) = read(out)
@@ -232,7 +242,7 @@ def test_captions_and_maps_say_what_belongs_together(tmp_path, capsys):
     table.write_text("name,caption\n" + "".join(f"p_{n},thing {n // 5}\n" for n in range(12)))
     printed = run(capsys, *asked, "--captions", table)
     assert "grouped by captions, group sizes 2 of 5 pictures, 1 of 2" in printed
-    features = open_features(made)
+    features = Extractor()(find_pictures(made))
     rows = {int(name[2:-4]): row for name, row in zip(features.names, features.values, strict=True)}
     groups = {str(k): np.stack([rows[n] for n in range(12) if n // 5 == k]) for k in range(3)}
     assert read(out)[1].numbers["diversity"] == pytest.approx(diversity(groups).mean, abs=1e-4)

@@ -118,8 +118,9 @@ def sheet(entries: Sequence[Entry], conditions: Sequence[str]) -> Image.Image:
 
 def _outliers(pairs: Pairs, report: Report, model: str, out: Path) -> str:
     """Write outliers.json and outliers.png, and say what stands out."""
-    from eval.features import Extractor, Pictures
+    from eval.features import Extractor
     from eval.manifold.sets import outlier_order
+    from eval.pictures import Pictures
     from unicon.cli.files import write_json, write_picture
     from unicon.data.pairs.check import usable
     from unicon.sheets import contact_sheet

@@ -14,6 +14,7 @@ from unicon.cli.files import slug, write_bytes
 from unicon.cli.given import GivenMap
 from unicon.cli.models import positive
 from unicon.cli.run_marks import drawn_with, of_its_own
+from unicon.typed import check_idle
 
 _PASSED_ON = ("training", "features", "clip", "judge")
 """Options that mean what they mean to `unicon eval originality`."""
@@ -42,11 +43,9 @@ def check_keep(args: argparse.Namespace) -> None:
     """ValueError for options that contradict each other, and for a training set, a model or a reader that
     cannot be used: before anything is drawn."""
     if args.keep is None:
-        if idle := [name for name in _PASSED_ON if getattr(args, name) is not None]:
-            raise ValueError(f"--{idle[0]} has no effect without --keep N; give it, or leave it out")
-        return
+        return check_idle(args, _PASSED_ON, "keep")
     # Not before: who keeps nothing needs no evaluation.
-    from eval.features import model_folder, open_source
+    from eval.features import Extractor, FeatureSet, check_one_model, model_folder, open_source, resizing
     from eval.originality.copies import check_level
     from eval.protocols.map_readers import family_of
     from eval.protocols.readers import check_reader
@@ -56,7 +55,8 @@ def check_keep(args: argparse.Namespace) -> None:
     if args.keep > args.num:
         raise ValueError(f"--keep {args.keep} of --num {args.num}: draw more than are kept")
     asked = _originality(args, Path(args.out))
-    check_level(len(open_source(asked.training)), asked.level)
+    training = open_source(asked.training)
+    check_level(len(training), asked.level)
     for model in (asked.features, asked.clip):
         model_folder(model)
     if asked.maps is not None:
@@ -67,6 +67,9 @@ def check_keep(args: argparse.Namespace) -> None:
                 "give --palette to `unicon eval originality --keep`"
             )
         check_reader(asked.judge, [family])
+    if isinstance(training, FeatureSet):
+        extractor = Extractor(asked.features, **resizing(asked))
+        check_one_model({"--training": training, "--generated": extractor})
 
 
 def check_keep_size(args: argparse.Namespace, size: tuple[int, int]) -> None:

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from unicon.cli.files import write_deep_picture
+    from unicon.conditions.palettes import depth_to_map
 
     source, out = Path(args.source), Path(args.out)
     if args.white is not None and not 0 < args.white < float("inf"):
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     for stem, path in tqdm(files.items(), unit="map", desc="rescaling"):
         values = _values(path)
         if args.near_bright:
-            drawn = _near_bright(values)
+            drawn = depth_to_map(values, values > 0)[..., 0]  # sensors write 0 where they see nothing
             num_missing += int(np.count_nonzero(values == 0))
         else:
             drawn = values / args.white
@@ -54,18 +55,6 @@ def run(args: argparse.Namespace) -> None:
     beyond = f"; {num_beyond / num_values:.2%} of all values lay beyond --white" if num_beyond else ""
     missing = f"; {num_missing} values of 0 are missing depth, drawn black" if num_missing else ""
     print(f"{len(files)} maps in {out}{beyond}{missing}")
-
-
-def _near_bright(depth: np.ndarray) -> np.ndarray:
-    """(H, W) in [0, 1]; sensors write 0 where they see nothing, which is black and counts for nothing."""
-    import numpy as np
-
-    from unicon.conditions.palettes import depth_to_map
-
-    seen, drawn = depth > 0, np.zeros_like(depth)
-    if seen.any():
-        drawn[seen] = depth_to_map(depth[seen][None])[0, :, 0]
-    return drawn
 
 
 def _files(source: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unicon.cli.files import write_picture
 from unicon.cli.given import GivenMap, add_map_shortcuts, fit, given_map, read_map
 from unicon.cli.models import add_run_options, facts, load_pipeline, own_size_px, positive
+from unicon.typed import check_idle
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -176,12 +177,8 @@ def _check(args: argparse.Namespace) -> tuple[list[GivenMap], str]:
     effect, and for maps that contradict each other."""
     if args.text is not None and not args.text.strip():
         raise ValueError("--text is empty: say what the picture is to become")
-    for name, value, needs in (
-        ("--instead-of", args.instead_of, "--text"),
-        ("--fixed-noise", args.fixed_noise, "--to"),
-    ):
-        if value and getattr(args, needs.removeprefix("--")) is None:
-            raise ValueError(f"{name} has no effect without {needs}; give it, too, or leave {name} out")
+    check_idle(args, ["instead_of"], "text")
+    check_idle(args, ["fixed_noise"], "to")
     if args.guidance_scale != 1 and not args.prompt.strip():
         raise ValueError("--guidance-scale has no effect without --prompt, which it follows; give it, too")
     if args.num is not None and args.map_of is not None:

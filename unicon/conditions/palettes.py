@@ -17,14 +17,17 @@ _STOPS = np.array([
 ])  # fmt: skip
 
 
-def depth_to_map(depth: np.ndarray) -> np.ndarray:
+def depth_to_map(depth: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Depth (H, W) in any linear unit -> float32 (H, W, 3): its 2% to 98% quantiles to 1 .. 0, clipped.
 
-    Raises ValueError for another shape and for values that are not finite.
+    Of `seen` (H, W) bool alone, where it is given: the rest is black. Raises ValueError for another shape and
+    for values that are not finite.
     """
-    plane = as_plane(depth, "depth")
-    near, far = np.quantile(plane, [NEAR_QUANTILE, FAR_QUANTILE])
+    plane = as_plane(depth if seen is None else np.where(seen, depth, 0), "depth")
+    counted = plane if seen is None else plane[seen]
+    near, far = np.quantile(counted, [NEAR_QUANTILE, FAR_QUANTILE]) if counted.size else (0, 0)
     picture = 1 - np.clip((plane - near) / max(far - near, 1e-6), 0, 1)
+    picture = picture if seen is None else np.where(seen, picture, 0)
     return np.repeat(picture[..., None], 3, axis=-1).astype(np.float32)
 
 

@@ -284,7 +284,8 @@ def done(out: Path, budget: Budget, weights: str | None = None) -> list[Record]:
     """Results of this budget, of these weights or, if not said, of those of the newest result."""
     path = out / RESULTS
     found = read(path) if path.exists() else []
-    found = [r for r in found if all(r.settings.get(name) == value for name, value in asdict(budget).items())]
+    usual = asdict(Budget())  # what older results do not say
+    found = [r for r in found if all(r.settings.get(n, usual[n]) == v for n, v in asdict(budget).items())]
     if weights is None and found:
         weights = str(found[-1].settings["weights"])
     return [r for r in found if r.settings["weights"] == weights]

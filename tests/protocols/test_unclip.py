@@ -44,6 +44,9 @@ def test_every_way_and_its_parts(pipe, tmp_path):
         ways_of(bare)
     bare.add_decoder(tiny_decoder(bare))
     assert ways_of(bare) == ("base", "caption", "text", "oracle")
+    assert ways_of(bare, ["oracle", "base"]) == ("base", "oracle")
+    with pytest.raises(ValueError, match="--told prior_ar: this base has no such prior; give --prior FOLDER"):
+        ways_of(bare, ["oracle", "prior_ar"])
     found = cells(("base", "text"), (1.0, 4.0), 2)
     assert len(set(found)) == len(found) == 2 * 2 * 2 * 2
     assert {cell.seed for cell in found[:8]} == {0}
@@ -79,6 +82,15 @@ def test_captions_can_have_a_guidance_of_their_own(bench, pipe):
     # Ways that are told no embedding have nothing but their caption to be guided by.
     untold = replace(cell, way="base")
     assert torch.equal(asked.drawn(untold), bench.drawn(untold))
+
+
+def test_above_a_noise_nothing_is_guided(bench):
+    """The one step of the budget starts at pure noise."""
+    asked = Bench.__new__(Bench)
+    asked.__dict__.update(bench.__dict__, budget=replace(TINY, guidance_below=0.4))
+    cell = Cell(way="oracle", guidance=4.0, mapped=False, seed=0)
+    assert torch.equal(asked.drawn(cell), bench.drawn(replace(cell, guidance=1.0)))
+    assert asked.drawn(replace(cell, guidance=1.0)).shape == asked.drawn(cell).shape
 
 
 def _own_noise(bench: Bench, item: int) -> list[torch.Generator]:

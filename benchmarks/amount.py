@@ -175,7 +175,7 @@ class Place:
     @cached_property
     def pipe(self) -> UniConPipeline:
         """The base with its own depth adapter, in the fastest number format here."""
-        pipe = UniConPipeline.from_pretrained(self.base, adapters=CONDITION)
+        pipe = UniConPipeline.from_pretrained(self.base)
         device = pick_device("auto")
         pipe.to(device, pick_dtype(device))
         pipe.set_progress_bar_config(disable=True)

@@ -87,7 +87,7 @@ def ended(*statuses):
     "error, status",
     [
         (ended(2, -15), 2), (ended(1, 1), 1), (CalledProcessError(2, "unicon"), 2),
-        (ended(-9, -15), None), (ended(-15), None), (ended(1, -11), None), (ended(3), None),
+        (ended(-9, -15), None), (ended(-15), None), (ended(1, -11), None), (ended(3, 3), 3), (ended(4), None),
         (CalledProcessError(-9, "unicon"), None),
     ],
 )  # fmt: skip

@@ -36,10 +36,10 @@ def main() -> int:
 def _status(error: Exception, found: list[int]) -> int:
     """Of processes of which none was killed but by the launcher itself, once one had failed; else the error
     is raised."""
-    from unicon.cli.status import BAD_INPUT, LEFT_OUT
+    from unicon.cli.status import BAD_INPUT, LEFT_OUT, PAUSED
 
     own = [status for status in found if status != -signal.SIGTERM]
-    if not own or not set(own) <= {LEFT_OUT, BAD_INPUT}:
+    if not own or not set(own) <= {LEFT_OUT, BAD_INPUT, PAUSED}:
         raise error
     return max(own)
 

@@ -21,7 +21,7 @@ class Budget:
     steps: int = 10
     """Of the base's and the joint model's sampling."""
     vae_steps: int = 500
-    gan_steps: int = 400
+    gan_steps: int = 2000
     rare: int = 100
     """Fresh pictures with a rare attribute, and twice as many without."""
     draws: int = 10

@@ -104,7 +104,8 @@ def help_text(recipe: str | None) -> str:
         return parser.format_help()
     from train.config import RunConfig
     from train.field_help import add_fields
-    from train.recipes import Stage, stages_of
+    from train.recipes import stages_of
+    from train.stage_kinds import Stage
 
     def told(stage: Stage) -> str:
         if isinstance(stage, RunConfig):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from train.config import RunConfig, override
-from train.recipes import (
+from train.stage_kinds import (
     SCENE_SEED,
     AssembleStage,
     CropStage,

@@ -14,6 +14,7 @@ from PIL import Image
 from eval.features import Extractor
 from eval.pictures import find_pictures
 from tests.cli.bases import command, names, opened, save_noise
+from tests.programs import run_python
 from unicon.cli import rarest
 from unicon.cli.files import write_picture
 from unicon.cli.given import GivenMap
@@ -119,3 +120,14 @@ def test_a_picture_of_another_shape_than_its_map_is_refused_before_it_is_drawn(t
     rarest.check_keep_size(args, (64, 64))
     with pytest.raises(ValueError, match="drawn is 64 x 62, its map 32 x 32: they must have one shape"):
         rarest.check_keep_size(args, (64, 62))
+
+
+def test_who_keeps_nothing_waits_for_no_evaluation():
+    idle = "keep=None, training=None, features=None, clip=None, judge=None, maps=[]"
+    done = run_python(
+        "import argparse, sys; from unicon.cli import rarest\n"
+        f"args = argparse.Namespace({idle})\n"
+        "rarest.check_keep(args); rarest.check_keep_size(args, (64, 64))\n"
+        "print([name for name in sys.modules if name.partition('.')[0] == 'eval'])"
+    )
+    assert done.stdout.split() == ["[]"], done.stderr

@@ -11,6 +11,7 @@ from train.checkpoint import whole_checkpoints
 from train.command import main
 from train.config import override
 from train.objectives.clip import fit_tokenizer
+from train.stage_kinds import AssembleStage, CropStage, RenderStage
 from train.times import read_times
 from unicon.limits import read_limits
 
@@ -29,12 +30,12 @@ _TINY_PRIOR = {"channels": "16", "layers": "1", "heads": "2"}
 
 def _tiny(stage):
     """The same stage with two steps on a few scenes."""
-    if isinstance(stage, recipes.RenderStage):
-        return recipes.RenderStage(num=1)
-    if isinstance(stage, recipes.CropStage):
-        return recipes.CropStage(num=1)
-    if isinstance(stage, recipes.AssembleStage):
-        return recipes.AssembleStage(num_familiar=2)
+    if isinstance(stage, RenderStage):
+        return RenderStage(num=1)
+    if isinstance(stage, CropStage):
+        return CropStage(num=1)
+    if isinstance(stage, AssembleStage):
+        return AssembleStage(num_familiar=2)
     if not hasattr(stage, "loop"):
         return stage
     sizes = {"vae": _TINY_VAE, "clip": _TINY_CLIP, "unet": _TINY_UNET, "regressor": _TINY_UNET}

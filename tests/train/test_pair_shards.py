@@ -12,8 +12,9 @@ from train.command import main
 from train.latents import TRIGGERS
 from train.objectives.base_unet import BaseUnetConfig
 from train.pairs.shards import PairViews, write_pair_shards
-from train.recipes import FAMILIES, PairStage, RebaseStage
+from train.recipes import FAMILIES
 from train.shards import open_shards, write_shard
+from train.stage_kinds import PairStage, RebaseStage
 
 
 @pytest.fixture

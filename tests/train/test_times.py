@@ -11,6 +11,7 @@ import pytest
 from train import recipes
 from train.command import main
 from train.config import RunConfig, override
+from train.stage_kinds import RenderStage
 from train.times import TIMES, StageTime, read_times, table, timed
 
 _TINY = {"channels": "[8, 16]", "blocks": "[1, 1]", "latent_channels": "4", "crop": "16", "num_scenes": "4"}
@@ -23,7 +24,7 @@ def family(monkeypatch, tmp_path):
     monkeypatch.setattr("train.shards.SCENES_PER_SHARD", 4)
     vae = recipes.FAMILIES["mini-fast"]["vae"]
     assert isinstance(vae, RunConfig)
-    stages = {"scenes": recipes.RenderStage(num=1), "vae": override(vae, {**_TINY, **_LOOP})}
+    stages = {"scenes": RenderStage(num=1), "vae": override(vae, {**_TINY, **_LOOP})}
     monkeypatch.setitem(recipes.FAMILIES, "mini-fast", stages)
     return tmp_path / "family"
 

@@ -74,11 +74,12 @@ def check_keep(args: argparse.Namespace) -> None:
 
 def check_keep_size(args: argparse.Namespace, size: tuple[int, int]) -> None:
     """ValueError where pictures of this size (width, height) cannot be compared with the map."""
+    if args.keep is None or (given := _judged_map(args)) is None:
+        return
     from eval.protocols.fidelity import check_shape
     from unicon.data.photos import upright_size
 
-    if args.keep is not None and (given := _judged_map(args)) is not None:
-        check_shape("what is to be drawn", size, upright_size(given.path))
+    check_shape("what is to be drawn", size, upright_size(given.path))
 
 
 def drawn_in(args: argparse.Namespace, mark: str) -> Path:

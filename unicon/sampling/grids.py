@@ -54,9 +54,14 @@ class Grid:
         """Log-SNRs of the levels between two noise fractions in [0, 1], both included; a fraction at its end
         of the grid is none, so -inf for `high` 1 and inf for `low` 0."""
         nudge = 1e-3  # of a step: levels are compared in float32
-        ends = ((1 - high) * self.num_steps - nudge, (1 - low) * self.num_steps + nudge)
-        first, last = (float(self.at(min(max(end, 0.0), self.num_steps)).log_snr) for end in ends)
-        return -math.inf if high == 1 else first, math.inf if low == 0 else last
+
+        def log_snr(position: float) -> float:
+            return float(self.at(min(max(position, 0.0), self.num_steps)).log_snr)
+
+        return (
+            -math.inf if high == 1 else log_snr((1 - high) * self.num_steps - nudge),
+            math.inf if low == 0 else log_snr((1 - low) * self.num_steps + nudge),
+        )
 
     def at(self, position: Tensor | Sequence[float] | float) -> Levels:
         """Levels at positions in [0, num_steps], of the positions' shape; exact at whole positions."""

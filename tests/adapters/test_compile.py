@@ -42,8 +42,8 @@ def shortcut(unet: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize(
     "compiler, mode, merged",
     [
-        (compile_whole, two_way, False),
         (compile_blocks, shortcut, True),
+        pytest.param(compile_whole, two_way, False, marks=pytest.mark.slow),
         pytest.param(compile_whole, shortcut, True, marks=pytest.mark.slow),
         pytest.param(compile_blocks, two_way, False, marks=pytest.mark.slow),
     ],

@@ -374,6 +374,7 @@ def test_several_and_their_weights_and_merged_adapters():
     assert torch.equal(two_way(unet), two_way(unet, lora_branches=()))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_layers_break_no_graph():
     unet = tiny_unet()

@@ -136,13 +136,13 @@ def command(pipe, cache, tmp_path_factory) -> list[str]:
 
 def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_path, capsys):
     out = tmp_path / "out"
-    whole = [*command, "--seeds", "1", "--out", str(out)]
+    whole = [*command, "--told", "base", "caption", "prior", "--seeds", "1", "--out", str(out)]
     assert front.main([*whole, "--stop-after", "0"]) == 3
-    assert "12 sets left; run the same command again" in capsys.readouterr().out
+    assert "6 sets left; run the same command again" in capsys.readouterr().out
     assert front.main(whole) == 0
     records = read(out / RESULTS)
-    # Four ways are monitored, one at 3 scales, and there are true pictures and swaps.
-    assert len(records) == 12 + 4 + 2 + 1 + 1
+    # The prior is monitored at 3 scales, and there are true pictures and swaps.
+    assert len(records) == 6 + 3 + 1 + 1
     assert front.main(whole) == 0
     assert len(read(out / RESULTS)) == len(records)
     assert front.main([*whole, "--tables"]) == 0
@@ -150,7 +150,7 @@ def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_p
     assert table.count("| prior ") == 2 + 3
     assert "| true pictures " in table
     assert "2 pictures of each, 1 steps, 1 seed, beside 8" in table
-    assert "the prior's z is nearer to true pictures" in table
+    assert "the prior's z is nearer than captions alone" in table
     assert (out / "tradeoff.png").stat().st_size > 10_000
 
 

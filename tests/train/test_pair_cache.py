@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load, load_file
 
 from tests.train.own_pairs import SIZES, picture, settings
 from train.pairs.encoding import PairEncoder
@@ -57,9 +58,12 @@ def test_a_cached_file_that_is_lost_on_the_way_is_made_again(data, base, tmp_pat
     for path, content in zip(files, whole, strict=True):
         path.write_bytes(content[:50])
     files[0].unlink()
-    assert torch.equal(read_square(objective)[1], before)
-    square = [path.read_bytes() == content for path, content in zip(files, whole, strict=True)]
-    assert sum(square) == 4
+    # Encoded alone now, before beside others: some processors round a product by how many rows it has.
+    torch.testing.assert_close(read_square(objective)[1], before, rtol=1e-5, atol=1e-5)
+    again = [(path, content) for path, content in zip(files, whole, strict=True) if path.stat().st_size > 50]
+    assert len(again) == 4
+    for path, content in again:
+        torch.testing.assert_close(load_file(path), load(content), rtol=1e-5, atol=1e-5)
     assert not (tmp_path / "skipped.jsonl").exists()
 
 

@@ -98,7 +98,7 @@ def normal(mean: float, deviation: float) -> str:
 
 
 def cells(styles: Sequence[str] = STYLES) -> list[Cell]:
-    """All trainings: those of one seed first, and of them those that the paper's claims need, so that a part of
+    """All trainings: those of one seed first, and of these the ones that the claims need, so that a part of
     them is a whole picture already."""
     grid = [normal(m, d) for m, d in product(MEANS, DEVIATIONS)]
     claimed = [normal(m, d) for m, d in CLAIMED]

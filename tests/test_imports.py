@@ -35,10 +35,11 @@ def test_importing_a_package_loads_neither_torch_nor_diffusers(package):
     assert python(f"import sys, {package}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 
-def test_measures_of_files_start_without_the_libraries_of_models():
+def test_measures_of_files_and_of_runs_start_without_the_libraries_of_models():
     """Which are most of what a command waits for."""
     names = ("attributes", "distributions", "diversity", "identity", "maps_command", "texts")
-    modules = ", ".join(f"eval.protocols.{name}" for name in names)
+    files = [f"eval.protocols.{name}" for name in names]
+    modules = ", ".join([*files, "eval.runs.compare", "eval.study.command", "eval.study.votes"])
     heavy = "{'diffusers', 'transformers', 'unicon.pipeline'}"
     assert python(f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 

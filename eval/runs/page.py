@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eval import pages
-from eval.protocols.readers import reader_in_words
-from eval.runs.engine import Found
 from eval.runs.items import Item, Task
 from eval.runs.measures import from_json
 from eval.runs.report import as_text, cells
 from eval.runs.scores import Row, extremes
-from eval.runs.scoring import Material
 from eval.runs.store import Store, read_picture
 from unicon.sheets import picture
+
+if TYPE_CHECKING:  # a page's style and scale serve comparisons, too, which draw nothing
+    from eval.runs.engine import Found
+    from eval.runs.scoring import Material
 
 SHOWN = 5
 """Best and worst pictures of each task."""
@@ -48,6 +49,8 @@ def as_html(report: Mapping[str, Any], found: Found, material: Material) -> str:
 
 
 def _summary(report: Mapping[str, Any]) -> str:
+    from eval.protocols.readers import reader_in_words
+
     settings, data = report["settings"], report["data"]
     generates = any(direction != "estimate" for direction in settings["directions"])
     return pages.facts(

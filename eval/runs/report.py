@@ -15,20 +15,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eval.metrics.summary import over_seeds
 from eval.records import commit, versions
 from eval.runs.costs import Costs
-from eval.runs.engine import Found
 from eval.runs.items import Task
 from eval.runs.measures import as_json, from_json
 from eval.runs.scores import LEVEL, RESAMPLES, Row, results
-from eval.runs.scoring import Material
-from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
+
+if TYPE_CHECKING:  # a report is read without the libraries that made it
+    from eval.runs.engine import Found
+    from eval.runs.scoring import Material
+    from eval.runs.settings import RunSettings
 
 FORMAT = 1
 RUN, REPORT, SCORES = "run.json", "report.json", "scores.json"

@@ -17,13 +17,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from adapters.files import write_whole
 from eval.runs.items import Task
-from eval.runs.settings import Keys
+
+if TYPE_CHECKING:
+    from eval.runs.settings import Keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ from benchmarks.style_claims import (
     done,
     learnt,
     main,
+    needed,
     normal,
     run,
     scenes,
@@ -59,6 +60,8 @@ def test_the_sweep_is_the_one_that_is_stated():
     assert len({c.law for c in all_of_it}) == 17
     assert sum(c.law == normal(-4.6, 2) and c.seed == 2 for c in all_of_it) == 6
     assert not any(c.law == normal(-4, 2) and c.seed for c in all_of_it)
+    first = all_of_it[: len(needed()) * len(STYLES)]
+    assert {(c.law, c.rank) for c in first} == needed()
 
 
 def test_captions_say_nothing_of_the_style():
@@ -110,12 +113,13 @@ def test_it_goes_on_where_it_was_stopped(base, tmp_path, capsys):
 
 
 def test_claims_name_the_numbers_that_decide_them():
-    def record(law: str, rank: int, style: float) -> Record:
-        settings = {"law": law, "rank": rank, "seed": 0, "style": "ink"}
-        return Record(name="x", numbers={"style": style, "prompt": 0.3, "control": 0.1}, settings=settings)
+    def record(law: str, rank: int, likeness: float, style: str = "ink") -> Record:
+        settings = {"law": law, "rank": rank, "seed": 0, "style": style}
+        return Record(name="x", numbers={"style": likeness, "prompt": 0.3, "control": 0.1}, settings=settings)
 
-    said = claims([record(normal(-6, 2), 4, 0.5), record("sd3", 32, 0.4)])
-    found = "style normal(-6, 2), rank 4: 0.500 | style sd3, rank 32: 0.400 | +0.100 |"
+    alone = record("sd3", 32, 0.9, "neon")  # no other law has learnt it
+    said = claims([record(normal(-6, 2), 4, 0.5), record("sd3", 32, 0.4), alone])
+    found = "style normal(-6, 2), rank 4: 0.500 | style sd3, rank 32: 0.400 | +0.100 | 1 of 1 |"
     assert f"| rank 4 at -6 beats SD3's law at rank 32 | {found}" in said
     assert said.count("\n") == 3
 

@@ -30,7 +30,7 @@ from eval.protocols.readers import generators
 from eval.protocols.setup import load_pipeline
 from eval.records import Record, append, read
 from eval.runs.items import Item, Sample
-from eval.runs.measures import Measure
+from eval.runs.measures.measure import Measure
 from eval.suites import bsds, lsp, nyu_depth
 from unicon.bases import base_size
 from unicon.conditions.ensembles import TOGETHER, combined

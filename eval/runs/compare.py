@@ -18,7 +18,8 @@ from eval import pages
 from eval.command import command
 from eval.metrics.summary import markdown_table
 from eval.runs.items import Task
-from eval.runs.measures import Number, as_json
+from eval.runs.measures.kinds import as_json
+from eval.runs.measures.measure import Number
 from eval.runs.page import CELL_PX, STYLE
 from eval.runs.report import Run, read_run
 from eval.runs.scores import Difference, Row, differences

@@ -16,7 +16,7 @@ from eval.runs.costs import Costs
 from eval.runs.items import Task
 from eval.runs.likeness import Compared, Likeness
 from eval.runs.making import Maker
-from eval.runs.measures import Calibrates
+from eval.runs.measures.measure import Calibrates
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
 from eval.runs.scoring import Material, Scorer

@@ -10,7 +10,7 @@ import numpy as np
 
 from eval import pages
 from eval.runs.items import Item, Task
-from eval.runs.measures import from_json
+from eval.runs.measures.kinds import from_json
 from eval.runs.report import as_text, cells
 from eval.runs.scores import Row, extremes
 from eval.runs.store import Store, read_picture

@@ -23,7 +23,7 @@ from eval.metrics.summary import over_seeds
 from eval.records import commit, versions
 from eval.runs.costs import Costs
 from eval.runs.items import Task
-from eval.runs.measures import as_json, from_json
+from eval.runs.measures.kinds import as_json, from_json
 from eval.runs.scores import LEVEL, RESAMPLES, Row, results
 from eval.runs.store import write_text
 

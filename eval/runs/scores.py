@@ -13,7 +13,7 @@ import numpy as np
 
 from eval.metrics.summary import over_seeds
 from eval.runs.items import Task
-from eval.runs.measures import Measure
+from eval.runs.measures.measure import Measure
 
 LEVEL = 0.95
 RESAMPLES = 1000

@@ -25,9 +25,10 @@ from tqdm import tqdm
 
 from eval import metrics
 from eval.records import source_digest
-from eval.runs import measures as measures_module
+from eval.runs import measures as measures_package
 from eval.runs.items import Item, Sample, Task
-from eval.runs.measures import Calibrates, Measure, Redraws, as_json
+from eval.runs.measures.kinds import as_json
+from eval.runs.measures.measure import Calibrates, Measure, Redraws
 from eval.runs.members import read_members
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
@@ -330,7 +331,7 @@ class Scorer:
 
 @cache
 def metrics_fingerprint() -> str:
-    """12 hex digits of the source of all metrics: what a changed one found before is found again."""
-    folder = Path(next(iter(metrics.__path__)))
-    files = [*sorted(folder.rglob("*.py")), Path(measures_module.__file__)]
-    return source_digest(files)
+    """12 hex digits of the source of all metrics and measures: what a changed one found before is found
+    again."""
+    folders = [Path(next(iter(package.__path__))) for package in (metrics, measures_package)]
+    return source_digest(file for folder in folders for file in sorted(folder.rglob("*.py")))

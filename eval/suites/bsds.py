@@ -16,7 +16,7 @@ from eval.data import bsds
 from eval.protocols.setup import check_positive
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import BoundaryMeasure
+from eval.runs.measures.edges import BoundaryMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.edges import canny_strength, edges_to_map, strength_to_map
 from unicon.sampling.noise import stable_hash

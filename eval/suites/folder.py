@@ -17,15 +17,12 @@ from PIL import Image
 
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import (
-    DepthMeasure,
-    EdgeMeasure,
-    LikenessMeasure,
-    Measure,
-    PoseMeasure,
-    SpreadMeasure,
-    ViewMeasure,
-)
+from eval.runs.measures.depth import DepthMeasure
+from eval.runs.measures.edges import EdgeMeasure
+from eval.runs.measures.measure import Measure
+from eval.runs.measures.pictures import LikenessMeasure, ViewMeasure
+from eval.runs.measures.pose import PoseMeasure
+from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import DEPTH_RANGE, shows_nothing, truth_of_map
 from unicon.data.pairs import Entry, open_pairs

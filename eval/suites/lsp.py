@@ -14,7 +14,7 @@ import numpy as np
 from eval.data import lsp
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import PoseMeasure
+from eval.runs.measures.pose import PoseMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
 from unicon.conditions.pose import draw_pose

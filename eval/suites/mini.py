@@ -15,7 +15,11 @@ from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, 
 from eval.protocols.setup import add_scene_arguments, check_positive
 from eval.runs import suite
 from eval.runs.items import Item, Items, WhenAsked
-from eval.runs.measures import DepthMeasure, EdgeMeasure, Measure, PoseMeasure, SpreadMeasure
+from eval.runs.measures.depth import DepthMeasure
+from eval.runs.measures.edges import EdgeMeasure
+from eval.runs.measures.measure import Measure
+from eval.runs.measures.pose import PoseMeasure
+from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
 from unicon.data.scenes import FAR_M

@@ -17,7 +17,9 @@ from eval.baselines import NYU_LOW
 from eval.data import RoomSplit, nyu_depth
 from eval.runs import suite
 from eval.runs.items import Item, Items
-from eval.runs.measures import DepthMeasure, Measure, Redraws, SpreadMeasure
+from eval.runs.measures.depth import DepthMeasure
+from eval.runs.measures.measure import Measure, Redraws
+from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.palettes import depth_to_map
 from unicon.sampling.noise import stable_hash

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from eval import metrics
 from eval.features import Extractor
 from eval.metrics.bsds import boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.depth import align, batch_depth_errors, mean_errors
 from eval.metrics.pose import pose_counts
 from eval.protocols.scene_set import CONDITIONS, SceneSet
+from eval.runs import measures
 from eval.runs.items import Item, Sample, Task
-from eval.runs.measures import (
-    MEASURES,
-    BoundaryMeasure,
-    DepthMeasure,
-    EdgeMeasure,
-    LikenessMeasure,
-    PoseMeasure,
-    ViewMeasure,
-    as_json,
-    from_json,
-)
+from eval.runs.measures.depth import DepthMeasure
+from eval.runs.measures.edges import BoundaryMeasure, EdgeMeasure
+from eval.runs.measures.kinds import MEASURES, as_json, from_json
+from eval.runs.measures.measure import Measure
+from eval.runs.measures.pictures import LikenessMeasure, ViewMeasure
+from eval.runs.measures.pose import PoseMeasure
 from eval.runs.roll import Roll
 from eval.runs.scores import Difference, Row, differences, extremes, results
+from eval.runs.scoring import metrics_fingerprint
 from eval.runs.truth import truth_of_map
 from eval.suites.folder import item_of
 from eval.suites.mini import items_of
@@ -196,6 +197,18 @@ def test_a_measure_is_stored_with_its_settings(kind):
 def test_an_unknown_measure_is_refused():
     with pytest.raises(ValueError, match="measure 'taste' is not known; known: depth, edge"):
         from_json({"kind": "taste"})
+
+
+@pytest.mark.parametrize("part", [*MEASURES.values(), Measure, pose_counts], ids=lambda part: part.__name__)
+def test_what_a_changed_source_found_is_found_again(part, tmp_path, monkeypatch):
+    before = metrics_fingerprint()
+    package = metrics if part is pose_counts else measures
+    folder = shutil.copytree(next(iter(package.__path__)), tmp_path / "copy")
+    monkeypatch.setattr(package, "__path__", [str(folder)])
+    assert metrics_fingerprint.__wrapped__() == before
+    file = folder / Path(inspect.getfile(part)).name
+    file.write_text(file.read_text() + "# changed\n")
+    assert metrics_fingerprint.__wrapped__() != before
 
 
 def test_a_drawn_map_stands_for_a_truth():

@@ -18,7 +18,7 @@ from eval.protocols.readers import JudgeReader
 from eval.records import read
 from eval.runs.costs import Costs
 from eval.runs.items import Item, Sample
-from eval.runs.measures import SpreadMeasure
+from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.members import read_members
 from eval.runs.report import read_run
 from eval.runs.settings import digest_of

@@ -57,6 +57,23 @@ def test_every_way_writes_one_grid(how, tmp_path, monkeypatch, capsys):
     assert sheet.height > (4 if how == "variations" else 2) * 160
 
 
+def test_a_sheet_of_other_settings_is_kept_and_the_same_is_written_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(["a.png", "more/b.png", "more/c.png"]):
+        save_noise(Path(name), seed=seed)
+
+    def sheet(*arguments: object) -> str:
+        assert command("vary", "a.png", *HOWS["components"], *arguments, "--out", "out") == 0
+        return Path(capsys.readouterr().out.strip()).name
+
+    assert sheet("--num", 1) == "a_components_seed0.png"
+    first = Path("out/a_components_seed0.png").read_bytes()
+    assert sheet("--num", 2) == "a_components_seed0_2.png"
+    save_noise(Path("more/c.png"), seed=9, width=48)
+    assert [sheet("--num", 1), sheet("--num", 1, "--batch", 1)] == ["a_components_seed0_3.png"] * 2
+    assert Path("out/a_components_seed0.png").read_bytes() == first
+
+
 def grid(tmp_path: Path, name: str, *arguments: object) -> bytes:
     assert command("vary", "a.png", *arguments, "--num", 2, "--out", tmp_path / name) == 0
     (written,) = names(tmp_path / name)

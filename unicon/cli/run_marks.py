@@ -15,6 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from unicon import __version__
+from unicon.cli.given import GivenMap
 from unicon.cli.models import base_folder, style_file
 from unicon.cli.photo_batches import PhotoFile
 from unicon.sources import split_config
@@ -30,6 +31,8 @@ _SAME_PICTURE = (
     "debug", "keep", "training", "features", "clip", "judge",
 )  # fmt: skip
 """Options of drawing that change no picture of a seed, or are told apart by what lies there."""
+_GIVEN_FILES = ("image", "mask", "like", "picture", "to", "map_of")
+"""Options that name a picture's file."""
 
 
 def run_settings(args: argparse.Namespace, asked: object) -> str:
@@ -53,15 +56,19 @@ def run_mark(file: PhotoFile, settings: str) -> str:
     return _digest(json.dumps(_state([file.path])) + settings)
 
 
-def drawing_mark(args: argparse.Namespace) -> str:
+def drawing_mark(args: argparse.Namespace, *, num: int | None = None) -> str:
     """The settings that pictures are drawn with, whatever their seed; of pictures to choose from also which
-    they are."""
+    they are, and of a sheet `num`, how many stand in a row."""
+    from unicon.data.photos import list_photos
+
     said = {name: str(value) for name, value in sorted(vars(args).items()) if name not in _SAME_PICTURE}
-    files = [each.path for each in getattr(args, "maps", ())]
-    files += [Path(file) for name in ("image", "mask", "like") if (file := getattr(args, name, None))]
+    files = [each.path for each in getattr(args, "maps", ()) if isinstance(each, GivenMap)]
+    files += [Path(file) for name in _GIVEN_FILES if (file := getattr(args, name, None))]
     for name in ("decoder", "prior"):
         files += _files(Path(folder)) if (folder := getattr(args, name, None)) else []
-    chosen_from = [args.seed, args.num] if getattr(args, "keep", None) else []
+    if others := getattr(args, "pictures", None):
+        files += list_photos(others)
+    chosen_from = [args.seed, args.num] if getattr(args, "keep", None) else [num]
     return _digest(run_settings(args, [said, _state(files), chosen_from]))
 
 

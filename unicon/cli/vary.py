@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unicon.cli.files import write_picture
 from unicon.cli.given import GivenMap, add_map_shortcuts, fit, given_map, read_map
 from unicon.cli.models import add_run_options, facts, load_pipeline, own_size_px, positive
+from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
 from unicon.typed import check_idle
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
         num=args.num or NUM,
         drawing=_drawing(args, maps, drawn_in),
     )
+    mark = drawing_mark(args, num=asked.num)
     grid = _grid(pipe, args, asked, given, others)
     start = [given["picture"], given.get("to"), given.get("map_of")]
     shown = [*(each for each in start if each is not None), *drawn_in.values()]
@@ -98,8 +100,8 @@ def run(args: argparse.Namespace) -> None:
     cells = [[*row, *([None] * (width - len(row)))] for row in rows.values()]
     labels = [*grid.columns, *([""] * (width - len(grid.columns)))]
     sheet = contact_sheet(cells, row_labels=list(rows), column_labels=labels)
-    path = Path(args.out) / f"{Path(args.picture).stem}_{grid.name}_seed{args.seed}.png"
-    print(write_picture(path, sheet, facts(pipe, args, args.seed)))
+    stem = of_its_own(Path(args.out) / f"{Path(args.picture).stem}_{grid.name}_seed{args.seed}", mark)
+    print(write_picture(Path(f"{stem}.png"), sheet, {**facts(pipe, args, args.seed), DRAWN: mark}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,8 @@ class DepthPhoto:
     image: np.ndarray
     """(H, W, 3) uint8."""
     depth: np.ndarray
-    """(H, W) float64 in (0, 1]: planar depth over the picture's maximum; linear, metric scale lost."""
+    """(H, W) float64 in [0, 1]: planar depth over the picture's maximum; linear, metric scale lost; 0 where
+    nothing was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +124,7 @@ def nyu_depth(folder: str | Path, split: RoomSplit = "held_out") -> Photos[Depth
     """NYU Depth v2 (Silberman et al. 2012), official training pictures, already cut to Eigen's crop (280 x
     213).
 
-    8-bit depth, 255 * depth / max per picture, no invalid pixel: score after a fit of scale (and shift).
+    8-bit depth, 255 * depth / max per picture, 0 where there is none: score after a fit of scale (and shift).
     The list follows the video, so neighbours show one room: a hashed tenth tests a model that saw none of
     this set (zero-shot); for a model trained on the rest it flatters. A model trained on `train` alone is
     tested by `other_rooms`, stretches of neighbours (a room at the end of one may be in `train` as well).

@@ -48,14 +48,17 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
         photo = photos[place]
         return Item(
             name=photo.name, key=stable_hash(photo.name), image=photo.image,
-            maps={"depth": depth_to_map(photo.depth)}, truth={"depth": photo.depth},
+            maps={"depth": depth_to_map(photo.depth, photo.depth > 0)}, truth={"depth": photo.depth},
         )  # fmt: skip
 
     @cache
     def mean(condition: str, measure: Measure) -> np.ndarray:
         others = [photo.depth for photo in nyu_depth(arguments.data, OTHERS[arguments.split][0])]
         drawn = [measure.redrawn(depth) if isinstance(measure, Redraws) else None for depth in others]
-        planes = [1 - depth if map is None else map[..., 0] for depth, map in zip(others, drawn, strict=True)]
+        planes = [
+            1 - _filled(depth) if map is None else map[..., 0]
+            for depth, map in zip(others, drawn, strict=True)
+        ]
         return np.repeat(np.mean(planes, axis=0)[..., None], 3, axis=-1).astype(np.float32)
 
     return Material(
@@ -66,6 +69,12 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
         mean_map_name=OTHERS[arguments.split][1] if arguments.split in OTHERS else "",
         facts={"source": "NYU Depth v2", "split": arguments.split},
     )
+
+
+def _filled(depth: np.ndarray) -> np.ndarray:
+    """Depth (H, W), what is not measured (0) amid the rest."""
+    seen = depth > 0
+    return np.where(seen, depth, np.median(depth[seen])) if seen.any() else depth
 
 
 def configure(top: argparse.ArgumentParser) -> None:

@@ -73,6 +73,17 @@ def test_rooms_become_depth_maps_of_which_both_test_sets_are_left_out(tmp_path, 
     )  # fmt: skip
 
 
+def test_what_a_sensor_did_not_see_is_not_drawn_as_near(tmp_path):
+    source, out = suite_data.nyu(tmp_path / "nyu", num=2), tmp_path / "pairs"
+    hole = np.arange(32) < 16
+    suite_data.cut_out(source, hole)
+    assert make("nyu_depth", source, out, "--split", "all") == 0
+    _, drawn = sides(open_pairs(out, ["depth"])[0], "depth")
+    seen = data.nyu_depth(source, "all")[0].depth[~hole]
+    assert not drawn[hole].any()
+    assert np.array_equal(drawn[~hole], np.round(depth_to_map(seen) * 255).astype(np.uint8))
+
+
 def test_boundaries_are_as_bright_as_annotators_agree(tmp_path):
     out = tmp_path / "pairs"
     assert make("bsds", suite_data.bsds(tmp_path / "bsds"), out) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from unicon.conditions.edges import canny, canny_strength, edges_to_map, map_to_edges, strength_to_map
 from unicon.conditions.normals import map_to_normal, normal_to_map
-from unicon.conditions.palettes import depth_in_colour, depth_to_map, map_to_depth
+from unicon.conditions.palettes import depth_in_colour, depth_to_map, map_to_depth, unclipped
 from unicon.conditions.pose import LIMBS, draw_pose
 from unicon.conditions.pose_reading import read_pose
 
@@ -112,6 +112,9 @@ def test_what_is_not_seen_of_depth_is_black_and_takes_no_range():
     np.testing.assert_array_equal(drawn[8:], depth_to_map(depth[8:]))
     assert not drawn[:8].any()
     assert not depth_to_map(depth, np.zeros((20, 20), bool)).any()
+    told_apart = unclipped(np.where(seen, depth, 0), seen)
+    np.testing.assert_array_equal(told_apart[8:], unclipped(depth[8:]))
+    assert not told_apart[:8].any()
 
 
 def test_a_flat_depth_is_a_map_without_nan():

@@ -34,6 +34,14 @@ def nyu(folder: Path, num: int = 40) -> Path:
     return _table(folder, rows)
 
 
+def cut_out(folder: Path, rows: np.ndarray) -> None:
+    """Leave no depth in these rows (32,) bool of all pictures that `nyu` wrote there."""
+    for path in folder.glob("d*.png"):
+        depth = np.array(Image.open(path))
+        depth[rows] = 0
+        Image.fromarray(depth).save(path)
+
+
 def bsds(folder: Path, num: int = 3) -> Path:
     """Landscape and portrait pictures with two annotators."""
     folder.mkdir(parents=True)

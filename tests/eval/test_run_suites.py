@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import re
@@ -292,6 +293,24 @@ def test_a_map_is_exact_in_the_space_it_is_linear_in(linear_in):
     assert scored(linear_in, plane) < 1e-5 < 0.02 < scored(other, plane)
     black = scored("disparity", 0 * plane)  # no pixel to fit, and no reason to stop a run
     assert black == pytest.approx(scored("disparity", 0 * plane + 0.5))
+
+
+def test_what_was_not_measured_of_a_room_is_neither_near_nor_in_its_map(tmp_path):
+    data, hole = suite_data.nyu(tmp_path / "nyu", num=20), np.arange(suite_data.SIDE) >= 16
+    asked = argparse.Namespace(data=data, split="held_out", num=None, alignment=["scale_shift"])
+
+    def drawn_and_mean() -> tuple[np.ndarray, np.ndarray]:
+        material = nyu_depth.open_rooms(asked, ["depth"], suite_data.SIDE)
+        assert material.mean_map is not None
+        return material.items[0].maps["depth"], material.mean_map("depth", nyu_depth.MEASURES["scale_shift"])
+
+    _, whole = drawn_and_mean()
+    suite_data.cut_out(data, hole)
+    drawn, mean = drawn_and_mean()
+    assert not drawn[hole].any()
+    assert (drawn[~hole].min(), drawn[~hole].max()) == (0, 1)
+    np.testing.assert_array_equal(mean[~hole], whole[~hole])
+    assert mean[~hole].min() < mean[hole].min() <= mean[hole].max() < mean[~hole].max()
 
 
 def test_nyu_of_rooms_that_were_left_out_and_in_another_size(base, tmp_path):

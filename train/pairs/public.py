@@ -68,10 +68,10 @@ class PublicSet:
 
 
 def depths(asked: Asked) -> list[Task]:
-    """Depth maps, near is bright."""
+    """Depth maps, near is bright, and black where nothing was measured."""
 
     def made(photo: DepthPhoto, stem: str) -> Made:
-        return _made(stem, photo.image, depth_to_map(photo.depth), asked.longest_px)
+        return _made(stem, photo.image, depth_to_map(photo.depth, photo.depth > 0), asked.longest_px)
 
     return _tasks(nyu_depth(asked.folder, asked.split), made)  # pyright: ignore[reportArgumentType]
 

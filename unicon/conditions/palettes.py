@@ -24,17 +24,22 @@ def depth_to_map(depth: np.ndarray, seen: np.ndarray | None = None) -> np.ndarra
     for values that are not finite.
     """
     plane = as_plane(depth if seen is None else np.where(seen, depth, 0), "depth")
-    counted = plane if seen is None else plane[seen]
-    near, far = np.quantile(counted, [NEAR_QUANTILE, FAR_QUANTILE]) if counted.size else (0, 0)
+    near, far = _range(plane if seen is None else plane[seen])
     picture = 1 - np.clip((plane - near) / max(far - near, 1e-6), 0, 1)
     picture = picture if seen is None else np.where(seen, picture, 0)
     return np.repeat(picture[..., None], 3, axis=-1).astype(np.float32)
 
 
-def unclipped(depth: np.ndarray) -> np.ndarray:
-    """(H, W) bool: where `depth_to_map` tells one depth from another."""
-    near, far = np.quantile(depth, [NEAR_QUANTILE, FAR_QUANTILE])
-    return (depth > near) & (depth < far)
+def unclipped(depth: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) bool: where `depth_to_map` of the same arguments tells one depth from another."""
+    near, far = _range(depth if seen is None else depth[seen])
+    between = (depth > near) & (depth < far)
+    return between if seen is None else between & seen
+
+
+def _range(depths: np.ndarray) -> np.ndarray:
+    """(2,): the depths that are drawn as 1 and as 0."""
+    return np.quantile(depths, [NEAR_QUANTILE, FAR_QUANTILE]) if depths.size else np.zeros(2)
 
 
 def map_to_depth(picture: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class SpreadMeasure:
         number. Truth is (H, W) depth."""
         assert sample.members is not None, "the caller has seen to it"
         valid = valid_mask(sample.truth, 0.0, self.high)
-        drawn = valid & unclipped(sample.truth)
+        drawn = valid & unclipped(sample.truth, sample.truth > 0)
         truth, valid, drawn = (kept_pixels(each) for each in (sample.truth, valid, drawn))
         if not drawn.any():
             return None

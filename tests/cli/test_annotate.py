@@ -111,6 +111,16 @@ def test_a_folder_made_in_another_way_is_not_mixed(tmp_path, capsys):
     assert "annotate.json: is no JSON" in capsys.readouterr().err
 
 
+def test_a_run_that_made_nothing_does_not_bind_the_next(tmp_path, capsys):
+    save_noise(tmp_path / "in" / "a.png", width=90, height=90)
+    how = ("--condition", "pose", "--annotator", "keypoints")
+    assert annotate(tmp_path / "in", tmp_path / "out", *how) == 2  # no joints beside the photo
+    (tmp_path / "in" / "a.json").write_text('{"people": []}')
+    assert annotate(tmp_path / "in", tmp_path / "out", *how, "--longest", 64) == 0
+    assert annotate(tmp_path / "in", tmp_path / "out", *how) == 2
+    assert "holds pictures made as {'from': 'photos', 'longest_px': 64}" in capsys.readouterr().err
+
+
 def test_pictures_that_are_there_are_kept_as_they_are_and_others_of_their_name_refused(tmp_path, capsys):
     out, photos = tmp_path / "pairs", tmp_path / "pairs" / "images"
     photos.mkdir(parents=True)

@@ -47,7 +47,7 @@ class PairFolder:
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
         """ValueError if the folder holds this condition made in another way, or other pictures."""
-        held = self.manifest()
+        held = {name: told for name, told in self.manifest().items() if self._holds(name)}
         mine = held.get(self.condition, {})
         for other in held.values():
             if other["pictures"] != facts["pictures"]:
@@ -62,6 +62,11 @@ class PairFolder:
                 f"{self.root}: holds {self.condition} with {changed[0]} {was}, not {now}; choose another "
                 f"folder, or remove {self.root / self.condition} and {self._records}"
             )
+
+    def _holds(self, condition: str) -> bool:
+        """Whether anything was made or sought: a run that failed may have stated its facts alone."""
+        places = (self.root / condition, self.root / _RECORDS / condition)
+        return any(path.is_file() for place in places for path in place.rglob("*"))
 
     def manifest(self) -> dict[str, dict[str, Any]]:
         """How each condition of the folder was made. Raises ValueError for a damaged file."""

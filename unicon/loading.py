@@ -134,7 +134,8 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
         OWNER/NAME@REVISION.
 
         What was saved with it (`adapters/NAME`, `styles/NAME.safetensors`, `decoder`) is loaded too. Of its
-        adapters `adapters` names those that are: one, several, or () for none. None (default): all.
+        adapters `adapters` names those that are, and are downloaded: one, several, or () for none. None
+        (default): all.
         Other keywords are those of `DiffusionPipeline.from_pretrained`, such as `dtype=` and `revision=`.
         Raises ValueError for a folder that is none, for a hub id that is neither cached nor to be had now,
         and for an adapter that was not saved with it.
@@ -147,7 +148,7 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
         base, kwargs["revision"] = located(found, kwargs.get("revision"))
         hub = {k: kwargs[k] for k in ("revision", "token", "cache_dir", "local_files_only") if kwargs.get(k)}
         with explained(found, kwargs["revision"]):
-            saved = saved_with(base, **hub)
+            saved = saved_with(base, adapters, **hub)
             chosen = saved.chosen(adapters)  # a name that is wrong costs no loading
             pipe = super().from_pretrained(base, **{"safety_checker": None, **kwargs})
         for name, folder in chosen.items():

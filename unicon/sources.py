@@ -310,13 +310,15 @@ class Saved:
 
 def saved_with(
     base: str,
+    adapters: str | Sequence[str] | None = None,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | None = None,
     local_files_only: bool = False,
 ) -> Saved:
-    """Adapters and styles saved with a base, nothing with a file; from the hub, they are downloaded."""
+    """Adapters and styles saved with a base, nothing with a file; from the hub, they are downloaded, of the
+    adapters only those named in `adapters` (None: all)."""
     folder = Path(base)
     if not folder.exists():
         from huggingface_hub import snapshot_download
@@ -324,7 +326,7 @@ def saved_with(
         folder = Path(
             snapshot_download(
                 base,
-                allow_patterns=[f"{name}/*" for name in OURS],
+                allow_patterns=_patterns(adapters),
                 revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             )
         )  # fmt: skip
@@ -341,10 +343,21 @@ def saved_with(
     )
 
 
-def saved_adapters(base: str | Path) -> dict[str, Path]:
-    """Folders of the adapters saved with a base, by name; from the hub, they are downloaded."""
+def _patterns(adapters: str | Sequence[str] | None) -> list[str]:
+    """Files of a base on the hub that are ours; of adapters that are not asked for, their configs."""
+    others = [f"{name}/*" for name in OURS if name != ADAPTERS_FOLDER]
+    if adapters is None:
+        return [f"{ADAPTERS_FOLDER}/*", *others]
+    names = [adapters] if isinstance(adapters, str) else adapters
+    asked = [f"{ADAPTERS_FOLDER}/{name}/*" for name in names]
+    return [f"{ADAPTERS_FOLDER}/*/config.json", *asked, *others]
+
+
+def saved_adapters(base: str | Path, names: Sequence[str] | None = None) -> dict[str, Path]:
+    """Folders of the adapters saved with a base, by name; from the hub, `names` of them (None: all) are
+    downloaded."""
     place, revision = located(find_base(base))
-    return saved_with(place, revision=revision).adapters
+    return saved_with(place, names, revision=revision).adapters
 
 
 def find_adapter(source: str | Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from huggingface_hub.utils import filter_repo_objects
 
 import unicon.sources
 from adapters import JointAdapter, save_adapter
@@ -161,6 +162,26 @@ def test_where_bases_and_adapters_are_looked_for(pipe, tmp_path, monkeypatch):
     assert unicon.sources.find_adapter("owner/name") == tmp_path
     assert set(unicon.sources.saved_with("owner/name").adapters) == {"depth"}
     assert asked == [("owner/name", "adapters/depth/*"), ("owner/name", None), ("owner/name", both)]
+
+
+def test_of_a_base_on_the_hub_only_the_adapters_that_are_asked_for_are_downloaded(monkeypatch):
+    class Asked(Exception):
+        """Which of these files."""
+
+    parts = ("config.json", "adapter.safetensors")
+    depth, edge = ({f"adapters/{name}/{part}" for part in parts} for name in ("depth", "edge"))
+    others = {"styles/ink.safetensors", "decoder/config.json"}
+    there = {*depth, *edge, *others, "unet/config.json"}
+
+    def download(repository, *, allow_patterns, **_):
+        raise Asked(*filter_repo_objects(sorted(there), allow_patterns=allow_patterns))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    told = {"adapters/depth/config.json", "adapters/edge/config.json"}  # an error names what is there
+    for adapters, files in ((None, depth | edge), ((), told), ("depth", depth | told)):
+        with pytest.raises(Asked) as asked:
+            UniConPipeline.from_pretrained("owner/name", adapters=adapters)
+        assert set(asked.value.args) == files | others
 
 
 def test_mini_is_the_packaged_folder(folder, monkeypatch):

@@ -38,7 +38,7 @@ def started(config: JointConfig, pipe: UniConPipeline, base: str | Path) -> Join
 
 
 def _folder(source: str, base: str | Path) -> Path:
-    own = saved_adapters(base)
+    own = saved_adapters(base, [source])
     if source in own:
         return own[source]
     try:

@@ -26,7 +26,7 @@ from PIL import Image
 from eval.metrics.summary import markdown_table
 from eval.protocols.drawing import as_bytes
 from eval.protocols.map_scores import score
-from eval.protocols.readers import Reader, load_judge
+from eval.protocols.readers import BASE, Reader, load_judge
 from eval.protocols.scene_set import CONDITIONS, scene_set
 from eval.protocols.scenes import Material, estimation
 from eval.protocols.setup import load_pipeline
@@ -127,7 +127,7 @@ def main() -> None:
         validation=render("validation", args.validation_num),
         training=args.training or render("training", 256),
     )
-    pipe = load_pipeline("mini", "cpu", "float32", ())
+    pipe = load_pipeline("mini", "cpu", "float32", CONDITIONS if args.judge == BASE else ())
     reader = load_judge(args.judge, pipe, args.steps, 16)
     rows = measure(reader, material, pipe, args.changed)
     print(markdown_table(rows, ["pictures", *SHOWN]))

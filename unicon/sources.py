@@ -356,8 +356,10 @@ def _patterns(adapters: str | Sequence[str] | None) -> list[str]:
 def saved_adapters(base: str | Path, names: Sequence[str] | None = None) -> dict[str, Path]:
     """Folders of the adapters saved with a base, by name; from the hub, `names` of them (None: all) are
     downloaded."""
-    place, revision = located(find_base(base))
-    return saved_with(place, names, revision=revision).adapters
+    file, _ = split_config(find_base(base))
+    place, revision = located(file)
+    with explained(place, revision):
+        return saved_with(place, names, revision=revision).adapters
 
 
 def find_adapter(source: str | Path) -> Path:
@@ -382,6 +384,20 @@ def find_adapter(source: str | Path) -> Path:
             f"{place.repository} now: check its name, or run `{place.command}` where there is a network"
         )
     return folder
+
+
+def adapter_name(text: str) -> str:
+    """What a pipeline calls the adapter of a command line's `--adapter [NAME=]FOLDER`.
+
+    Raises ValueError for a folder that holds no adapter.
+    """
+    from adapters import is_published
+    from adapters.store import read_config
+
+    name, _, source = text.rpartition("=")
+    place = find_adapter(source)
+    own = place.name if is_published(place) else read_config(place).condition
+    return name or own
 
 
 def find_style(source: str | Path) -> Path:

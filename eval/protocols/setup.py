@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from unicon.devices import pick_device, pick_dtype
+from unicon.sources import adapter_name, saved_adapters
 from unicon.typed import temperature
 
 if TYPE_CHECKING:
@@ -81,24 +82,27 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
 def load_pipeline(
     base: str, device: str, dtype: str, conditions: Sequence[str], adapters: Sequence[str] = ()
 ) -> UniConPipeline:
-    """The base with its adapters, silent and in evaluation; ValueError when an adapter is missing.
+    """The base, silent and in evaluation, with its adapters for `conditions` and no others; ValueError when
+    one is missing, before anything is loaded.
 
-    `adapters` are loaded beside those of the base, [NAME=]FOLDER, and take the place of one of their name.
+    `adapters` are loaded beside them, [NAME=]FOLDER, and take the place of one of their name.
     """
     from unicon.pipeline import UniConPipeline  # measures of files take options alone
 
     place = pick_device(device)
     chosen = pick_dtype(place) if dtype == "auto" else DTYPES[dtype]
-    pipe = UniConPipeline.from_pretrained(base, dtype=chosen)
-    for text in adapters:
-        name, equals, folder = text.rpartition("=")
-        pipe.load_adapter(folder, name if equals else None, replace=True)
-    pipe = pipe.to(place)
-    if missing := [name for name in conditions if name not in pipe.adapters]:
+    given = [adapter_name(text) for text in adapters]
+    needed = [name for name in dict.fromkeys(conditions) if name not in given]
+    own = saved_adapters(base, needed)
+    if missing := [name for name in needed if name not in own]:
         raise ValueError(
-            f"base {base} has no adapter {', '.join(missing)}, only {', '.join(pipe.adapters) or 'none'}: "
+            f"base {base} has no adapter {', '.join(missing)}, only {', '.join([*own, *given]) or 'none'}: "
             "choose other --conditions, give an adapter's folder with --adapter where there is that "
             "option, or save the adapter below adapters/ in its folder"
         )
+    pipe = UniConPipeline.from_pretrained(base, adapters=needed, dtype=chosen)
+    for text, name in zip(adapters, given, strict=True):
+        pipe.load_adapter(text.rpartition("=")[2], name, replace=True)
+    pipe = pipe.to(place)
     pipe.set_progress_bar_config(disable=True)
     return pipe

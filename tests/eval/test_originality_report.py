@@ -197,7 +197,7 @@ def test_what_a_base_drew_is_read_back_by_its_own_estimate(place, base, tmp_path
     drawn = ["--base", str(base), "--num", "4", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
     assert cli.main(["generate", "a cat", *drawn, "--out", str(tmp_path / "made")]) == 0
     files = sorted((tmp_path / "made").iterdir())
-    pipe = load_pipeline(str(base), "cpu", "float32", [])
+    pipe = load_pipeline(str(base), "cpu", "float32", ["depth"])
     reader = judge_reader(PipelineReader(pipe=pipe, steps=2), "depth")
     maps = [reader(load_photo(file), file) for file in files]
     (tmp_path / "maps").mkdir()

@@ -16,13 +16,14 @@ import torch
 from eval import __main__ as front
 from eval.protocols.drawing import Painter
 from eval.protocols.readers import JudgeReader
+from eval.protocols.setup import load_pipeline
 from eval.records import read
 from eval.runs.costs import Costs
 from eval.runs.items import Item, Sample
 from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.members import read_members
 from eval.runs.report import read_run
-from eval.runs.settings import digest_of
+from eval.runs.settings import digest_of, digests_of_adapters
 from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
 from tests.eval import suite_data
@@ -175,7 +176,8 @@ def test_another_adapter_of_one_name_is_told_by_its_weights(runs, base, scene_op
     weights = [read_run(run).report["weights"] for run in (runs[1], out)]
     assert weights[0]["base"] == weights[1]["base"]
     assert weights[0]["adapters"]["depth"] != weights[1]["adapters"]["depth"]
-    assert weights[0]["adapters"]["pose"] == weights[1]["adapters"]["pose"]
+    edge = digests_of_adapters(load_pipeline(str(base), "cpu", "float32", ["edge"]))["edge"]
+    assert weights[1]["adapters"] == {"depth": edge}
     assert {p.name for p in (runs[1] / "pictures").iterdir()} != {
         p.name for p in (out / "pictures").iterdir()
     }

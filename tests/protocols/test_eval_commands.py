@@ -10,6 +10,7 @@ from PIL import Image
 
 from eval import __main__ as front
 from eval.data import is_held_out
+from eval.protocols.setup import load_pipeline
 from eval.records import read
 from tests.tiny_base import tiny_vae_of_the_mini_family
 
@@ -136,6 +137,17 @@ def test_a_base_without_the_adapter_is_refused_before_anything_is_rendered(base,
     ]
     assert "has no adapter pose, only" in refusal(capsys, "scenes", *arguments)
     assert not (tmp_path / "cache").exists()
+
+
+def test_only_adapters_that_are_measured_or_given_are_loaded(base, monkeypatch):
+    own = base / "adapters" / "pose"
+    pipe = load_pipeline(str(base), "cpu", "float32", ["edge", "depth"], [f"depth={own}"])
+    assert set(pipe.adapters) == {"edge", "depth"}
+    assert pipe.adapters["depth"].config.condition == "pose"
+    assert not load_pipeline(str(base), "cpu", "float32", []).adapters
+    monkeypatch.setattr("unicon.pipeline.UniConPipeline.from_pretrained", None)
+    with pytest.raises(ValueError, match="has no adapter lines, only .*depth.*, sketch: choose other"):
+        load_pipeline(str(base), "cpu", "float32", ["lines", "edge"], [f"sketch={own}"])
 
 
 def test_a_vae_of_the_mini_familys_kind_is_measured(cache, tmp_path, capsys):

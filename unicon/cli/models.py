@@ -113,30 +113,18 @@ def stated_base(pipe: UniConPipeline, name: str) -> str:
 def check_files(args: argparse.Namespace, needs: Sequence[str]) -> None:
     """ValueError for a base, an adapter or a style that is none by its files, and for a base on this machine
     without an adapter for one of `needs`."""
-    from unicon.sources import find_style, saved_with
+    from unicon.sources import adapter_name, find_style, saved_with
 
     folder = base_folder(args.base)
     if folder is not None and not (folder / "model_index.json").exists():
         raise ValueError(
             f"--base {args.base}: the folder holds no model_index.json; name a pipeline's own folder"
         )
-    given = [_adapter_name(text) for text in args.adapter]
+    given = [adapter_name(text) for text in args.adapter]
     for text in getattr(args, "style", ()):
         find_style(style_file(text))
     if folder is not None:
         check_loaded([*saved_with(str(folder)).adapters, *given], needs, base=args.base)
-
-
-def _adapter_name(text: str) -> str:
-    """What the pipeline calls the adapter of an `--adapter`."""
-    from adapters import is_published
-    from adapters.store import read_config
-    from unicon.sources import find_adapter
-
-    name, _, source = text.rpartition("=")
-    place = find_adapter(source)
-    own = place.name if is_published(place) else read_config(place).condition
-    return name or own
 
 
 def check_loaded(adapters: Collection[str], needs: Sequence[str], *, base: str) -> None:

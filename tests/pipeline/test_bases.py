@@ -86,6 +86,7 @@ def told_its_guidance(words) -> StableDiffusionPipeline:
     pipe: Any = version_1(words)
     torch.manual_seed(0)
     config = {**pipe.unet.config, "time_cond_proj_dim": 6}
+    del config["_use_default_values"]  # among which this field is listed: it would be 6 in vain
     pipe.register_modules(unet=UNet2DConditionModel.from_config(config).eval())
     return pipe
 
@@ -115,6 +116,12 @@ def test_a_bare_base_draws_as_diffusers_does(make, negative, tmp_path):
     np.testing.assert_allclose(found, expected, atol=2e-4)
     other = call(ours, "a blue ball", latents=LATENTS, height=SIDE_PX, width=SIDE_PX, **arguments).images
     assert np.abs(other - expected).max() > 1e-3  # words are heard at all
+
+
+def test_a_base_that_is_told_its_guidance_is_told_it_at_every_step(tmp_path):
+    pipe = UniConPipeline.from_pipe(told_its_guidance(tmp_path / "words"))
+    with pytest.raises(ValueError, match="guidance_interval has no effect: this base was distilled with its"):
+        call(pipe, "a cube", guidance_scale=5.0, guidance_interval=(0.0, 0.7))
 
 
 def test_xl_with_an_adapter_in_every_direction(tmp_path):

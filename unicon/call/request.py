@@ -187,6 +187,12 @@ def read_guidance(
     like = tuple(float(like_scale) if n == IMAGE else 1.0 for n in request.plans)
     guidance = Guidance(text=text, condition=condition_scale, like=like, rescale=rescale)
     if is_partial and len(guidance.variants) == 1:
+        if is_told:
+            raise ValueError(
+                "guidance_interval has no effect: this base was distilled with its guidance and is told "
+                "guidance_scale at every step, so that none is without; leave guidance_interval at (0.0, "
+                "1.0), and say how strict by guidance_scale alone"
+            )
         raise ValueError(
             "guidance_interval has no effect: nothing is guided here; give a scale, or leave it at (0.0, 1.0)"
         )

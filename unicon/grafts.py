@@ -43,7 +43,7 @@ from adapters import (
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
 from unicon.ranges import FINITE
-from unicon.sources import LORA_FILE, find_adapter, find_style
+from unicon.sources import LORA_FILE, find_adapter, find_decoder, find_style
 from unicon.styles import StyleCard
 from unicon.texts import TextReader
 
@@ -202,7 +202,7 @@ class WithGrafts(DiffusionPipeline):
 
     def load_decoder(self, folder: str | Path) -> None:
         """Load a decoder adapter from a folder (or OWNER/NAME/FOLDER on the hub), see `add_decoder`."""
-        self.add_decoder(load_decoder(find_adapter(folder), self.unet))
+        self.add_decoder(load_decoder(find_decoder(folder), self.unet))
 
     def add_decoder(self, decoder: DecoderAdapter) -> None:
         """Graft a decoder adapter built for this base, in the base's number format: the call then takes

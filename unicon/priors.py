@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from diffusers import DiffusionPipeline, PriorTransformer
@@ -58,8 +58,7 @@ class WithPriors(DiffusionPipeline):
 
     def load_prior(self, folder: str | Path) -> None:
         """Load a prior of either kind from a folder (or OWNER/NAME/FOLDER on the hub), see `add_prior`."""
-        place = find_adapter(folder)
-        kind: Any = AutoregressivePrior if _is_autoregressive(place) else PriorTransformer
+        place, kind = find_prior(folder)
         self.add_prior(kind.from_pretrained(place), load_clip(place))
 
     def add_prior(self, prior: AnyPrior, clip: ClipIdentity | None = None) -> None:
@@ -152,6 +151,19 @@ class WithPriors(DiffusionPipeline):
                 save_clip(clip, folder / slot)
 
 
+def find_prior(source: str | Path) -> tuple[Path, Any]:
+    """The folder of a prior, found as `find_adapter` does, and its class; ValueError where it holds none."""
+    place, kinds = find_adapter(source, "a prior"), {kind.__name__: kind for kind in get_args(AnyPrior)}
+    try:
+        named = json.loads((place / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        return place, kinds[named]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"prior {str(source)!r}: no config.json there names {' or '.join(kinds)}; give the folder of a "
+            "trained prior, such as runs/prior/prior/export"
+        ) from error
+
+
 def read_texts(texts: str | Sequence[str]) -> list[str]:
     """What a prior is asked for; one text is a list of it. ValueError for none, and for empty ones: what a
     picture shows that nobody described, no prior can say."""
@@ -171,10 +183,3 @@ def read_texts(texts: str | Sequence[str]) -> list[str]:
 
 def _slot(prior: AnyPrior) -> str:
     return PRIOR_AR if isinstance(prior, AutoregressivePrior) else PRIOR
-
-
-def _is_autoregressive(folder: Path) -> bool:
-    path = folder / "config.json"
-    if not path.is_file():
-        return False
-    return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == AutoregressivePrior.__name__

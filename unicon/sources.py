@@ -362,14 +362,15 @@ def saved_adapters(base: str | Path, names: Sequence[str] | None = None) -> dict
         return saved_with(place, names, revision=revision).adapters
 
 
-def find_adapter(source: str | Path) -> Path:
+def find_adapter(source: str | Path, what: str = "an adapter") -> Path:
     """The folder of one adapter: itself, or OWNER/NAME[@REVISION][/FOLDER] on the hub.
 
-    Raises ValueError for what is neither.
+    Raises ValueError for what is neither; `what` is what is looked for, in its words.
     """
     if Path(source).is_dir():
         return Path(source)
-    place = _on_hub(source, "adapter", "folder; give an adapter's folder, or OWNER/NAME/FOLDER")
+    _, _, name = what.partition(" ")
+    place = _on_hub(source, name, f"folder; give {what}'s folder, or OWNER/NAME/FOLDER")
     from huggingface_hub import snapshot_download
 
     with explained(str(source)):
@@ -380,7 +381,7 @@ def find_adapter(source: str | Path) -> Path:
         )
     if not (folder := Path(found) / place.inside).is_dir():
         raise ValueError(
-            f"adapter {str(source)!r}: there is no folder {place.inside!r} in what can be had of "
+            f"{name} {str(source)!r}: there is no folder {place.inside!r} in what can be had of "
             f"{place.repository} now: check its name, or run `{place.command}` where there is a network"
         )
     return folder
@@ -398,6 +399,15 @@ def adapter_name(text: str) -> str:
     place = find_adapter(source)
     own = place.name if is_published(place) else read_config(place).condition
     return name or own
+
+
+def find_decoder(source: str | Path) -> Path:
+    """The folder of a decoder adapter, found as `find_adapter` does; ValueError for one that holds none."""
+    from adapters.decoder_store import read_decoder_config
+
+    place = find_adapter(source, "a decoder adapter")
+    read_decoder_config(place)
+    return place
 
 
 def find_style(source: str | Path) -> Path:

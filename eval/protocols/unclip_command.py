@@ -21,7 +21,8 @@ from eval.protocols.setup import (
 from eval.protocols.unclip import WAYS, Bench, Budget, cells, done, run, ways_of
 from eval.protocols.unclip_report import write_report
 from unicon.bases import base_size
-from unicon.sources import MINI
+from unicon.priors import find_prior
+from unicon.sources import MINI, find_decoder
 
 BUDGET_HELP = {
     "--num": "captions",
@@ -96,6 +97,7 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
     budget = Budget(**{name: getattr(arguments, name) for name in asdict(Budget())})
     out, weights = Path(arguments.out), None
     if not arguments.tables:
+        _check_parts(arguments)
         pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, [budget.condition])
         if arguments.decoder is not None:
             pipe.load_decoder(arguments.decoder)
@@ -115,3 +117,11 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
         raise ValueError(f"{out}: holds no results of this budget; run without --tables first")
     more = f"\n{left[0]} sets left; run the same command again" if any(left) else ""
     return write_report(out, records) + more
+
+
+def _check_parts(arguments: argparse.Namespace) -> None:
+    """ValueError for a --decoder or a --prior that is none, before a base is loaded."""
+    if arguments.decoder is not None:
+        find_decoder(arguments.decoder)
+    for folder in arguments.prior:
+        find_prior(folder)

@@ -155,3 +155,32 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
     save_noise(Path("wide.png"), width=64)
     assert command(*arguments, decoder=False) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["vary", "a.png", "--decoder", "nowhere"],
+            "decoder adapter 'nowhere': no such folder",
+        ),
+        (["generate", "a dog", "--decoder", "depth"], "is not a decoder adapter's config: unknown entries"),
+        (
+            ["generate", "a dog", "--prior", "nowhere"],
+            "prior 'nowhere': no such folder; give a prior's",
+        ),
+        (
+            ["generate", "a dog", "--prior", "depth"],
+            "prior 'depth': no config.json there names Prior",
+        ),
+    ],
+)
+def test_what_is_no_decoder_or_prior_is_refused_before_a_base_is_loaded(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unicon.pipeline.UniConPipeline.from_pretrained", None)
+    save_noise(Path("a.png"))
+    Path("depth").symlink_to(clip_base() / "base" / "adapters" / "depth")
+    assert command(*arguments, decoder=False) == 2
+    assert message in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -231,6 +232,14 @@ def test_bad_input(more, message, command, tmp_path, capsys):
         front.main([*command, "--out", str(tmp_path / "none"), *more])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["decoder", "prior"])
+def test_parts_that_are_not_there_are_named_before_a_base_is_loaded(option, command, monkeypatch, capsys):
+    monkeypatch.setattr("unicon.pipeline.UniConPipeline.from_pretrained", None)
+    with pytest.raises(SystemExit):
+        front.main([*command, f"--{option}", "nowhere"])
+    assert re.search(rf"{option}.* 'nowhere': no such folder", capsys.readouterr().err)
 
 
 # --- orderings --------------------------------------------------------------------------------------------

@@ -262,6 +262,18 @@ def _check(args: argparse.Namespace) -> None:
     if args.prior is not None and not args.prompt.strip():
         raise ValueError("--prior chooses the content from the prompt, which is empty: say what is shown")
     check_size(args, given=bool(args.maps or args.image))
+    _check_parts(args)
+
+
+def _check_parts(args: argparse.Namespace) -> None:
+    """ValueError for a `--decoder` or a `--prior` that is none, before a base is loaded."""
+    from unicon.priors import find_prior
+    from unicon.sources import find_decoder
+
+    if args.decoder is not None:
+        find_decoder(args.decoder)
+    if args.prior:
+        find_prior(args.prior)
 
 
 def check_size(args: argparse.Namespace, *, given: bool) -> None:

@@ -74,8 +74,11 @@ def map_or_name(text: str) -> GivenMap | str:
 def run(args: argparse.Namespace) -> None:
     from unicon.data.photos import list_photos, load_photo
     from unicon.sheets import contact_sheet
+    from unicon.sources import find_decoder
 
     maps, condition = _check(args)
+    if args.decoder is not None:
+        find_decoder(args.decoder)  # before a base is loaded
     names = ("picture", "to", "map_of")
     given = {n: load_photo(getattr(args, n)) for n in names if getattr(args, n) is not None}
     drawn_in = {each.name: read_map(each) for each in maps}

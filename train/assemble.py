@@ -90,7 +90,12 @@ def base_pipeline(family: Path, base: str) -> UniConPipeline:
     place = base_place(family, base)
     if isinstance(place, Path) and not (place / "model_index.json").is_file():
         return family_pipeline(family, place)
-    pipe = UniConPipeline.from_pretrained(place, adapters=())
+    return bare_base(place)
+
+
+def bare_base(place: str | Path, dtype: torch.dtype | None = None) -> UniConPipeline:
+    """A whole base without what conditions and embeddings are told by; its styles and priors stay."""
+    pipe = UniConPipeline.from_pretrained(place, adapters=(), dtype=dtype)
     if pipe.decoder is not None:
         pipe.unload_decoder()
     return pipe

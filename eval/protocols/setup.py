@@ -49,13 +49,18 @@ def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_reader_arguments(top: argparse.ArgumentParser, *, judge: str) -> None:
-    """--judge, by default `judge`, and --regressor."""
+def add_judge_argument(top: argparse.ArgumentParser, *, judge: str) -> None:
+    """--judge, by default `judge`."""
     top.add_argument(
         "--judge", default=judge, metavar="READER",
         help="reads maps from generated pictures: mini (the small network that ships), base (the base "
         f"itself), or a folder of a judge, a regressor or another base (default {judge})",
     )  # fmt: skip
+
+
+def add_reader_arguments(top: argparse.ArgumentParser, *, judge: str) -> None:
+    """--judge, by default `judge`, and --regressor."""
+    add_judge_argument(top, judge=judge)
     top.add_argument(
         "--regressor", metavar="READER",
         help="an exported regressor, or another of what --judge takes, measured beside the adapters",

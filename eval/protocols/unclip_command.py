@@ -13,6 +13,7 @@ from eval.command import run_command
 from eval.protocols.scene_set import scene_set
 from eval.protocols.setup import (
     add_dtype_argument,
+    add_judge_argument,
     add_machine_arguments,
     add_scene_arguments,
     check_positive,
@@ -49,11 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0], metavar="S", help="default 1 2 4"
     )
-    top.add_argument(
-        "--judge", default=MINI, metavar="READER",
-        help="reads maps from pictures: mini (the small network that ships, default), base (the base "
-        "itself), or a folder of a judge, a regressor or another base",
-    )  # fmt: skip
+    add_judge_argument(top, judge=MINI)
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     top.add_argument(
         "--caption-guidance", type=float, metavar="S",

@@ -14,7 +14,8 @@ from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist
 from eval.peers.store import SPECIALISTS, load_peer
 from tests.adapters.tiny import tiny_unet
 from tests.peers_data import write_family
-from tests.tiny_base import save_tiny_base
+from tests.tiny_base import save_tiny_base, tiny_pipeline
+from tests.tiny_clip import tiny_decoder, with_clip
 from train.assemble import base_pipeline
 from train.checkpoint import whole_checkpoints
 from train.command import main
@@ -158,9 +159,12 @@ def test_bad_fields(fields, message):
 
 
 def test_a_whole_base_serves_without_what_is_grafted_on_it(tmp_path):
-    base = str(save_tiny_base(tmp_path / "tiny"))
+    base, whole = str(tmp_path / "tiny"), with_clip(tiny_pipeline(tmp_path / "words"))
+    whole.add_decoder(tiny_decoder(whole))
+    whole.save_pretrained(base)
     pipe = base_pipeline(tmp_path, base)
     assert not pipe.adapters
+    assert pipe.decoder is None
     assert saved_adapters(base)
     exact = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
     assert pipe.unet.state_dict().keys() == exact.state_dict().keys()

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from adapters import DecoderAdapter, DecoderConfig, Likeness, graft_decoder, joint_forward, save_decoder
-from train.assemble import family_pipeline
+from train.assemble import bare_base, family_pipeline
 from train.embeddings import EmbeddingSet
 from train.examples import Examples, SceneExamples
 from train.levels import parse_law
@@ -132,9 +132,7 @@ class DataDecoderTraining(DecoderTraining):
         if not self.data:
             raise ValueError("give --data PICTURES, see docs/data.md")
         state = PartialState()
-        pipe = UniConPipeline.from_pretrained(self.base, adapters=(), dtype=torch.float32)
-        if pipe.decoder is not None:
-            pipe.unload_decoder()
+        pipe = bare_base(self.base, torch.float32)
         embeddings = embeddings_of_data(self.data, clip_of(pipe), folder)
         reader = self._reader(pipe, state, folder)
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)

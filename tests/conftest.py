@@ -18,6 +18,8 @@ MOST_WORKERS = 4
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A plain `pytest` is shared by the cores, one thread each (small tensors leave a second thread idle);
     named tests, `-n`, `-s` and `--pdb` stay what they are."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # a worker is asked the same, and would start workers of its own, and they theirs
     plain = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
     alone = config.option.usepdb or config.option.capture == "no"
     # xdist may be missing or off (`-p no:xdist`): then there is no such option.

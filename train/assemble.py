@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, UNet2DConditio
 from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from adapters import load_adapter
+from adapters import load_adapter, save_adapter
 from adapters.files import whole_folder
 from eval.judge import JUDGE
 from unicon import UniConPipeline
@@ -20,7 +21,7 @@ from unicon.bases import base_size
 from unicon.conditions.lowres import LOWRES
 from unicon.data.scenes import SceneConfig, render
 from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
-from unicon.sources import MINI
+from unicon.sources import ADAPTERS_FOLDER, MINI
 
 FAMILIAR_SEED = 600_000
 """First seed of the scenes that say what is familiar: neither training nor evaluation renders them."""
@@ -66,6 +67,16 @@ def rebase(base: Path, unet: Path, target: Path) -> None:
         shutil.copytree(base, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FILE, unet.name))
         trained.save_pretrained(new / unet.name)
         _forget_origin(new / unet.name / "config.json")
+
+
+def regraft(base: Path, family: Path, names: Sequence[str], target: Path) -> None:
+    """Write `target`: the base's folder with the adapters exported below `family`, in half precision."""
+    unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    with whole_folder(target) as new:
+        shutil.copytree(base, new, dirs_exist_ok=True)
+        for name in names:
+            adapter = load_adapter(family / name / "export", unet)
+            save_adapter(adapter, new / ADAPTERS_FOLDER / name, dtype=torch.float16)
 
 
 def family_pipeline(family: Path, base: Path) -> UniConPipeline:

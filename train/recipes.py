@@ -40,6 +40,7 @@ from train.stage_kinds import (
     PairStage,
     PhotoStage,
     RebaseStage,
+    RegraftStage,
     RenderStage,
     Stage,
 )
@@ -254,6 +255,15 @@ def _peers() -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
+_AGAIN = {
+    "depth": (1150, 0.55, 0.28),
+    "edge": (700, 0.5, 0.3),
+    "pose": (1000, 0.55, 0.28),
+    "appearance": (850, 0.3, 0.4),
+}
+"""Steps, and the shares of pairs whose image and whose condition is CLEAN."""
+
+
 def _mini_again() -> list[Stage]:
     """What is familiar to a base is told better than what is not: 0.097 against 0.116 (docs/log.md)."""
     num = 6144
@@ -262,9 +272,21 @@ def _mini_again() -> list[Stage]:
         EncodeStage(name="latents", source="scenes", base=MINI),
     ]
     for name, maps in ADAPTERS.items():
-        objective = SceneJointConfig(condition=name, maps=maps, num_scenes=num, base=MINI, start_from=name)
-        stages.append(RunConfig(name=name, objective=objective, loop=_adapter_loop(800, 3e-3)))
-    return stages
+        steps, clean_image, clean_condition = _AGAIN[name]
+        # A map is read from its picture at high noise; at less, it tells itself (docs/log.md).
+        levels = "uniform" if name == "appearance" else "0.6 between(0.65, 1) + 0.4 uniform"
+        objective = SceneJointConfig(
+            condition=name,
+            maps=maps,
+            num_scenes=num,
+            base=MINI,
+            start_from=name,
+            clean_image=clean_image,
+            clean_condition=clean_condition,
+            condition_levels=levels,
+        )
+        stages.append(RunConfig(name=name, objective=objective, loop=_adapter_loop(steps)))
+    return [*stages, RegraftStage(base=MINI)]
 
 
 def _photos() -> list[Stage]:

@@ -83,6 +83,15 @@ class RebaseStage:
     base: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegraftStage:
+    """Put adapters that were trained into a copy of `base`, in the place of its own, in the folder `name`."""
+
+    name: str = "pipeline"
+    base: str
+    adapters: tuple[str, ...] = tuple(ADAPTERS)
+
+
 Stage = (
     RenderStage
     | CropStage
@@ -92,5 +101,6 @@ Stage = (
     | EmbedStage
     | AssembleStage
     | RebaseStage
+    | RegraftStage
     | RunConfig
 )

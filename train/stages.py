@@ -18,6 +18,7 @@ from train.stage_kinds import (
     PairStage,
     PhotoStage,
     RebaseStage,
+    RegraftStage,
     RenderStage,
     Stage,
 )
@@ -61,7 +62,8 @@ def _carry_out(
     | EncodeStage
     | EmbedStage
     | AssembleStage
-    | RebaseStage,
+    | RebaseStage
+    | RegraftStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
@@ -82,6 +84,8 @@ def _carry_out(
         _embed(stage, folder)
     elif isinstance(stage, RebaseStage):
         _rebase(stage, folder)
+    elif isinstance(stage, RegraftStage):
+        _regraft(stage, folder)
     else:
         _assemble(stage, folder)
 
@@ -177,4 +181,11 @@ def _rebase(stage: RebaseStage, folder: Path) -> None:
     from train.assemble import rebase
 
     rebase(Path(find_base(stage.base)), folder / "unet" / "export" / "unet", folder / stage.name)
+    print(f"pipeline in {folder / stage.name}")
+
+
+def _regraft(stage: RegraftStage, folder: Path) -> None:
+    from train.assemble import regraft
+
+    regraft(Path(find_base(stage.base)), folder, stage.adapters, folder / stage.name)
     print(f"pipeline in {folder / stage.name}")

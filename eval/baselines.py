@@ -32,9 +32,10 @@ m cannot be applied: this copy of the data has lost its metric scale)."""
 def mean_map_errors(
     depths: np.ndarray, folds: np.ndarray, test_fold: int, alignment: Alignment
 ) -> DepthErrors:
-    """Errors on `test_fold` of the mean map of the other folds; depths (N, H, W), folds (N,)."""
-    test = depths[folds == test_fold]
-    mean_map = depths[folds != test_fold].mean(0)
+    """Errors on `test_fold` of the mean map of the other folds; depths (N, H, W), 0 where not measured, folds
+    (N,)."""
+    test, others = depths[folds == test_fold], depths[folds != test_fold]
+    mean_map = others.sum(0) / np.maximum((others > 0).sum(0), 1)
     return mean_errors(batch_depth_errors([mean_map] * len(test), test, alignment=alignment, low=NYU_LOW))
 
 

@@ -83,6 +83,16 @@ def test_baselines_by_hand(tiny_nyu):
     assert baselines.constant_errors(depths, "scale_shift").abs_rel == pytest.approx(expected)
 
 
+def test_a_mean_map_is_that_of_what_was_measured():
+    depths = np.random.default_rng(0).uniform(1, 9, (3, 4, 5))
+    folds = np.array([0, 1, 1])
+    holed = np.concatenate([depths, depths[1:]])
+    holed[1, :2] = holed[2, :2] = 0  # the same places are measured in their doubles
+    holed[3, 2:] = holed[4, 2:] = 0
+    found = baselines.mean_map_errors(holed, np.array([0, 1, 1, 1, 1]), 0, "scale_shift")
+    assert found == baselines.mean_map_errors(depths, folds, 0, "scale_shift")
+
+
 def test_bsds_bits_unpack(tmp_path):
     truth = np.random.default_rng(0).random((3, 5, 11)) < 0.3
     np.savez(tmp_path / "b.npz", boundaries=np.packbits(truth, axis=-1), shape=np.array(truth.shape))

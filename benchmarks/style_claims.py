@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import math
 import shutil
@@ -40,6 +41,7 @@ from torch import Tensor
 from eval.emergence import Likeness, image_features
 from eval.metrics.summary import over_seeds
 from eval.records import Record, append, read
+from eval.runs.settings import digest_of_base, digests_of_adapters
 from train.command import main as train
 from unicon.bases import base_size
 from unicon.data.scenes import SceneConfig, exact_map, render
@@ -257,14 +259,16 @@ class Ruler:
 def run(out: Path, base: str, todo: Sequence[Cell], budget: Budget, stop_after: float = math.inf) -> int:
     """Train and measure what is not done yet; how many are left when the time is over."""
     started, spent, rulers = time.monotonic(), [], {}
-    pipe = UniConPipeline.from_pretrained(base)
+    pipe = UniConPipeline.from_pretrained(base, adapters=["depth"])
     pipe.set_progress_bar_config(disable=True)
+    weights = fingerprint(pipe)
+    known = done(out, budget, weights)
     for style in dict.fromkeys(cell.style for cell in todo):
-        if not any(r.settings.get("style") == style and "what" in r.settings for r in done(out, budget)):
+        if not any(r.settings.get("style") == style and "what" in r.settings for r in known):
             rulers[style] = Ruler(pipe, style, budget)
             for what, numbers in rulers[style].references().items():
-                note(out, numbers, {"style": style, "what": what}, budget)
-    finished = {tuple(r.settings[n] for n in ("style", "law", "rank", "seed")) for r in learnt(out, budget)}
+                note(out, numbers, {"style": style, "what": what, "weights": weights}, budget)
+    finished = {tuple(r.settings[n] for n in ("style", "law", "rank", "seed")) for r in learnt(known)}
     left = [c for c in todo if (c.style, c.law, c.rank, c.seed) not in finished]
     for number, cell in enumerate(left):
         over = time.monotonic() - started
@@ -279,7 +283,7 @@ def run(out: Path, base: str, todo: Sequence[Cell], budget: Budget, stop_after: 
             numbers = rulers[cell.style].drawn("")  # the style brings its words itself
         finally:
             pipe.unload_style("learnt")
-        note(out, numbers, asdict(cell), budget)
+        note(out, numbers, {**asdict(cell), "weights": weights}, budget)
         spent.append(time.monotonic() - begun)
         rest = (len(left) - number - 1) * sum(spent) / len(spent)
         print(
@@ -317,15 +321,26 @@ def note(out: Path, numbers: Mapping[str, float], settings: Mapping[str, object]
     )
 
 
-def done(out: Path, budget: Budget) -> list[Record]:
-    """Results of this budget."""
+def fingerprint(pipe: UniConPipeline) -> str:
+    """Changes with the base and the adapter that draws and reads, so that results of others are not taken for
+    these. Older results have none."""
+    text = f"{digest_of_base(pipe)} {digests_of_adapters(pipe)['depth']}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def done(out: Path, budget: Budget, weights: str | None = None) -> list[Record]:
+    """Results of this budget, of these weights or, if not said, of those of the newest result."""
     path = out / RESULTS
     found = read(path) if path.exists() else []
-    return [r for r in found if all(r.settings.get(name) == value for name, value in asdict(budget).items())]
+    found = [r for r in found if all(r.settings.get(name) == value for name, value in asdict(budget).items())]
+    if weights is None and found:
+        weights = str(found[-1].settings.get("weights", ""))
+    return [r for r in found if r.settings.get("weights", "") == weights]
 
 
-def learnt(out: Path, budget: Budget) -> list[Record]:
-    return [r for r in done(out, budget) if "law" in r.settings]
+def learnt(records: Sequence[Record]) -> list[Record]:
+    """Those of styles, without those of what they stand beside."""
+    return [r for r in records if "law" in r.settings]
 
 
 # --- tables -----------------------------------------------------------------------------------------------
@@ -337,7 +352,7 @@ def tables(records: Sequence[Record]) -> str:
     for what in dict.fromkeys(r.settings["what"] for r in records if "what" in r.settings):
         rows = [r for r in records if r.settings.get("what") == what]
         lines.append(f"| {what} | - | - | {' | '.join(_cell(rows, name) for name in NAMES[:4])} |")
-    chosen = [r for r in records if "law" in r.settings]
+    chosen = learnt(records)
     for law, rank in sorted(_pairs(chosen), key=_place):
         rows = [r for r in chosen if (r.settings["law"], r.settings["rank"]) == (law, rank)]
         seeds = len({r.settings["seed"] for r in rows})
@@ -361,7 +376,7 @@ def _pairs(records: Sequence[Record]) -> set[tuple[str, int]]:
 def claims(records: Sequence[Record]) -> str:
     """The paper's claims beside our numbers, over the styles and seeds that both sides have; markdown."""
     found: dict[tuple[str, int], dict[tuple[str, int], Record]] = {}
-    for record in (r for r in records if "law" in r.settings):
+    for record in learnt(records):
         told = record.settings
         trained = found.setdefault((str(told["law"]), int(told["rank"])), {})
         trained[str(told["style"]), int(told["seed"])] = record
@@ -394,7 +409,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=120, layout="constrained")
-    chosen = [r for r in records if "law" in r.settings]
+    chosen = learnt(records)
     for axes, other in zip(figure.subplots(1, 2), ("control", "prompt"), strict=True):
         for law, rank in sorted(
             {(str(r.settings["law"]), int(r.settings["rank"])) for r in chosen}, key=_place
@@ -414,7 +429,7 @@ def write_tables(out: Path, budget: Budget) -> Iterator[Path]:
         raise ValueError(f"{out}: holds no results of this budget; run the sweep first")
     (out / "table.md").write_text(f"{tables(records)}\n{claims(records)}")
     yield out / "table.md"
-    if learnt(out, budget):
+    if learnt(records):
         plot(records, out / "style_claims.png")
         yield out / "style_claims.png"
 

@@ -88,10 +88,11 @@ def test_it_goes_on_where_it_was_stopped(base, tmp_path, capsys):
     assert run(tmp_path, base, todo, TINY, stop_after=0.0) == 2
     assert len(done(tmp_path, TINY)) == 4 + 1  # what it is compared with was measured once
     assert run(tmp_path, base, todo, TINY) == 0
-    laws = [record.settings["law"] for record in learnt(tmp_path, TINY)]
+    laws = [record.settings["law"] for record in learnt(done(tmp_path, TINY))]
     assert laws == ["uniform", normal(-6, 2), "sd3"]
-    assert not learnt(tmp_path, Budget())  # another budget is another experiment
-    numbers = [tuple(record.numbers.values()) for record in learnt(tmp_path, TINY)]
+    assert not done(tmp_path, Budget())  # another budget is another experiment
+    assert not done(tmp_path, TINY, "of other weights")
+    numbers = [tuple(record.numbers.values()) for record in learnt(done(tmp_path, TINY))]
     assert len(set(numbers)) == 3
     arguments = [
         "--out",

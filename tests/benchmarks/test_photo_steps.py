@@ -29,6 +29,7 @@ def arguments(base, tmp_path, *more):
     return photos.parse([*options, "--timed", "1", "--out", str(tmp_path / "photos.jsonl"), *map(str, more)])
 
 
+@pytest.mark.slow
 def test_every_set_is_measured_once_and_shown(base, tmp_path):
     sets = {name: getattr(suite_data, name)(tmp_path / name) for name in photos.SUITES}
     options = [part for name, folder in sets.items() for part in (f"--{name}", folder)]

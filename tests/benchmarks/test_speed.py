@@ -68,6 +68,7 @@ def test_training_steps_are_timed_beside_plain_lora(tmp_path):
     assert {"to_floor", "to_lora", "seconds"} <= records["training/joint"].numbers.keys()
 
 
+@pytest.mark.slow
 def test_sources_and_the_cache_are_timed(tmp_path, capsys):
     base = save_tiny_base(tmp_path / "base")
     options = [

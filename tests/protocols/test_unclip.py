@@ -135,6 +135,7 @@ def command(pipe, cache, tmp_path_factory) -> list[str]:
     return ["unclip", "--base", str(folder / "base"), "--cache", str(cache), *sizes, "--guidance", "1"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped_and_writes_tables_and_a_plot(command, tmp_path, capsys):
     out = tmp_path / "out"
     whole = [*command, "--told", "base", "caption", "prior", "--seeds", "1", "--out", str(out)]

@@ -102,6 +102,7 @@ def test_the_maps_told_are_those_of_the_picture(family):
     assert np.array_equal(maps[1].numpy(), expected)
 
 
+@pytest.mark.slow
 def test_its_error_reaches_the_unet_and_falls(family):
     objective, items = build(family, maps_weight=1.0), torch.arange(8)
     draws = draws_of(objective, items, *["image"] * 8)

@@ -47,6 +47,7 @@ def drawn(objective, num=NUM, **given):
     return draws
 
 
+@pytest.mark.slow
 def test_it_learns_and_its_export_is_a_judge(family, tmp_path):
     config = tiny(blurred=0.0, noisy=0.0, tint=0.0, pose_weight=3.0)
     objective = config.build(family)

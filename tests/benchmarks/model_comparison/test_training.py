@@ -12,6 +12,7 @@ from benchmarks.model_comparison.training import chosen, cost, late_loss, learn,
 from tests.benchmarks.model_comparison.tiny import TINY, place_in
 
 
+@pytest.mark.slow
 def test_everybody_computes_as_much_as_our_adapter(base, family, tmp_path):
     budget = replace(TINY, steps=300, batch_size=24)
     place = place_in(tmp_path, base, family, budget)

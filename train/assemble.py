@@ -23,6 +23,7 @@ from unicon.data.scenes import SceneConfig, render
 from unicon.limits import FILE, Limits, as_json, limits_over, strangeness
 from unicon.sources import ADAPTERS_FOLDER, MINI
 
+UNET = "unet"
 FAMILIAR_SEED = 600_000
 """First seed of the scenes that say what is familiar: neither training nor evaluation renders them."""
 
@@ -56,27 +57,25 @@ def assemble(family: Path, target: Path, adapters: tuple[str, ...], num_familiar
             _forget_origin(path)
 
 
-def rebase(base: Path, unet: Path, target: Path) -> None:
-    """Write `target`: the base's folder with another UNet of its geometry, in half precision.
+def rebase(base: Path, family: Path, parts: Sequence[str], target: Path) -> None:
+    """Write `target`: the base's folder with the parts exported below `family` in the place of its own, in
+    half precision. A part is "unet" or the name of an adapter.
 
-    What was trained on the base's own UNet comes along as a place to start from. `limits.json` does not: it
-    says what was familiar to the other one.
+    With another UNet, what was trained on the base's own comes along as a place to start from. `limits.json`
+    does not: it says what was familiar to the other one.
     """
-    trained = UNet2DConditionModel.from_pretrained(unet, torch_dtype=torch.float16)
-    with whole_folder(target) as new:
-        shutil.copytree(base, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FILE, unet.name))
-        trained.save_pretrained(new / unet.name)
-        _forget_origin(new / unet.name / "config.json")
-
-
-def regraft(base: Path, family: Path, names: Sequence[str], target: Path) -> None:
-    """Write `target`: the base's folder with the adapters exported below `family`, in half precision."""
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    replaced = shutil.ignore_patterns(FILE, UNET) if UNET in parts else None
     with whole_folder(target) as new:
-        shutil.copytree(base, new, dirs_exist_ok=True)
-        for name in names:
-            adapter = load_adapter(family / name / "export", unet)
-            save_adapter(adapter, new / ADAPTERS_FOLDER / name, dtype=torch.float16)
+        shutil.copytree(base, new, dirs_exist_ok=True, ignore=replaced)
+        for name in parts:
+            export = family / name / "export"
+            if name == UNET:
+                trained = UNet2DConditionModel.from_pretrained(export / UNET, torch_dtype=torch.float16)
+                trained.save_pretrained(new / UNET)
+                _forget_origin(new / UNET / "config.json")
+            else:
+                save_adapter(load_adapter(export, unet), new / ADAPTERS_FOLDER / name, dtype=torch.float16)
 
 
 def family_pipeline(family: Path, base: Path) -> UniConPipeline:

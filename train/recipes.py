@@ -40,7 +40,6 @@ from train.stage_kinds import (
     PairStage,
     PhotoStage,
     RebaseStage,
-    RegraftStage,
     RenderStage,
     Stage,
 )
@@ -286,7 +285,7 @@ def _mini_again() -> list[Stage]:
             condition_levels=levels,
         )
         stages.append(RunConfig(name=name, objective=objective, loop=_adapter_loop(steps)))
-    return [*stages, RegraftStage(base=MINI)]
+    return [*stages, RebaseStage(base=MINI, parts=tuple(ADAPTERS))]
 
 
 def _photos() -> list[Stage]:
@@ -314,7 +313,7 @@ def _photos() -> list[Stage]:
                 ema_decay=0.995,
             ),
         ),
-        RebaseStage(base=MINI),
+        RebaseStage(base=MINI, parts=("unet",)),
     ]
 
 
@@ -336,7 +335,7 @@ def _photo_depth() -> list[Stage]:
         EncodeStage(name="photo-latents", source="photos", base=MINI),
         EncodeStage(name="latents", source="pairs", base=MINI),
         replace(unet, objective=objective, loop=replace(unet.loop, steps=1000, batch_size=32)),
-        RebaseStage(base=MINI),
+        RebaseStage(base=MINI, parts=("unet",)),
     ]
 
 

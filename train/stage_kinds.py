@@ -77,19 +77,12 @@ class AssembleStage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RebaseStage:
-    """Put the UNet that was trained into `base`, in the place of its own, in the folder `name`."""
+    """Put `parts` that were trained in the place of those of `base`, in a copy of it, the folder `name`."""
 
     name: str = "pipeline"
     base: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegraftStage:
-    """Put adapters that were trained into a copy of `base`, in the place of its own, in the folder `name`."""
-
-    name: str = "pipeline"
-    base: str
-    adapters: tuple[str, ...] = tuple(ADAPTERS)
+    parts: tuple[str, ...]
+    """"unet", or names of adapters."""
 
 
 Stage = (
@@ -101,6 +94,5 @@ Stage = (
     | EmbedStage
     | AssembleStage
     | RebaseStage
-    | RegraftStage
     | RunConfig
 )

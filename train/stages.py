@@ -18,7 +18,6 @@ from train.stage_kinds import (
     PairStage,
     PhotoStage,
     RebaseStage,
-    RegraftStage,
     RenderStage,
     Stage,
 )
@@ -62,8 +61,7 @@ def _carry_out(
     | EncodeStage
     | EmbedStage
     | AssembleStage
-    | RebaseStage
-    | RegraftStage,
+    | RebaseStage,
     folder: Path,
     args: argparse.Namespace,
 ) -> None:
@@ -84,8 +82,6 @@ def _carry_out(
         _embed(stage, folder)
     elif isinstance(stage, RebaseStage):
         _rebase(stage, folder)
-    elif isinstance(stage, RegraftStage):
-        _regraft(stage, folder)
     else:
         _assemble(stage, folder)
 
@@ -180,12 +176,5 @@ def _assemble(stage: AssembleStage, folder: Path) -> None:
 def _rebase(stage: RebaseStage, folder: Path) -> None:
     from train.assemble import rebase
 
-    rebase(Path(find_base(stage.base)), folder / "unet" / "export" / "unet", folder / stage.name)
-    print(f"pipeline in {folder / stage.name}")
-
-
-def _regraft(stage: RegraftStage, folder: Path) -> None:
-    from train.assemble import regraft
-
-    regraft(Path(find_base(stage.base)), folder, stage.adapters, folder / stage.name)
+    rebase(Path(find_base(stage.base)), folder, stage.parts, folder / stage.name)
     print(f"pipeline in {folder / stage.name}")

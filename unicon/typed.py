@@ -47,7 +47,7 @@ def temperature(text: str) -> float:
     """A factor of noise, 0 or more."""
     value = number(text, "temperature")
     if value < 0:
-        raise ArgumentTypeError(f"temperature runs from 0 (mean) to 1 (sample), got {text}")
+        raise ArgumentTypeError(f"temperature is 0 (mean), 1 (sample) or any other number of at least 0, got {text}")
     return value
 
 

@@ -29,6 +29,7 @@ from unicon.bases import base_size
 from unicon.data.scenes import FAR_M
 from unicon.pipeline import UniConPipeline
 from unicon.sources import MINI
+from unicon.typed import temperature
 
 DEFAULT_NUM = {"estimate": 500, "generate": 100, "joint": 100}
 CONVENTIONS = {
@@ -79,6 +80,13 @@ def _add_references(top: argparse.ArgumentParser) -> None:
     )
     top.add_argument(
         "--ensemble-num", type=int, default=100, metavar="N", help="scenes for the ensemble (default 100)"
+    )
+    top.add_argument(
+        "--ensemble-temperature",
+        type=temperature,
+        default=1.0,
+        metavar="T",
+        help="of its members: 1 samples (default), more spreads them, for a model that is too sure",
     )
     top.add_argument(
         "--training",
@@ -167,9 +175,9 @@ def _measure(
     if arguments.direction == "estimate":
         outcomes = scenes.estimation(readers, condition, material, seeds)
         rows = [(outcome, settings) for outcome in outcomes]
-        if condition == "depth" and arguments.ensemble:  # of samples: only their spread is the posterior's
-            sampled = {**settings, "temperature": 1.0}
-            rows += [(outcome, sampled) for outcome in _ensemble(arguments, pipe, material)]
+        if condition == "depth" and arguments.ensemble:  # its spread is to be the posterior's
+            drawn = {**settings, "temperature": arguments.ensemble_temperature}
+            rows += [(outcome, drawn) for outcome in _ensemble(arguments, pipe, material)]
         return rows
     (judge,) = readers
     painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
@@ -188,7 +196,11 @@ def _ensemble(
         training=material.training,
     )
     reader = PipelineReader(
-        pipe=pipe, steps=arguments.steps, batch_size=arguments.batch_size, members=arguments.ensemble
+        pipe=pipe,
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        members=arguments.ensemble,
+        temperature=arguments.ensemble_temperature,
     )
     return scenes.ensemble(reader, few, 0)
 

@@ -37,7 +37,7 @@ def refusal(capsys, *arguments: str) -> str:
 def test_estimation_with_regressor_and_ensemble(few, regressor, tmp_path, capsys):
     text = run(
         capsys, "scenes", *few, "--conditions", "depth,edge", "--seeds", "2", "--ensemble", "2",
-        "--ensemble-num", "2", "--regressor", str(regressor),
+        "--ensemble-num", "2", "--ensemble-temperature", "1.5", "--regressor", str(regressor),
     )  # fmt: skip
     records = read(tmp_path / "out.jsonl")
     rows = {(r.name, r.settings["prediction"]): r for r in records}
@@ -47,11 +47,9 @@ def test_estimation_with_regressor_and_ensemble(few, regressor, tmp_path, capsys
     assert "metres" in own.settings["convention"]
     assert {"abs_rel", "abs_rel_deviation", "delta1"} <= set(own.numbers)
     assert "f1" in rows["scenes/estimate/edge/standard", "regressor"].numbers
-    assert (
-        0
-        <= rows["scenes/estimate/depth/standard", "adapter, ensemble of 2"].numbers["interval_coverage"]
-        <= 1
-    )
+    together = rows["scenes/estimate/depth/standard", "adapter, ensemble of 2"]
+    assert 0 <= together.numbers["interval_coverage"] <= 1
+    assert (own.settings["temperature"], together.settings["temperature"]) == (1.0, 1.5)
     assert "### scenes/estimate/edge/standard" in text
 
 

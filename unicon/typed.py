@@ -47,7 +47,9 @@ def temperature(text: str) -> float:
     """A factor of noise, 0 or more."""
     value = number(text, "temperature")
     if value < 0:
-        raise ArgumentTypeError(f"temperature is 0 (mean), 1 (sample) or any other number of at least 0, got {text}")
+        raise ArgumentTypeError(
+            f"temperature is 0 (mean), 1 (sample) or another number of at least 0, got {text}"
+        )
     return value
 
 

@@ -175,7 +175,10 @@ def test_a_condition_must_be_named(capsys):
 def test_a_temperature_is_not_negative(capsys):
     with pytest.raises(SystemExit, match="2"):
         command("estimate", "a.png", "--condition", "depth", "--temperature", "-1")
-    assert "temperature is 0 (mean), 1 (sample) or any other number of at least 0, got -1" in capsys.readouterr().err
+    assert (
+        "temperature is 0 (mean), 1 (sample) or another number of at least 0, got -1"
+        in capsys.readouterr().err
+    )
 
 
 def test_far_photos_are_named_with_the_command_that_suits_them(tmp_path, monkeypatch, capsys):

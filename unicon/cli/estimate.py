@@ -58,8 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, metavar="T",
-        help="1 draws one of the maps that fit (default); lower comes nearer to their mean, higher spreads an "
-        "ensemble",
+        help="1 draws one of the maps that fit (default); lower comes nearer to their mean, more spreads "
+        "ensembles",
     )  # fmt: skip
     parser.add_argument("--batch", type=positive, default=4, metavar="N", help="photos at a time (default 4)")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """What is one adapter: the trained tensors of every block, and the config that explains them.
 
-Not here: how it is attached (`graft.py`), what it computes (`joint.py`), files (`store.py`).
+Not here: how it is attached (`grafting.py`), what it computes (`joint.py`), files (`store.py`).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Reading is as strict as that of joint adapters: `store.py`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from adapters.store import (
     CONFIG_NAME,
     check_tensors,
     modelspec,
+    place_for,
     read_base,
     read_entries,
     read_tensors,
@@ -40,13 +42,20 @@ def load_decoder(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     of its config, or if it was built for another base.
     """
     folder = Path(folder)
-    decoder = DecoderAdapter(read_decoder_config(folder), device=torch.device("meta"))
+    config = read_decoder_config(folder)
+    try:
+        decoder = DecoderAdapter(config, device=torch.device("meta"))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # sizes that are no sizes
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{folder / CONFIG_NAME} describes no decoder adapter ({reason}): fetch or save it again"
+        ) from error
     check_decoder_base(decoder.config, unet, str(folder))
     source = folder / TENSORS_NAME
     tensors = read_tensors(source, _FOLDER)
     check_tensors({name: tuple(t.shape) for name, t in decoder.stored()}, tensors, str(source))
-    device = next(unet.parameters()).device
-    decoder.fill({name: t.to(device, dtype or t.dtype) for name, t in tensors.items()})
+    place = place_for(unet)
+    decoder.fill({name: t.to(place, dtype or t.dtype) for name, t in tensors.items()})
     return decoder
 
 
@@ -55,11 +64,17 @@ def read_decoder_config(folder: str | Path) -> DecoderConfig:
     path = existing(Path(folder) / CONFIG_NAME, _FOLDER)
     entries = read_entries(path, DecoderConfig, "a decoder adapter's config")
     clip = read_clip(entries["clip"], path)
-    return DecoderConfig(**{**entries, "clip": clip, "base": read_base(entries["base"], path)})
+    base = read_base(entries["base"], path)
+    try:
+        return DecoderConfig(**{**entries, "clip": clip, "base": base})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; fetch or save the decoder adapter again") from error
 
 
-def read_clip(entry: object, path: Path) -> ClipIdentity:
+def read_clip(entry: Any, path: Path) -> ClipIdentity:
     """The CLIP that a file names. Raises `ValueError` for what is none."""
-    if not isinstance(entry, dict) or set(entry) != {"name", "width", "weights"}:
+    fields = {"name": str, "width": int, "weights": list}
+    is_one = isinstance(entry, dict) and set(entry) == set(fields)
+    if not is_one or not all(isinstance(entry[name], kind) for name, kind in fields.items()):
         raise ValueError(f"{path}: {entry!r} names no CLIP (name, width, weights): fetch or save it again")
     return ClipIdentity(**{**entry, "weights": tuple(entry["weights"])})

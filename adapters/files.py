@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # it can only be read by setting it; once, before there are threads
+
+
 def existing(path: Path, what: str) -> Path:
     """The path, if there is a file; else ValueError saying what was expected."""
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: {what}")
+        found = "is no file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {found}: {what}")
     return path
 
 
@@ -41,7 +46,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     os.close(handle)
     try:
         write(Path(name))
-        os.chmod(name, 0o644)  # mkstemp's files are private
+        os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private
         os.replace(name, path)
     except (OSError, SafetensorError) as error:
         raise cannot_write(path, error) from error
@@ -51,15 +56,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A new folder that becomes `target` when the block ends well, and is gone when it does not."""
-    new = target.with_name(f".{target.name}_{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)  # of a process of this number that was killed
+    """A new folder that becomes `target` when the block ends well, and is gone when it does not.
+
+    What was there before is put aside (`.NAME_PID_old`) and removed once the new one is in its place.
+    """
+    new, old = (target.with_name(f".{target.name}_{os.getpid()}{end}") for end in ("", "_old"))
+    for place in (new, old):  # of a process of this number that was killed
+        shutil.rmtree(place, ignore_errors=True)
     try:
         new.mkdir(parents=True)
         yield new
         if target.exists():
-            shutil.rmtree(target)
-        os.replace(new, target)
+            os.replace(target, old)  # a rename: between the two there is never less than one of them whole
+        try:
+            os.replace(new, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -78,7 +93,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # data begins at a multiple of 8 bytes; its offsets count from there
     whole = [len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]]
-    write_whole(path, lambda target: target.write_bytes(b"".join(whole)))
+
+    def to_file(target: Path) -> None:
+        with target.open("wb") as file:
+            file.writelines(whole)
+
+    write_whole(path, to_file)
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

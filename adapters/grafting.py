@@ -78,8 +78,10 @@ def graft_lora(unet: nn.Module, name: str, lora: ImageLora, weight: float = 1.0)
 def ungraft_lora(unet: nn.Module, *names: str) -> None:
     """Take the named LoRAs off a UNet, or all of them. Raises `ValueError` as `ungraft` does."""
     check_unmerged(unet)
-    bare(unet).__dict__[_LORAS] = _without(_loras(unet), names, "LoRA")
-    ungraft_layers(bare(unet), _loras(unet))
+    before = _loras(unet)
+    left = _without(before, names, "LoRA")
+    bare(unet).__dict__[_LORAS] = left
+    ungraft_layers(bare(unet), set(before) - set(left))
     _drop_unused(unet)
 
 
@@ -224,20 +226,24 @@ def check_in_place(unet: nn.Module) -> None:
 
 
 def _installed(unet: nn.Module) -> Iterator[tuple[str, BasicTransformerBlock]]:
-    """(path, block) with our processors on its attentions."""
-    for path, block in transformer_blocks(unet).items():
-        _install(block.attn1, JointAttention, path)
-        if block.attn2 is not None:
-            _install(block.attn2, TextAttention, path)
+    """(path, block) with our processors on its attentions. ValueError, before any is changed, where one has a
+    processor that is not to be replaced."""
+    blocks = transformer_blocks(unet)
+    for path, block in blocks.items():
+        for attn in (block.attn1, block.attn2):
+            _check_replaceable(attn, path)
+    for path, block in blocks.items():
+        for attn, kind in ((block.attn1, JointAttention), (block.attn2, TextAttention)):
+            if attn is not None and not isinstance(attn.processor, GraftedProcessor):
+                attn.set_processor(cast(Any, kind(attn.processor)))
         yield path, block
 
 
-def _install(attn: Attention, processor: type[GraftedProcessor], path: str) -> None:
-    if isinstance(attn.processor, GraftedProcessor):
+def _check_replaceable(attn: Attention | None, path: str) -> None:
+    if attn is None or isinstance(attn.processor, GraftedProcessor):
         return
     if type(attn.processor) not in (AttnProcessor, AttnProcessor2_0):  # the same sums, fused or not
         raise ValueError(
             f"{path} has the attention processor {type(attn.processor).__name__}, which joint attention "
             "would silently replace: call unet.set_attn_processor(AttnProcessor2_0()) first"
         )
-    attn.set_processor(cast(Any, processor(attn.processor)))

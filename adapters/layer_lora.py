@@ -6,7 +6,7 @@ call. Attentions need none: their processors know the branches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -97,8 +97,16 @@ def _hooked(root: nn.Module) -> dict[str, LayerLoras]:
 
 
 def graft_layers(root: nn.Module, name: str, updates: Mapping[str, nn.Module]) -> None:
-    """Attach one LoRA's updates to layers of a network, by path; plain calls stay what they were."""
+    """Attach one LoRA's updates to layers of a network, by path; plain calls stay what they were.
+
+    Raises ValueError, and changes nothing, where one of that name is there.
+    """
     hooked = _hooked(root)
+    if any(name in loras.updates for loras in hooked.values()):
+        raise ValueError(
+            f"a LoRA {name!r} is already on this network, perhaps by another pipeline that shares it: choose "
+            "another name"
+        )
     for path, update in updates.items():
         if path not in hooked:
             layer = root.get_submodule(path)
@@ -107,11 +115,11 @@ def graft_layers(root: nn.Module, name: str, updates: Mapping[str, nn.Module]) -
         hooked[path].updates[name] = update
 
 
-def ungraft_layers(root: nn.Module, keep: Mapping[str, Any]) -> None:
-    """Take off the updates of every LoRA that is not in `keep`."""
+def ungraft_layers(root: nn.Module, names: Collection[str]) -> None:
+    """Take off the updates of these LoRAs, where they have some here."""
     hooked = _hooked(root)
     for path, loras in list(hooked.items()):
-        for name in set(loras.updates) - set(keep):
+        for name in set(loras.updates) & set(names):
             del loras.updates[name]
         if not loras.updates:
             loras.remove()

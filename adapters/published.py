@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapters.adapter import JointAdapter
 from adapters.base import geometry
 from adapters.config import AdapterConfig, BaseGeometry
-from adapters.store import fill
+from adapters.store import fill, read_tensors
 
 _LORA = re.compile(
     r"unet\.(?P<block>.+)\.(?P<attn>attn1n|attn1|attn2)\.to_(?P<which>q|k|v|out)(\.0)?\.lora\.(?P<end>\w+)\.weight"
@@ -78,9 +77,8 @@ def _read_lora(folder: Path, part: str, ours: str) -> dict[str, Tensor]:
     path = folder / part / "pytorch_lora_weights.safetensors"
     if part == "y_lora" and not path.parent.is_dir():
         return {}
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist: {folder} is not in the published layout")
-    return {_our_name(name, ours, path): tensor for name, tensor in load_file(path).items()}
+    tensors = read_tensors(path, f"{folder} is not in the published layout")
+    return {_our_name(name, ours, path): tensor for name, tensor in tensors.items()}
 
 
 def _our_name(name: str, ours: str, path: Path) -> str:

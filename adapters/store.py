@@ -138,10 +138,15 @@ def fill(
     """Give an adapter exactly these tensors, on the UNet's device (if it has one). `source` names them in
     errors."""
     check_tensors({name: tuple(t.shape) for name, t in adapter.tensors()}, tensors, source)
-    device = next(unet.parameters()).device
-    place = torch.device("cpu") if device.type == "meta" else device  # a base of which only sizes are known
+    place = place_for(unet)
     adapter.fill({name: t.to(place, dtype or t.dtype) for name, t in tensors.items()})
     return adapter
+
+
+def place_for(unet: nn.Module) -> torch.device:
+    """Where what is read for a UNet goes: its device, or the CPU for one of which only sizes are known."""
+    device = next(unet.parameters()).device
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def check_tensors(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], source: str) -> None:

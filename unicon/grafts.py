@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPVisionModelWithProjection
 
@@ -40,10 +41,11 @@ from adapters import (
     ungraft_lora,
     unmerge,
 )
+from adapters.base import check_base
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
 from unicon.ranges import FINITE
-from unicon.sources import LORA_FILE, find_adapter, find_decoder, find_style
+from unicon.sources import LORA_FILE, find_adapter, find_decoder, find_style, style_name
 from unicon.styles import StyleCard
 from unicon.texts import TextReader
 
@@ -98,19 +100,14 @@ class WithGrafts(DiffusionPipeline):
                 f"and none of its parameters ({', '.join(sorted(taken))})"
             )
         self._check_not_offloaded()
-        before = self.adapters.get(name)
-        if before is not None:
+        if name in self.adapters:
             if not replace:
                 raise ValueError(
                     f"an adapter {name!r} is already there: choose another name, or load it with replace=True"
                 )
+            check_base(adapter.base, self.unet, f"adapter {name!r}")  # while the old one is still there
             self.unload_adapter(name)
-        try:
-            graft(self.unet, {name: adapter})
-        except ValueError:
-            if before is not None:
-                graft(self.unet, {name: before})
-            raise
+        graft(self.unet, {name: adapter})
         adapter.to(self.unet.device, self.unet.dtype)
 
     def unload_adapter(self, name: str | None = None) -> None:
@@ -132,8 +129,9 @@ class WithGrafts(DiffusionPipeline):
         in every call. Raises ValueError for a file that is no LoRA of this base.
         """
         self._check_not_offloaded()
+        FINITE.check("weight", weight)
         path = find_style(file)
-        name = Path(str(file).partition("@")[0]).stem.replace(".", "_") if name is None else name
+        name = style_name(file).replace(".", "_") if name is None else name
         encoders = TextReader.of(self).encoders
         lora = load_lora(path, self.unet, text_encoders=encoders, dtype=self.unet.dtype).requires_grad_(False)
         self._graft_style(name, lora, weight)
@@ -168,7 +166,7 @@ class WithGrafts(DiffusionPipeline):
             raise ValueError(f"got {len(weights)} weights for {len(names)} styles; give one, or one for each")
         given = {n: 1.0 if w is None else w for n, w in zip(names, weights, strict=True)}
         for name, weight in given.items():
-            FINITE.check(f"weight of {name!r}", weight)
+            FINITE.check(f"weight of {name!r}", weight)  # before any is set
             if name not in self.styles and name in self.adapters:
                 raise ValueError(
                     f"{name!r} is an adapter of a condition, whose weight stands in the call: "
@@ -181,13 +179,15 @@ class WithGrafts(DiffusionPipeline):
 
     def set_style(self, name: str, weight: float) -> None:
         """How much of a loaded style pictures get: 0 nothing, not its phrase either; 1 all of it."""
+        FINITE.check(f"weight of {name!r}", weight)
         set_lora_weight(self.unet, name, weight)
 
     def unload_style(self, name: str | None = None) -> None:
         """Take one style (or all) out again."""
-        ungraft_lora(self.unet, *([] if name is None else [name]))
+        names = list(lora_weights(self.unet)) if name is None else [name]
+        ungraft_lora(self.unet, *names)
         for encoder in TextReader.of(self).encoders:
-            ungraft_layers(encoder, lora_weights(self.unet))
+            ungraft_layers(encoder, names)
 
     def credits(self) -> list[str]:
         """Whose styles pictures are made with now: a line each, with author, licence and allowed use."""
@@ -263,8 +263,16 @@ class WithGrafts(DiffusionPipeline):
 
     def _graft_style(self, name: str, lora: ImageLora, weight: float) -> None:
         graft_lora(self.unet, name, lora, weight)
-        for number, encoder in enumerate(TextReader.of(self).encoders):
-            graft_layers(encoder, name, lora.text_layers(number))
+        grafted: list[torch.nn.Module] = []
+        try:
+            for number, encoder in enumerate(TextReader.of(self).encoders):
+                graft_layers(encoder, name, lora.text_layers(number))
+                grafted.append(encoder)
+        except ValueError:
+            ungraft_lora(self.unet, name)
+            for encoder in grafted:
+                ungraft_layers(encoder, [name])
+            raise
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -92,8 +92,9 @@ def _estimate_errors(pipe: UniConPipeline, clean: torch.Tensor) -> torch.Tensor:
         noise = source.draw("image", step, clean.shape[1:]).to(clean.device).expand_as(clean)
         noisy = add_noise(clean, noise, levels)
         output = pipe.predict(
-            noisy.to(pipe.unet.dtype), levels.timestep.float(), text.expand(len(clean), -1, -1), pairs=[]
-        )
+            noisy.to(pipe.unet.dtype), levels.timestep.float(), text.expand(len(clean), -1, -1), pairs=[],
+            styled=False,
+        )  # fmt: skip
         found = clean_estimate(output, noisy, levels, schedule.prediction)
         errors.append(_root_mean_square(found.float() - clean))
     return torch.stack(errors).mean(0)

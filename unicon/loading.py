@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import (
+    DiffusionPipeline,
     PriorTransformer,
     SchedulerMixin,
     StableDiffusionPipeline,
@@ -116,7 +117,6 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
             prior_ar=prior_ar,
         )
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
-        self.prior_clips = {}
         self.vae_scale_factor = downscale(vae)
         self._interrupt = False
         self._num_timesteps = 0
@@ -172,7 +172,15 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
             raise ValueError(f"{file} is no checkpoint; name a .safetensors or .ckpt file")
         kind = StableDiffusionXLPipeline if is_xl(Path(file)) else StableDiffusionPipeline
         with configured(Path(file), kwargs.get("config")):
-            return cast("Self", cls.from_pipe(kind.from_single_file(str(file), **kwargs)))
+            return cls.from_pipe(kind.from_single_file(str(file), **kwargs))
+
+    @classmethod
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> Self:
+        """The components of a pipeline, shared, with what is grafted on them, as diffusers' `from_pipe` takes
+        them; in the number format of its UNet unless `dtype` says otherwise, which would be for both."""
+        if kwargs.get("dtype") is None and kwargs.get("torch_dtype") is None:
+            kwargs["dtype"] = pipeline.components["unet"].dtype
+        return cast("Self", super().from_pipe(pipeline, **kwargs))
 
     @property
     def commit(self) -> str | None:

@@ -208,7 +208,13 @@ def swap(
     z = pipe.embed(meaning)
     if len(z) > 1:
         raise ValueError(f"meaning: got {len(z)} pictures; give one")
-    estimated: Any = pipe(image=shown, outputs=[condition], output_type="np")
+    estimated: Any = pipe(
+        image=shown,
+        outputs=[condition],
+        num_inference_steps=drawing.num_inference_steps,
+        generator=drawing.generators(1),
+        output_type="np",
+    )
     branches = {**drawing.conditions, condition: estimated.maps[condition]}
     return replace(drawing, conditions=branches)(pipe, like=z, generator=drawing.generators(1))
 

@@ -138,10 +138,13 @@ class Frame:
 
 
 def resize(pictures: Tensor, height: int, width: int, *, sharp: bool = False) -> Tensor:
-    """(N, C, H, W) to another size, values in [0, 1]: bicubic with antialiasing, nearest if `sharp`."""
+    """(N, C, H, W) to another size, values in [0, 1]: bicubic with antialiasing; `sharp` keeps
+    masks binary, and all that is white in them."""
     if tuple(pictures.shape[-2:]) == (height, width):
         return pictures
-    if sharp:
+    if sharp:  # what is partly white in a smaller size is white there: a thin line would vanish otherwise
+        rows, columns = min(height, pictures.shape[-2]), min(width, pictures.shape[-1])
+        pictures = F.adaptive_max_pool2d(pictures, (rows, columns))
         return F.interpolate(pictures, (height, width), mode="nearest-exact")
     return F.interpolate(pictures, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 

@@ -167,7 +167,8 @@ class UniConPipeline(AdaptedPipeline):
                 False.
             invert: run backwards, from the given image to the noise it comes from (DDIM). `.images` are then
                 `latents` of a call that draws it again: the same one without image and invert, or with the
-                same `noise` and image. Guidance makes it less exact, guidance_scale=1 is best. Default False.
+                same `noise` and image; where a condition is held noisy, by a generator of the same seed.
+                Guidance makes it less exact, guidance_scale=1 is best. Default False.
             held_clean: "shortcut" computes clean branches once, "two_way" in every step, "auto" (default) the
                 shortcut wherever all adapters in the run allow it.
             output_type: "pil" (default), "np" (sample, H, W, 3), "pt" (sample, 3, H, W), both floats in
@@ -276,11 +277,12 @@ class UniConPipeline(AdaptedPipeline):
         clean = {n: batch.spread(self._encode(p.to(device), given)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
         trajectory = replace(trajectory, known=known)
-        if invert:
-            result = latent_output({IMAGE: inverse(guidance(network.evaluate), trajectory, clean)})
-            self.maybe_free_model_hooks()
-            return result if return_dict else result.to_tuple()
         x = start(trajectory, clean, draws, shape, device=device)
+        if invert:
+            began = inverse(guidance(network.evaluate), trajectory, clean[IMAGE], x)
+            self.maybe_free_model_hooks()
+            result = latent_output({IMAGE: began})
+            return result if return_dict else result.to_tuple()
         # 7. The run.
         self._interrupt, self._num_timesteps = False, trajectory.num_steps
         with self.progress_bar(total=trajectory.num_steps) as bar:  # pyright: ignore[reportCallIssue]
@@ -338,16 +340,17 @@ class UniConPipeline(AdaptedPipeline):
         pairs: Sequence[tuple[int, int, float, float, str]],
         num_guidance: int = 1,
         num_branches: int | None = None,
+        styled: bool = True,
     ) -> Tensor:
         """The UNet's raw output for a stacked batch (guidance, branch, sample).
 
         `pairs` are (image branch, condition branch, image weight, condition weight, adapter). `num_branches`,
-        if not given, is one more than the highest index in them; without pairs, every item is a branch.
+        if not given, is one more than the highest index in them; without pairs all items are samples of one.
+        The first branch gets the loaded styles unless it is not `styled`.
         """
         check_in_place(self.unet)
         if num_branches is None:
-            items = sample.shape[0] // num_guidance
-            num_branches = 1 + max((max(p[0], p[1]) for p in pairs), default=items - 1)
+            num_branches = 1 + max((max(p[0], p[1]) for p in pairs), default=0)
         routes = [
             Pair(image=i, condition=c, adapter=name, image_weight=to_image, condition_weight=to_condition)
             for i, c, to_image, to_condition, name in pairs
@@ -360,6 +363,7 @@ class UniConPipeline(AdaptedPipeline):
             pairs=routes,
             num_branches=num_branches,
             num_guidance=num_guidance,
+            lora_branches=(0,) if styled else (),
         )
 
     # --- the call's parts ---------------------------------------------------------------------------------
@@ -373,7 +377,7 @@ class UniConPipeline(AdaptedPipeline):
             grid = spacing.grid(schedule, num_steps)
         else:
             grid = grid_from_timesteps(schedule, timesteps)
-        return grid, solver if eta is None else replace(solver, eta=eta)
+        return grid, solver if eta is None else solver.with_eta(eta)
 
     def _network(
         self,
@@ -386,7 +390,7 @@ class UniConPipeline(AdaptedPipeline):
     ) -> BranchNetwork:
         check_in_place(self.unet)
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
-        reader, is_drawn = TextReader.of(self), not request.plans[IMAGE].is_given_clean
+        reader, is_drawn = TextReader.of(self), request.plans[IMAGE].is_drawn
         prompts = branch_embeddings(
             request,
             batch,

@@ -179,4 +179,12 @@ def save_clip(clip: ClipIdentity, folder: Path) -> None:
 def load_clip(folder: Path) -> ClipIdentity | None:
     """Whose embeddings a prior makes; None for one of others, which does not say."""
     path = folder / CLIP_FILE
-    return read_clip(json.loads(path.read_text(encoding="utf-8"))["clip"], path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))["clip"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not say whose embeddings (clip): fetch or save the prior again"
+        ) from error
+    return read_clip(entry, path)

@@ -39,6 +39,7 @@ from unicon.sources import PRIOR_FOLDERS, find_adapter
 
 AnyPrior = PriorTransformer | AutoregressivePrior
 AnySettings = PriorSettings | ArPriorSettings
+_CLIP = "_unicon_clip"
 
 
 class WithPriors(DiffusionPipeline):
@@ -46,8 +47,12 @@ class WithPriors(DiffusionPipeline):
 
     prior: PriorTransformer | None
     prior_ar: AutoregressivePrior | None
-    prior_clips: dict[str, ClipIdentity | None]
-    """Whose embeddings each prior makes, where it says so."""
+
+    @property
+    def prior_clips(self) -> dict[str, ClipIdentity | None]:
+        """Whose embeddings each loaded prior makes, where it says so."""
+        there = {slot: getattr(self, slot) for slot in PRIOR_FOLDERS}
+        return {slot: clip_of(prior) for slot, prior in there.items() if prior is not None}
 
     if TYPE_CHECKING:  # of the pipeline that this is part of
 
@@ -70,12 +75,11 @@ class WithPriors(DiffusionPipeline):
         self.check_prior(prior, clip)
         torch.nn.Module.to(prior, self.unet.device, self.unet.dtype)
         self.register_modules(**{_slot(prior): prior})
-        self.prior_clips[_slot(prior)] = clip
+        tell_clip(prior, clip)
 
     def unload_prior(self) -> None:
         """Take all priors out again."""
         self.register_modules(**dict.fromkeys(PRIOR_FOLDERS))
-        self.prior_clips.clear()
 
     def imagine(
         self, texts: str | Sequence[str], settings: AnySettings | None = None, noise: Noise | None = None
@@ -89,7 +93,7 @@ class WithPriors(DiffusionPipeline):
         texts = read_texts(texts)
         settings = self.prior_settings(True if settings is None else settings)
         prior = self._asked(settings)
-        self.check_prior(prior, self.prior_clips.get(_slot(prior)))
+        self.check_prior(prior, clip_of(prior))
         noise = NoiseSource.from_generator(None, len(texts)) if noise is None else noise
         said = self.embed_texts(texts)
         if isinstance(prior, AutoregressivePrior):
@@ -141,13 +145,13 @@ class WithPriors(DiffusionPipeline):
         for slot, place in folders.items():
             prior = getattr(self, slot)
             if prior is not None:
-                self.prior_clips[slot] = load_clip(place)
-                self.check_prior(prior, self.prior_clips[slot])
+                tell_clip(prior, load_clip(place))
+                self.check_prior(prior, clip_of(prior))
 
     def save_prior_clips(self, folder: Path) -> None:
         """Say beside each saved prior whose embeddings it makes."""
         for slot, clip in self.prior_clips.items():
-            if clip is not None and getattr(self, slot) is not None:
+            if clip is not None:
                 save_clip(clip, folder / slot)
 
 
@@ -162,6 +166,16 @@ def find_prior(source: str | Path) -> tuple[Path, Any]:
             f"prior {str(source)!r}: no config.json there names {' or '.join(kinds)}; give the folder of a "
             "trained prior, such as runs/prior/prior/export"
         ) from error
+
+
+def tell_clip(prior: AnyPrior, clip: ClipIdentity | None) -> None:
+    """Say whose embeddings a prior makes, on itself: pipelines that share it then know, too."""
+    vars(prior)[_CLIP] = clip
+
+
+def clip_of(prior: AnyPrior) -> ClipIdentity | None:
+    """What `tell_clip` said."""
+    return vars(prior).get(_CLIP)
 
 
 def read_texts(texts: str | Sequence[str]) -> list[str]:

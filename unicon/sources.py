@@ -431,6 +431,15 @@ def find_style(source: str | Path) -> Path:
     return Path(found)
 
 
+def style_name(source: str | Path) -> str:
+    """What a style found by `find_style` is called: after its file, or the repository where that is not
+    named."""
+    if Path(source).exists():
+        return Path(source).stem
+    place = _on_hub(source, "style", "file")
+    return Path(place.inside).stem if place.inside else place.repository.partition("/")[2]
+
+
 def _on_hub(source: str | Path, what: str, expected: str) -> HubPlace:
     """The place on the hub that is meant. A ValueError of `what` was `expected` if none is."""
     try:

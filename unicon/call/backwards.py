@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 from torch import Tensor
 
 from unicon.branch import IMAGE
@@ -34,10 +31,12 @@ def check_invertible(request: Request, solver: Solver, **unused: object) -> None
         raise ValueError(f"invert makes no use of {given[0]}; leave it out")
 
 
-def inverse(denoise: Denoiser, trajectory: Trajectory, clean: Mapping[str, Tensor]) -> Tensor:
-    """The image's initial noise (sample, C, h, w), as `latents` of a call take it."""
-    x = torch.stack([clean[name].float() for name in trajectory.names])
+def inverse(denoise: Denoiser, trajectory: Trajectory, clean: Tensor, x: Tensor) -> Tensor:
+    """The image's initial noise (sample, C, h, w), as `latents` of a call take it, from its `clean` latents;
+    `x` is what a run starts from, of which the held branches count."""
     index = trajectory.names.index(IMAGE)
+    x = x.clone()
+    x[index] = clean
     started = invert(denoise, x, trajectory)[index]
     if float(trajectory.positions[0, index]) == 0:
         return started  # from pure noise: it is the latent itself

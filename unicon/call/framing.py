@@ -127,7 +127,11 @@ def _mask(branch: Branch, name: str, size: tuple[int, int]) -> Tensor:
             f"mask of {name} is {grey.shape[-2]} x {grey.shape[-1]}, its picture {size[0]} x {size[1]} "
             "(height x width): give it the picture's ratio of height to width"
         )
-    mask = (resize(grey.mean(1, keepdim=True), *size) > 0.5).float()
+    grey = grey.mean(1, keepdim=True)
+    is_smaller = grey.shape[-2] > size[0] or grey.shape[-1] > size[1]
+    mask = (
+        resize((grey > 0.5).float(), *size, sharp=True) if is_smaller else (resize(grey, *size) > 0.5).float()
+    )
     if not bool(mask.any()):
         raise ValueError(
             f"mask of {name} is black everywhere: nothing would be generated; paint white what should"

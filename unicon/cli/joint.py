@@ -61,6 +61,7 @@ def draw(pipe: UniConPipeline, args: argparse.Namespace, names: list[str], seeds
         width=args.width,
         num_inference_steps=args.steps,
         guidance_scale=args.guidance_scale,
+        guidance_interval=args.guidance_interval,
         negative_prompt=args.negative_prompt,
         num_images_per_prompt=len(seeds),
         generator=generators(seeds),

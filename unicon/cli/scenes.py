@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from unicon.cli.files import write_picture
 from unicon.cli.options import add_output_options
 
 EXAMPLE = "%(prog)s --count 8 --size 128 --seed 0 --out out/scenes"
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     out, config = Path(args.out), scene_config(size=args.size, held_out=args.held_out)
     seeds = range(args.seed, args.seed + args.count)
     write_scenes(out, seeds, config, num_workers=args.workers)
-    sheet([render(seed, config) for seed in seeds[:SHEET_ROWS]]).save(out / "sheet.png")
+    write_picture(out / "sheet.png", sheet([render(seed, config) for seed in seeds[:SHEET_ROWS]]))
     print(f"{args.count} scenes and sheet.png in {out}")
 
 

@@ -95,6 +95,11 @@ class BranchPlan:
         return self.stages[0][0] < self.stages[-1][1]
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether it has noise at first."""
+        return self.stages[0][0] < 1
+
+    @property
     def is_given_clean(self) -> bool:
         """Whether it is CLEAN in some step, for others to read."""
         return any(start == 1 for start, _ in self.stages)

@@ -18,7 +18,7 @@ not done here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -133,6 +133,10 @@ def _posterior_noise(level_from: Levels, level_to: Levels, eta: float) -> Tensor
     return eta * level_to.sigma * (-torch.expm1(level_from.log_snr - level_to.log_snr)).sqrt()
 
 
+_ALWAYS_FRESH = {"ancestral": ancestral, "lcm": lcm}
+"""Solvers whose share of fresh noise is their own."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solver:
     """A solver by name, with its options: what `loop.sample` runs."""
@@ -154,7 +158,16 @@ class Solver:
     @property
     def draws_noise(self) -> bool:
         """Whether a step needs fresh noise."""
-        return self.name in ("ancestral", "lcm") or self.eta > 0
+        return self.name in _ALWAYS_FRESH or self.eta > 0
+
+    def with_eta(self, eta: float) -> Solver:
+        """The same with another share of fresh noise. ValueError for one that takes none."""
+        if self.name in _ALWAYS_FRESH:
+            raise ValueError(
+                f"eta is {eta}, but {self.name!r} adds fresh noise in every step, whatever it is: leave eta "
+                "out, or choose a scheduler that takes it, such as DDIMScheduler"
+            )
+        return replace(self, eta=eta)
 
     @property
     def looks_twice(self) -> bool:
@@ -173,10 +186,12 @@ class Solver:
         """One step, by name; for `heun`, the step that `heun` then corrects."""
         if self.name == "dpmpp_2m":
             return dpmpp_2m(x, clean, level_from, level_to, past, self.eta, noise)
-        if self.name == "lcm":
-            return step(x, clean, level_from, level_to, level_to.sigma, noise)
-        eta = 1.0 if self.name == "ancestral" else self.eta
-        return ddim(x, clean, level_from, level_to, eta, noise)
+        if self.name in _ALWAYS_FRESH:
+            assert noise is not None, "draws_noise says so"
+            return _ALWAYS_FRESH[self.name](x, clean, level_from, level_to, noise)
+        if self.name == "ddim":
+            return ddim(x, clean, level_from, level_to, self.eta, noise)
+        return euler(x, clean, level_from, level_to)
 
 
 def solver_from_scheduler(scheduler: Any) -> tuple[Solver, Spacing]:

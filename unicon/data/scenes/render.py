@@ -1,6 +1,6 @@
 """What does the scene of a seed look like, with all its exact maps?
 
-The top of this package. Leaves out data sets and files (``unicon.data.scene_files``).
+The top of this package. Leaves out data sets (`dataset`) and files (`files`).
 """
 
 from __future__ import annotations

@@ -13,20 +13,6 @@ import numpy as np
 
 from .shapes import CAPSULE, ELLIPSOID, FRUSTUM, GROUND, TORUS
 
-TEXTURES = (
-    "plain",
-    "checks",
-    "stripes",
-    "bricks",
-    "tiles",
-    "wood",
-    "mottled",
-    "spots",
-    "gradient",
-    "grass",
-    "fabric",
-    "photo",
-)
 _NOISE_SIDE = 512
 
 

@@ -71,6 +71,9 @@ def test_files_that_are_none_are_refused_by_name(folder):
     for changes, match in (
         ({"alpha": 3}, r"is not a decoder adapter's config: unknown entries \['alpha'\]"),
         ({"clip": "ViT-L/14"}, "names no CLIP"),
+        ({"clip": {**entries["clip"], "weights": None}}, r"config\.json: .* names no CLIP"),
+        ({"num_tokens": "4"}, r"config\.json: .*; fetch or save the decoder adapter again"),
+        ({"token_width": -3.5}, r"config\.json.*fetch or save"),
         ({"base": {"blocks": {}}}, "'base' is no base geometry"),
     ):
         (folder / "config.json").write_text(json.dumps({**entries, **changes}))
@@ -84,3 +87,9 @@ def test_other_bases(folder):
     rejects(
         folder, "its time embedding has 64 channels, this base's 80", tiny.tiny_unet(time_embedding_dim=80)
     )
+
+
+def test_weights_for_a_base_of_which_only_sizes_are_known_are_kept(folder):
+    with torch.device("meta"):
+        unet = tiny.tiny_unet()
+    assert {p.device.type for p in load_decoder(folder, unet).parameters()} == {"cpu"}

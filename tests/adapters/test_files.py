@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from adapters.files import CannotWrite, write_array, write_arrays
+from adapters.files import CannotWrite, existing, whole_folder, write_array, write_arrays
 
 PLANE = np.arange(6.0).reshape(2, 3)
 
@@ -36,3 +39,29 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
         write_array(path, PLANE + 1)
     np.testing.assert_array_equal(np.load(path), PLANE)
     assert [each.name for each in tmp_path.iterdir()] == ["plane.npy"]
+
+
+def test_a_folder_is_never_lost_on_the_way_to_a_new_one(tmp_path, monkeypatch):
+    for content in ("first", "second"):
+        with whole_folder(tmp_path / "keep") as new:
+            (new / "a.txt").write_text(content)
+    assert [each.name for each in tmp_path.iterdir()] == ["keep"]
+    rename = os.replace
+
+    def refused(source, target):
+        if Path(target).name == "keep" and not str(source).endswith("_old"):
+            raise OSError("busy")
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(OSError, match="busy"), whole_folder(tmp_path / "keep") as new:
+        (new / "a.txt").write_text("third")
+    assert [each.name for each in tmp_path.iterdir()] == ["keep"]
+    assert (tmp_path / "keep" / "a.txt").read_text() == "second"
+
+
+def test_what_is_a_folder_is_not_said_to_be_missing(tmp_path):
+    with pytest.raises(ValueError, match="is no file: a style is one"):
+        existing(tmp_path, "a style is one")
+    with pytest.raises(ValueError, match="x does not exist: a style is one"):
+        existing(tmp_path / "x", "a style is one")

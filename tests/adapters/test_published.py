@@ -48,6 +48,15 @@ def test_inference_forward(case, merged):
     assert (found - tensors["out"]).abs().max() <= TOLERANCE
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    shutil.copytree(tiny.FIXTURES / "depth", tmp_path / "depth")
+    file = tmp_path / "depth" / "xy_lora" / "pytorch_lora_weights.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    unet = UNet2DConditionModel.from_pretrained(tiny.FIXTURES / "base" / "unet")
+    with pytest.raises(ValueError, match="pytorch_lora_weights.safetensors is damaged"):
+        load_published(tmp_path / "depth", unet, "depth")
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("name", ["depth", "id"])

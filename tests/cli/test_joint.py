@@ -24,6 +24,15 @@ def test_a_picture_and_every_map_are_written(tmp_path, capsys):
     assert len(names(tmp_path / "out")) == 8
 
 
+def test_guidance_of_a_part_of_the_run_is_another_picture(tmp_path, capsys):
+    pictures = []
+    for name, more in (("all", []), ("part", ["--guidance-interval", "0,0.5"])):
+        guided = ("--guidance-scale", 4, "--steps", 4, *more, "--out", tmp_path / name)
+        assert command("joint", "a man", "--condition", "depth", *guided) == 0
+        pictures.append(opened(tmp_path / name / "a-man_seed0_image.png").tobytes())
+    assert pictures[0] != pictures[1]
+
+
 def test_styles_change_the_picture_and_are_named_in_it(tmp_path, capsys):
     lora = ImageLora.for_unet(tiny_unet(), 2)
     for _, update in lora.items():

@@ -185,6 +185,20 @@ def test_a_single_file_is_the_base_it_was_made_of(make, tmp_path):
             assert torch.equal(tensor, expected[key]), (name, key)
 
 
+def test_a_single_file_and_the_components_of_a_pipeline_keep_their_number_format(tmp_path):
+    theirs = version_1(tmp_path / "words")
+    theirs.save_pretrained(tmp_path / "base")
+    file = tmp_path / "base.safetensors"
+    save_file({n: t.contiguous() for n, t in original_checkpoint(theirs).items()}, file)
+    place = f"{file},config={tmp_path / 'base'}"
+    half = UniConPipeline.from_pretrained(place, local_files_only=True, dtype=torch.float16)
+    shared = UniConPipeline.from_pipe(half)
+    assert {m.dtype for m in (half.unet, half.vae, half.text_encoder)} == {torch.float16}
+    assert shared.unet is half.unet
+    assert half.unet.dtype == torch.float16
+    assert UniConPipeline.from_pipe(half, dtype=torch.float32).unet.dtype == torch.float32
+
+
 def test_a_single_file_whose_configuration_cannot_be_had_says_how_to_fetch_it(tmp_path):
     file = tmp_path / "base.safetensors"
     theirs = version_1(tmp_path / "words")

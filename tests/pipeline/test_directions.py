@@ -178,6 +178,24 @@ def test_a_mask_keeps_the_known_part(pipe, photo, depth):
     assert not close(guided.images, replaced.images)
 
 
+def test_a_line_of_a_mask_is_drawn_anew_at_every_size_that_is_worked_on(pipe, photo):
+    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    mask[:, SIDE_PX // 2 + 1] = 255
+    for factor in (1, 4):  # also of a mask that is larger than its picture
+        larger = np.zeros((factor * SIDE_PX, factor * SIDE_PX), np.uint8)
+        larger[:, factor * (SIDE_PX // 2) + 1] = 255
+        line = mask if factor == 1 else larger
+        drawn = [
+            call(
+                pipe, "a dog", image=photo, mask=line, processing_resolution=SIDE_PX // 2, generator=seeded(s)
+            )
+            for s in (0, 1)
+        ]
+        changed = np.abs(drawn[0].images[0] - drawn[1].images[0]).max(axis=(0, 2))
+        assert changed.max() > 1e-3
+        assert (changed > 1e-6).sum() == 1  # one column, as wide as the line
+
+
 def test_latents_of_the_users_own(pipe, depth):
     drawn = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
     a = call(pipe, "a dog", depth=depth, latents=drawn, generator=seeded(1)).images

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from tests.pipeline.conftest import call
 from tests.tiny_base import tiny_pipeline
 from tests.tiny_clip import tiny_decoder, with_clip
-from unicon import UniConPipeline
+from unicon import Branch, UniConPipeline
 from unicon.latents import decode, encode
 from unicon.manipulations import (
     Drawing,
@@ -69,6 +69,14 @@ def test_noise_of_a_picture_draws_it_again(pipe, drawn, depth):
 
     assert error() < 0.1
     assert error(like=1 - drawn) > 2 * error(), "z is part of the code"
+
+
+def test_noise_beside_a_condition_that_is_held_noisy(pipe, drawn, depth):
+    for held in (Branch(map=depth, noise=0.6, hold=True), Branch(stages=((0, 0),))):
+        common = {"depth": held, "num_inference_steps": 40, "output_type": "latent"}
+        noise = call(pipe, "a dog", image=drawn, invert=True, **common).images
+        again = call(pipe, "a dog", latents=noise, outputs=["image"], **common).images
+        assert float((again - latents(pipe, drawn)).abs().max()) < 0.02
 
 
 @pytest.mark.slow
@@ -157,6 +165,7 @@ def test_a_swap_has_ones_meaning_and_the_others_map(pipe, drawn, photo):
     map_ = call(pipe, image=photo, outputs=["depth"], num_inference_steps=20).maps["depth"]
     expected = DRAWING(pipe, like=drawn, depth=map_, generator=DRAWING.generators(1))
     assert found.shape == expected.shape
+    np.testing.assert_array_equal(swap(pipe, drawn, photo, "depth", drawing=DRAWING), found)
     assert difference(found, swap(pipe, 1 - drawn, photo, "depth", drawing=DRAWING)) > 1e-5
     assert difference(found, swap(pipe, drawn, 1 - photo, "depth", drawing=DRAWING)) > 1e-5
 

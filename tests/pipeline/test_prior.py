@@ -13,7 +13,15 @@ from tests.tiny_base import tiny_pipeline
 from tests.tiny_clip import WIDTH, tiny_decoder, with_clip
 from unicon import PriorSettings, UniConPipeline
 from unicon.embeddings import TextEmbeddings, embed_texts, identity, slerp
-from unicon.prior import best_of, embeddings_of, fit_statistics, new_prior, predict, sample_prior
+from unicon.prior import (
+    best_of,
+    embeddings_of,
+    fit_statistics,
+    load_clip,
+    new_prior,
+    predict,
+    sample_prior,
+)
 from unicon.sampling.noise import NoiseSource
 
 TOKENS = 16
@@ -221,6 +229,18 @@ def test_it_is_saved_with_the_pipeline_and_comes_back(pipe, tmp_path):
         call(again, "a dog", prior=True)
     again.load_prior(tmp_path / "saved" / "prior")
     np.testing.assert_allclose(call(again, "a dog", prior=True).images, before, atol=ROUNDING)
+
+
+def test_pipelines_that_share_a_prior_know_whose_it_is(pipe, tmp_path):
+    for again in (UniConPipeline.from_pipe(pipe), UniConPipeline(**pipe.components)):
+        assert again.prior_clips == pipe.prior_clips == {"prior": identity(pipe.image_encoder)}
+
+
+def test_a_file_beside_a_prior_that_names_no_clip_is_named(tmp_path):
+    for text in ("{", "{}", "[]"):
+        (tmp_path / "embedding.json").write_text(text)
+        with pytest.raises(ValueError, match="embedding.json does not say whose embeddings"):
+            load_clip(tmp_path)
 
 
 def test_refusals(pipe, photo):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import diffusers
 import numpy as np
 import pytest
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
 
 from tests.pipeline.conftest import call
 from train.objectives.base_unet import SCHEDULER
@@ -58,3 +58,16 @@ def test_a_base_that_the_recipe_trains_says_the_same(mini_scheduler):
     assert SCHEDULER.items() <= dict(mini_scheduler.config).items()
     recipe = DPMSolverMultistepScheduler.from_config(SCHEDULER)
     assert recipe.to_json_string() == mini_scheduler.to_json_string()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with numpy 2
+def test_a_share_of_fresh_noise_is_refused_where_it_is_the_schedulers_own(pipe):
+    kept = pipe.scheduler
+    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(kept.config)
+    try:
+        for eta in (0.0, 0.5):
+            with pytest.raises(ValueError, match="'ancestral' adds fresh noise in every step"):
+                call(pipe, "a dog", eta=eta)
+        call(pipe, "a dog")
+    finally:
+        pipe.scheduler = kept

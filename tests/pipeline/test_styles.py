@@ -6,11 +6,16 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from adapters import ImageLora, lora_weights, save_lora
+from adapters.layer_lora import graft_layers, ungraft_layers
+from adapters.lowrank import LowRank
 from tests.pipeline.conftest import ROUNDING, call
 from tests.tiny_base import tiny_pipeline
-from unicon import UniConPipeline
+from unicon import Branch, UniConPipeline
+from unicon.limits import strangeness
+from unicon.sources import style_name
 from unicon.styles import StyleCard, with_phrases
 
 CARD = StyleCard(title="Ink", phrase="in ink", author="Ada", licence="CC-BY-4.0", allowed_use="anything")
@@ -123,3 +128,55 @@ def test_merged_and_offloaded_styles_draw_the_same(own, tmp_path, depth, monkeyp
     monkeypatch.setattr("accelerate.cpu_offload", lambda m, device, **options: offload(m, plain, **options))
     own.enable_sequential_cpu_offload(device="cpu")
     np.testing.assert_allclose(call(own, "a dog", depth=depth).images, before, atol=1e-5)
+
+
+def test_an_image_that_is_drawn_first_has_the_words_and_the_next_stage_is_estimation(own, tmp_path):
+    image = Branch(stages=((0, 1), (1, 1)))
+    depth = {"depth": Branch(stages=((0, 0), (0, 1)), prompt="a dog")}
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    said = call(own, "a dog, in ink", image, conditions=depth).images
+    np.testing.assert_array_equal(call(own, "a dog", image, conditions=depth).images, said)
+    own.set_style("ink", 0)
+    assert not np.array_equal(call(own, "a dog", image, conditions=depth).images, said)
+
+
+def test_what_is_familiar_does_not_depend_on_a_style_or_on_the_others_of_a_batch(own, tmp_path, photo):
+    picture = Image.fromarray((photo * 255).astype(np.uint8))
+    before = strangeness(own, [picture])[0].surprise
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    found = [each.surprise for each in strangeness(own, [picture] * 3)]
+    np.testing.assert_allclose(found, before, rtol=1e-5)
+
+
+def test_pipelines_that_share_a_text_encoder_leave_each_others_styles_alone(own, tmp_path):
+    other = tiny_pipeline(tmp_path / "more")
+    other.text_encoder = own.text_encoder
+    path = "text_model.encoder.layers.0.self_attn.q_proj"
+    path = path if path in dict(own.text_encoder.named_modules()) else path.removeprefix("text_model.")
+    graft_layers(own.text_encoder, "ink", {path: LowRank(*_sizes(own.text_encoder, path), 2)})
+    other.unload_style()
+    hooked = own.text_encoder.__dict__["_lora_layers"]
+    assert set(hooked[path].updates) == {"ink"}
+    with pytest.raises(ValueError, match="a LoRA 'ink' is already on this network, perhaps by another"):
+        graft_layers(own.text_encoder, "ink", {path: LowRank(*_sizes(own.text_encoder, path), 2)})
+    ungraft_layers(own.text_encoder, ["ink"])
+    assert not hooked
+
+
+def _sizes(encoder, path) -> tuple[int, int]:
+    layer = encoder.get_submodule(path)
+    return layer.in_features, layer.out_features
+
+
+def test_a_style_is_called_after_its_file_or_its_repository(own, tmp_path):
+    (tmp_path / "me@work").mkdir()
+    own.load_style(style(own, tmp_path / "me@work" / "ink.safetensors"))
+    own.load_style(style(own, tmp_path / "me@work" / "oil.v2.safetensors"))
+    assert list(own.styles) == ["ink", "oil_v2"]
+    assert style_name("ada/pens@v1/pen.safetensors") == "pen"
+    assert style_name("ada/pens@v1") == "pens"
+    for weight in (float("nan"), "much"):
+        with pytest.raises(ValueError, match="must be a finite number"):
+            own.set_style("ink", weight)
+        with pytest.raises(ValueError, match="must be a finite number"):
+            own.load_style(tmp_path / "me@work" / "ink.safetensors", "again", weight=weight)

@@ -229,7 +229,7 @@ def _rows(
     table = folder / TABLE
     if not table.is_file():
         raise ValueError(f"{table} does not exist: give the folder that holds {TABLE} beside the pictures")
-    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").split("\n") if line.strip()]
     for number, row in enumerate(rows, start=1):
         missing = [name for name in required if name not in row]
         if missing:

@@ -78,6 +78,12 @@ def whole_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def forget_unfinished(folder: Path) -> None:
+    """Remove what writing left behind that was killed; nobody may be writing there."""
+    for path in folder.glob(".step_*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint folder (no pickled code: the optimizers' states load with weights_only=True).
 

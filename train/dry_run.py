@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from train.config import RunConfig, as_json
 from train.objectives.base import Objective
-from train.stepping import Stepper
+from train.stepping import Stepper, mean_of
 
 STEPS = 5
 WARM_UP = 2
@@ -26,7 +26,7 @@ def dry_run(config: RunConfig, objective: Objective) -> None:
     seconds, losses = [], []
     for step in range(WARM_UP + STEPS):
         started = time.monotonic()
-        losses.append(float(stepper(step)["loss"]))
+        losses.append(mean_of(stepper(step)["loss"]))
         seconds.append(time.monotonic() - started)
     if not stepper.accelerator.is_main_process:
         return

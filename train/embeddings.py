@@ -28,6 +28,8 @@ from unicon.pictures import as_pictures
 
 AT_ONCE = 32
 """Pictures or captions that are encoded together."""
+MOST_VALUES = 2**26
+"""Of pictures that wait to be encoded, 256 MiB: those of cameras are large."""
 
 Item = tuple[Any, Sequence[str]]
 """A picture of any kind, or None where it cannot be read, and its captions."""
@@ -118,14 +120,14 @@ def _write(folder: Path, num: int, items: Callable[[], Iterator[Item]], clip: Cl
     captions, first = [""], [1]
     shape = (num, clip.identity.width)
     pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.float32, shape)
-    waiting: list[tuple[int, Any]] = []
+    waiting: list[tuple[int, Tensor]] = []
     for number, (picture, texts) in enumerate(tqdm(items(), total=num, desc="embedding", unit="picture")):
         captions += texts
         first.append(len(captions))
         pictures[number] = np.nan
         if picture is not None:
-            waiting.append((number, picture))
-        if len(waiting) == AT_ONCE:
+            waiting.append((number, as_pictures(picture, f"picture {number}")))
+        if len(waiting) == AT_ONCE or sum(each.numel() for _, each in waiting) > MOST_VALUES:
             _embed(waiting, pictures, clip)
     _embed(waiting, pictures, clip)
     pictures.flush()
@@ -134,14 +136,13 @@ def _write(folder: Path, num: int, items: Callable[[], Iterator[Item]], clip: Cl
     (folder / "clip.json").write_text(json.dumps(asdict(clip.identity)), encoding="utf-8")
 
 
-def _embed(waiting: list[tuple[int, Any]], into: np.ndarray, clip: Clip) -> None:
-    """The waiting pictures, those of one size together."""
-    tensors = [(number, as_pictures(picture, f"picture {number}")) for number, picture in waiting]
-    waiting.clear()
-    for shape in {tuple(t.shape) for _, t in tensors}:
-        same = [(number, t) for number, t in tensors if tuple(t.shape) == shape]
+def _embed(waiting: list[tuple[int, Tensor]], into: np.ndarray, clip: Clip) -> None:
+    """The waiting pictures (1, 3, H, W), those of one size together."""
+    for shape in {tuple(t.shape) for _, t in waiting}:
+        same = [(number, t) for number, t in waiting if tuple(t.shape) == shape]
         z = embed_pictures(clip.image_encoder, clip.feature_extractor, torch.cat([t for _, t in same]))
         into[[number for number, _ in same]] = z.cpu().numpy()
+    waiting.clear()
 
 
 def _write_texts(folder: Path, captions: Sequence[str], clip: Clip) -> None:

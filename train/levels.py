@@ -46,7 +46,9 @@ class LevelTable:
 
     def timesteps(self, uniform: Tensor) -> Tensor:
         """Numbers in [0, 1) as timesteps that follow the law, float64; monotone, so strata stay strata."""
-        u = uniform.double().cpu()
+        u = (
+            uniform.double().cpu().clamp(max=1 - 2**-53)
+        )  # strata in float32 are rounded up to 1, once in a while
         # A step without mass is never landed on, so no division by zero.
         after = torch.searchsorted(self.cumulative, u, right=True).clamp(1, len(self.cumulative) - 1)
         low, high = self.cumulative[after - 1], self.cumulative[after]

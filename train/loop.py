@@ -10,14 +10,20 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from adapters.files import whole_folder
-from train.checkpoint import Checkpoint, read_checkpoint, whole_checkpoints, write_checkpoint
+from train.agreement import Agreement
+from train.checkpoint import (
+    Checkpoint,
+    forget_unfinished,
+    read_checkpoint,
+    whole_checkpoints,
+    write_checkpoint,
+)
 from train.config import RunConfig
 from train.going_on import says_how_to_go_on
 from train.objectives.base import Objective
@@ -46,17 +52,19 @@ def fit(
     average = {name: p.detach().clone() for name, p in trained.items()} if loop.ema_decay else {}
     fixed = {"optimizer": loop.optimizer, "mixed_precision": stepper.precision}
     start = _resume(folder, stepper, average, fixed)
+    if accelerator.is_main_process:
+        forget_unfinished(folder / "checkpoints")
     log = RunLog(folder, config, accelerator, start)
-    stop = _StopSignal()
+    agree = Agreement(accelerator)
     started = time.monotonic()
     # The bar is closed by an error, too, whose message then has a line of its own.
-    with says_how_to_go_on(folder), log.bar, contextlib.closing(stepper.order):
+    with says_how_to_go_on(folder), log.bar, contextlib.closing(stepper.order), _stop_signals() as stop:
         for step in range(start, loop.steps):
             losses = stepper(step)
             _update_average(average, trained, loop.ema_decay, step)
             log.step(step, losses)
             done = step + 1
-            pause = _any(accelerator, stop.requested or time.monotonic() - started > stop_after)
+            pause = agree(stop.requested or time.monotonic() - started > stop_after)
             if done % loop.checkpoint_every == 0 or done == loop.steps or pause:
                 log.flush()
                 # All processes: weights, states and places may be spread over them.
@@ -82,14 +90,6 @@ def fit(
     accelerator.wait_for_everyone()  # what follows reads the export
     log.close(f"{config.name}: {loop.steps} steps done, exported to {folder / 'export'}")
     return True
-
-
-def _any(accelerator: Accelerator, mine: bool) -> bool:
-    """Whether it holds in any process: all must leave the loop at the same step."""
-    if accelerator.num_processes == 1:
-        return mine
-    count = accelerator.reduce(torch.tensor(float(mine), device=accelerator.device), "sum")
-    return bool(torch.as_tensor(count) > 0)
 
 
 def _validate(stepper: Stepper, average, log: RunLog, step: int) -> None:
@@ -137,7 +137,8 @@ def _resume(folder: Path, stepper: Stepper, average, fixed: Mapping[str, str]) -
                 "with the same, or choose another --out"
             )
     _load(stepper.trained, checkpoint.trained)
-    _load(average, checkpoint.average)
+    if average:  # one that begins now, begins with what was trained
+        _load(average, checkpoint.average or checkpoint.trained)
     stepper.go_on(checkpoint.places, checkpoint.scaler)
     stepper.restore(checkpoint.optimizers)
     return checkpoint.step
@@ -172,9 +173,20 @@ class _StopSignal:
 
     def __init__(self):
         self.requested = False
-        for name in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):  # not in the main thread: the host handles signals
-                signal.signal(name, self._request)
 
-    def _request(self, *_):
+    def request(self, *_) -> None:
         self.requested = True
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[_StopSignal]:
+    """SIGTERM and SIGINT as requests to stop, for a while; what they did before they do again."""
+    stop, before = _StopSignal(), {}
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError):  # not in the main thread: the host handles signals
+            before[name] = signal.signal(name, stop.request)
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

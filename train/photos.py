@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adapters.files import whole_folder
 from train.shards import write_photo_shards
 from unicon.data.photos import centred_square
 
@@ -31,10 +32,11 @@ class PhotoSource:
 
 
 def prepare_photos(source: PhotoSource, folder: Path) -> None:
-    """Write the photographs of `source` as shards into `folder`, in file order; done once."""
+    """Write the photographs of `source` as shards into `folder`, in file order; done once, all or nothing."""
     if (folder / "shard_000000").exists():
         return
-    num = write_photo_shards(folder, _pairs(source))
+    with whole_folder(folder) as new:
+        num = write_photo_shards(new, _pairs(source))
     print(f"{num} photographs in {folder}")
 
 

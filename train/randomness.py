@@ -104,6 +104,7 @@ class DataOrder(Order):
         # One group alone needs no filling up: its epochs follow one another within a batch.
         members = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
         self.members = members if len(members) > 1 else []
+        self._shuffles: dict[tuple[str | int, ...], np.ndarray] = {}
 
     def items(self, step: int) -> np.ndarray:
         """Indices of the global batch of `step`, int64 (batch_size,)."""
@@ -111,7 +112,7 @@ class DataOrder(Order):
             return self._of_one_group(step)
         per_epoch = sum(-(-len(members) // self.batch_size) for members in self.members)
         epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng(seed_of(self.seed, "batches", epoch)).permutation(per_epoch)
+        order = self._shuffled("batches", epoch, per_epoch)
         return self._batch(epoch, int(order[place]))
 
     def _of_one_group(self, step: int) -> np.ndarray:
@@ -120,7 +121,7 @@ class DataOrder(Order):
         items = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            items[here] = self._shuffled(int(epoch), self.num_items)[offsets[here]]
+            items[here] = self._shuffled("epoch", int(epoch), self.num_items)[offsets[here]]
         return items
 
     def _batch(self, epoch: int, number: int) -> np.ndarray:
@@ -128,10 +129,17 @@ class DataOrder(Order):
         for group, members in enumerate(self.members):
             batches = -(-len(members) // self.batch_size)
             if number < batches:
-                order = members[self._shuffled(epoch, len(members), group)]
+                order = members[self._shuffled("epoch", epoch, len(members), group)]
                 return np.resize(np.roll(order, -number * self.batch_size), self.batch_size)
             number -= batches
         raise AssertionError("a batch number below the epoch's length belongs to a group")
 
-    def _shuffled(self, epoch: int, num: int, *group: int) -> np.ndarray:
-        return np.random.default_rng(seed_of(self.seed, "epoch", epoch, *group)).permutation(num)
+    def _shuffled(self, what: str, epoch: int, num: int, *group: int) -> np.ndarray:
+        """A permutation, kept while this epoch or the next is asked for: of a million items one takes longer
+        than many a step."""
+        key = (what, epoch, *group)
+        if key not in self._shuffles:
+            order = np.random.default_rng(seed_of(self.seed, *key)).permutation(num)
+            current = {k: kept for k, kept in self._shuffles.items() if k[1] in (epoch - 1, epoch)}
+            self._shuffles = {**current, key: order}
+        return self._shuffles[key]

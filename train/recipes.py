@@ -85,7 +85,7 @@ def _family(size: FamilySize) -> dict[str, Stage]:
 def _vae(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="vae",
-        objective=VaeConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
+        objective=VaeConfig(num_scenes=size.scenes, photo_shards="photos" if size.photos else ""),
         loop=LoopConfig(
             steps=size.vae_steps,
             batch_size=12,
@@ -99,7 +99,7 @@ def _vae(size: FamilySize) -> RunConfig:
 def _clip(size: FamilySize) -> RunConfig:
     return RunConfig(
         name="clip",
-        objective=ClipConfig(num_scenes=size.scenes, photos="photos" if size.photos else ""),
+        objective=ClipConfig(num_scenes=size.scenes, photo_shards="photos" if size.photos else ""),
         loop=LoopConfig(
             steps=size.clip_steps, batch_size=96, learning_rate=1e-3, warmup_steps=40, weight_decay=0.05
         ),

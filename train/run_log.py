@@ -28,6 +28,7 @@ from train.config import RunConfig, as_json
 from train.curves import draw_curves
 from train.names import closest
 from train.schedules import rate_share
+from train.stepping import Tallies
 from train.validation import not_heeded
 
 CONFIG, METRICS, VALIDATION, CURVES = "config.json", "metrics.jsonl", "validation.jsonl", "curves.png"
@@ -73,7 +74,7 @@ class RunLog:
     def __init__(self, folder: Path, config: RunConfig, accelerator: Accelerator, start: int):
         self.folder, self.loop, self.accelerator = folder, config.loop, accelerator
         self.is_main = is_main = accelerator.is_main_process
-        self.pending: list[tuple[int, dict[str, torch.Tensor]]] = []
+        self.pending: list[tuple[int, Tallies]] = []
         self.clock = time.monotonic()
         self.bar = tqdm(
             total=config.loop.steps, initial=start, desc=config.name, disable=not is_main, unit="step"
@@ -88,8 +89,8 @@ class RunLog:
             wandb = {"dir": str(folder), "name": folder.parent.name}  # else below the current folder
             accelerator.init_trackers(config.name, config=_flat(config), init_kwargs={"wandb": wandb})
 
-    def step(self, step: int, values: dict[str, torch.Tensor]) -> None:
-        self.pending.append((step, values))
+    def step(self, step: int, tallies: Tallies) -> None:
+        self.pending.append((step, tallies))
         self.bar.update()
         if len(self.pending) >= self.loop.log_every:
             self.flush()
@@ -106,11 +107,15 @@ class RunLog:
             "items_per_second": len(self.pending) * self.loop.batch_size / (now - self.clock),
         }
         self.clock, self.pending = now, []
-        if not math.isfinite(means["loss"]):
-            raise ValueError(
-                f"the loss is {means['loss']} at step {record['step']}; the last checkpoint is untouched: "
-                "continue from it with a lower --learning_rate, or start anew with --mixed_precision no"
-            )
+        # In fp16 a step whose gradients are too large is left out, and its norm is infinite.
+        told = {"loss": "the loss"}
+        told |= {"grad_norm": "the norm of the gradients"} if self.accelerator.scaler is None else {}
+        for name, words in told.items():
+            if not math.isfinite(means[name]):
+                raise ValueError(
+                    f"{words} is {means[name]} at step {record['step']}; the last checkpoint is untouched: "
+                    "continue from it with a lower --learning_rate, or start anew with --mixed_precision no"
+                )
         if self.is_main:
             with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps(record) + "\n")
@@ -118,10 +123,11 @@ class RunLog:
             self.bar.set_postfix(loss=f"{means['loss']:.4f}", rate=f"{record['items_per_second']:.0f}/s")
 
     def _means(self) -> dict[str, float]:
-        """Over the pending steps and all processes, which come here at the same steps."""
-        rows = torch.stack([torch.stack([v.float() for v in values.values()]) for _, values in self.pending])
-        means = self.accelerator.reduce(rows.mean(0), "mean")
-        return dict(zip(self.pending[0][1], means.tolist(), strict=True))
+        """Over the items of the pending steps and of all processes, which come here at the same steps."""
+        rows = torch.stack([torch.stack(list(tallies.values())) for _, tallies in self.pending])
+        sums = self.accelerator.reduce(rows.sum(0), "sum")
+        named = zip(self.pending[0][1], torch.as_tensor(sums).tolist(), strict=True)
+        return {name: total / num for name, (total, num) in named if num}
 
     def validation(self, step: int, numbers: Mapping[str, float], sheet: Image.Image) -> None:
         """One line of `validation.jsonl`, `validation/step_<number>.png`, and all lines as `curves.png`."""

@@ -30,6 +30,10 @@ from train.spread import spread_state, whole, whole_all
 from unicon.devices import pick_dtype
 from unicon.processes import processes
 
+Tallies = Mapping[str, Tensor]
+"""Sum over items and number of items, float32 (2,), of the loss, its parts and the norm of its gradients: of
+them come means, however the items were spread over micro-batches, processes and steps."""
+
 
 class Stepper:
     """An objective on its devices, with its optimizers."""
@@ -73,15 +77,15 @@ class Stepper:
         share = Share(process, num_processes, first, first + self.share)
         self.order = objective.order(loop.seed, loop.batch_size, share, loop.steps)
 
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """Take optimizer step number `step`; this process's means of the loss and its parts."""
+    def __call__(self, step: int) -> Tallies:
+        """Take optimizer step number `step`; what this process has of the loss and its parts."""
         accelerator, loop = self.accelerator, self.loop
         set_rates(self.optimizers, rate_share(loop, step))
         items = self.order.items(step)
         draws = self.objective.draw(step_generator(loop.seed, step), torch.from_numpy(items))
         first = accelerator.process_index * self.share
         end, micro = first + self.share, loop.micro_batch or self.share
-        sums: dict[str, Tensor] = {}
+        tallies: dict[str, Tensor] = {}
         for start in range(first, end, micro):
             stop = min(start + micro, end)
             accelerator.sync_gradients = stop == end  # DeepSpeed's engine steps there
@@ -89,14 +93,15 @@ class Stepper:
                 losses, parts = self.model(items[start:stop], draws.part(start, stop))
                 # DDP averages over processes, so each divides by its own share.
                 accelerator.backward(losses.sum() / self.share)
-            for name, value in {"loss": losses, **parts}.items():
-                sums[name] = sums.get(name, 0) + value.detach().float().sum() / self.share
+            for name, values in {"loss": losses, **parts}.items():
+                tallies[name] = tallies.get(name, 0) + _tally(values.detach().float(), all=name == "loss")
         # Below an infinite norm nothing is clipped, and the norm is known all the same.
         norm = accelerator.clip_grad_norm_(self.trained.values(), loop.clip_norm or math.inf)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return {**sums, "grad_norm": whole(torch.as_tensor(norm))}
+        norm = whole(torch.as_tensor(norm)).float()
+        return {**tallies, "grad_norm": torch.stack([norm, torch.ones_like(norm)])}
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The number format of the run, for what does not enter by the model's forward."""
@@ -143,6 +148,19 @@ class Stepper:
             self.order.restore(places[self.accelerator.process_index])
         if scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(dict(scaler))
+
+
+def mean_of(tally: Tensor) -> float:
+    """The mean that a tally of this process comes to."""
+    return float(tally[0] / tally[1])
+
+
+def _tally(values: Tensor, *, all: bool) -> Tensor:
+    """The sum of some values and their number, (2,); of parts of the loss only where they are about an item,
+    else NaN. Of the loss itself NaN is one."""
+    if all:
+        return torch.stack([values.sum(), values.new_tensor(float(values.numel()))])
+    return torch.stack([values.nansum(), values.isfinite().sum().to(values)])
 
 
 def _checkpoint(objective: Objective) -> None:

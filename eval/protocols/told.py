@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 from eval.pictures import IMAGE
@@ -89,9 +90,9 @@ def read_rows(path: Path) -> list[dict]:
     try:
         content = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() in (".json", ".jsonl"):
-            rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+            rows = [json.loads(line) for line in content.split("\n") if line.strip()]
         else:
-            rows = list(csv.DictReader(content.splitlines()))
+            rows = list(csv.DictReader(StringIO(content, newline="")))
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read as CSV or JSON lines ({error})") from error
     if not rows or not all(isinstance(row, dict) for row in rows):

@@ -385,3 +385,42 @@ def test_what_a_png_says_of_white_is_no_value(tmp_path):
             picture(seed).save(tmp_path / folder / f"{n}.png", pnginfo=told)
     kinds = {problem.kind for problem in check_pairs(open_pairs(tmp_path)).problems}
     assert "mixed scales" not in kinds
+
+
+def test_captions_may_hold_what_some_take_for_the_end_of_a_line(tmp_path):
+    root = write_jsonl(tmp_path / "set")
+    path = next(root.glob("*.jsonl"))
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+    odd = "a red\u2028chair\u0085here"
+    text = "\n".join(json.dumps({**row, "captions": [odd]}, ensure_ascii=False) for row in rows)
+    path.write_text(text, encoding="utf-8")
+    assert {entry.captions for entry in open_pairs(str(root))} == {(odd,)}
+
+
+def test_hidden_folders_are_no_pairs_and_linked_ones_are(tmp_path):
+    root = write_folders(tmp_path / "set")
+    num = len(open_pairs(str(root)))
+    (root / "image" / ".ipynb_checkpoints").mkdir()
+    PIL.Image.new("RGB", (8, 8)).save(root / "image" / ".ipynb_checkpoints" / "a-checkpoint.png")
+    assert len(open_pairs(str(root))) == num
+    (tmp_path / "elsewhere").mkdir()
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / "z.png")
+    (root / "image" / "more").symlink_to(tmp_path / "elsewhere")
+    assert "more/z" in {entry.key for entry in open_pairs(str(root))}
+
+
+def test_a_tar_holds_one_picture_for_each_side_and_links_are_files(tmp_path):
+    root = write_tar(tmp_path / "set")
+    with tarfile.open(root / "000.tar", "a") as tar:
+        for name in (f"{STEMS[0]}.depth.png", "linked.depth.png"):
+            link = tarfile.TarInfo(name.replace(STEMS[0], "linked2"))
+            link.type, link.linkname = tarfile.LNKTYPE, f"{STEMS[0]}.depth.png"
+            tar.addfile(link)
+    found = {entry.key: entry for entry in open_pairs(str(root))}
+    maps = [np.asarray(found[f"000.tar/{stem}"].maps["depth"].load()) for stem in (STEMS[0], "linked")]
+    assert np.array_equal(*maps)
+    with tarfile.open(root / "000.tar", "a") as tar:
+        info = tarfile.TarInfo(f"{STEMS[0]}.depth.jpg")
+        tar.addfile(info, io.BytesIO(b""))
+    with pytest.raises(ValueError, match="is the same side of the same pair; keep one of them"):
+        open_pairs(str(root))

@@ -23,6 +23,14 @@ def as_mode(mode: str) -> PIL.Image.Image:
     return PIL.Image.fromarray(RED).convert(mode)
 
 
+def test_16_bits_in_either_order_are_16_bits(tmp_path):
+    values = np.full((9, 10), 199, np.uint16)
+    for mode, order in (("I;16", "<u2"), ("I;16B", ">u2")):
+        picture = PIL.Image.frombytes(mode, (10, 9), values.astype(order).tobytes())
+        picture.save(tmp_path / "grey.tif")
+        assert np.asarray(load_photo(tmp_path / "grey.tif")).max() == 1
+
+
 @pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "YCbCr", "HSV", "RGBA", "PA", "RGBa"])
 def test_colour_modes_keep_their_colours(mode):
     image = as_mode("RGBA").convert(mode) if mode in ("PA", "RGBa") else as_mode(mode)

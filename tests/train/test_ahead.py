@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-import torch
 
 from tests.data.test_pairs import write_folders
 from tests.tiny_base import save_tiny_base
@@ -16,7 +15,7 @@ from train.pairs import ahead as module
 from train.pairs.ahead import THREADS, Ahead, ahead
 from train.pairs.encoding import PairEncoder
 from train.randomness import DataOrder, LookAhead, Share
-from train.stepping import Stepper
+from train.stepping import Stepper, mean_of
 
 
 def test_things_come_in_their_order_whoever_is_first():
@@ -91,11 +90,11 @@ def test_pairs_of_the_next_step_are_decoded_while_this_one_is_taken(tmp_path, mo
     loop = LoopConfig(steps=3, batch_size=2, warmup_steps=1, mixed_precision="no")
     monkeypatch.setattr(module, "NUM_AHEAD", 1)  # fewer than a step's pairs
 
-    def losses(alone: bool) -> list[torch.Tensor]:
+    def losses(alone: bool) -> list[float]:
         stepper = Stepper(config.build(tmp_path), loop)
         if alone:
             stepper.order = stepper.order.order
-        return [stepper(step)["loss"] for step in range(3)]
+        return [mean_of(stepper(step)["loss"]) for step in range(3)]
 
     expected = losses(alone=True)
     monkeypatch.setattr(PairEncoder, "see", recorded)

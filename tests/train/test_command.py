@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from train.command import RECIPES, main
+from train.command import RECIPES, help_text, main
 from train.field_help import meanings_of
 from train.recipes import FAMILIES
 
@@ -74,3 +74,10 @@ def test_help_of_an_unknown_recipe_names_the_known_ones(capsys):
 def test_no_recipe_is_refused(capsys):
     assert main([]) == 2
     assert "name a recipe; unicon train --help lists them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_stage_can_be_asked_for_its_fields(family):
+    """No field has the name of an option."""
+    for name in FAMILIES[family]:
+        assert "usage: unicon train" in help_text(f"{family}/{name}")

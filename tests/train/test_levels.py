@@ -151,3 +151,11 @@ def test_a_law_far_off_the_schedule_is_refused():
     ):
         parse_law("normal(-20, 1)")(SD15)
     assert math.isclose(parse_law("normal(-20, 1)")(MINI).cumulative[-1], 1)  # zero terminal SNR reaches it
+
+
+@pytest.mark.parametrize("text", ["between(0, 0.6)", "normal(7, 0.8)", "uniform"])
+def test_a_stratum_that_is_rounded_up_to_1_is_a_level(text):
+    table = parse_law(text)(MINI)
+    found = table.timesteps(torch.tensor([0.0, (15 + 0.9999999) / 16, 1.0]))
+    assert found.isfinite().all()
+    assert (found.diff() >= 0).all()

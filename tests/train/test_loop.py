@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from tests.train.line import Line, LineConfig, Wide, config, train
 from train.checkpoint import whole_checkpoints
 from train.loop import fit
+from train.objectives.base import among
 from train.optimizers import make_optimizers
 from train.randomness import DataOrder, seed_of, step_generator
 from train.schedules import rate_share
@@ -89,6 +91,46 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
         fit(objective, config(checkpoint_every=100), tmp_path)
     assert not whole_checkpoints(tmp_path / "checkpoints")
     assert len(closed) == 1
+
+
+class Torn(Line):
+    """A finite loss, and in one step a gradient that is none."""
+
+    def forward(self, items, draws):
+        loss, parts = super().forward(items, draws)
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 6:
+            loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss, parts
+
+
+@pytest.mark.parametrize("steps", [6, 12])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_kept(tmp_path, steps):
+    with pytest.raises(ValueError, match=r"the norm of the gradients is nan .* last checkpoint is untouched"):
+        fit(Torn(LineConfig()), config(steps=steps, checkpoint_every=3), tmp_path)
+    assert [step for step, _ in whole_checkpoints(tmp_path / "checkpoints")] == [3]
+    assert not (tmp_path / "export").exists()
+
+
+class Halves(Line):
+    """Its second half of the points has no part `half`."""
+
+    def forward(self, items, draws):
+        loss, _ = super().forward(items, draws)
+        return loss, {"half": among(torch.ones_like(loss), torch.from_numpy(items < 19))}
+
+
+def test_parts_are_means_over_their_own_items_however_these_are_split(tmp_path):
+    for name, micro in (("whole", 0), ("split", 1)):
+        fit(Halves(LineConfig()), config(micro_batch=micro), tmp_path / name)
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        assert all(json.loads(line)["half"] == 1 for line in lines)
+
+
+def test_signals_do_afterwards_what_they_did_before(tmp_path):
+    before = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
+    train(tmp_path)
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_gradients_are_clipped(tmp_path):

@@ -53,6 +53,18 @@ def test_shards_that_are_there_are_kept_and_pairs_without_a_map_are_named(data, 
     assert len(open_shards(tmp_path / "shards")) == 4
     with pytest.raises(ValueError, match="pair b is not whole; unicon check lists"):
         write_pair_shards(views, tmp_path / "other")
+    assert not (tmp_path / "other").exists(), "a part of a set is none"
+    PIL.Image.new("RGB", (20, 60)).save(data / "depth" / "b.png")
+    with pytest.raises(ValueError, match="b.png: has 20 x 60 pixels, its picture 60 x 40"):
+        write_pair_shards(views, tmp_path / "other")
+
+
+def test_a_map_whose_colours_say_left_and_right_is_redrawn_for_the_mirror(data, tmp_path):
+    (data / "depth").rename(data / "normal")
+    PIL.Image.new("RGB", (60, 40), (200, 128, 128)).save(data / "normal" / "a.png")
+    write_pair_shards(PairViews(source=str(data), condition="normal", size_px=32), tmp_path / "shards")
+    shards = open_shards(tmp_path / "shards")
+    assert [shards.row("normal", n)[0, 0, 0] for n in (0, 1)] == [200, 55]
 
 
 def encoded(folder, *maps: str) -> None:

@@ -30,6 +30,19 @@ def test_buckets_have_about_one_area_and_fit_the_grid():
         buckets(500, 64)
 
 
+def test_pictures_of_every_size_are_framed():
+    """Rounding asked for a part that is larger than the picture, of one size in twenty."""
+    squares = buckets(128, 32)
+    for width in range(8, 700, 3):
+        for height in (8, 60, 103, 392):
+            bucket = nearest(width, height, squares)
+            seen = framed(PIL.Image.new("L", (width, height)), bucket, View())
+            assert seen.shape == (bucket.height, bucket.width)
+    sizes = buckets(512, 64)
+    for size in ((1920, 1080), (1080, 1920), (960, 540), (784, 784)):
+        framed(PIL.Image.new("L", size), nearest(*size, sizes), View(place=0.0))
+
+
 def test_a_pair_is_seen_alike_on_both_sides_at_any_size():
     """A map of another size than its picture shows the same part of it."""
     ramp = np.linspace(0, 255, 120)[None, :, None].repeat(80, 0).repeat(3, 2).astype(np.uint8)

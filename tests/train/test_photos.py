@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import train.photos
 from train import recipes
 from train.command import main
 from train.config import override
@@ -48,6 +49,24 @@ def test_prepared_photographs_are_kept(parquet, tmp_path):
     before = (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns
     prepare_photos(PhotoSource(path="nowhere"), tmp_path / "shards")
     assert (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns == before
+
+
+def test_photographs_are_prepared_whole_or_not_at_all(parquet, tmp_path, monkeypatch):
+    kept, taken = train.photos.centred_square, []
+
+    def stopped(picture, size):
+        taken.append(1)
+        if len(taken) == 6:
+            raise KeyboardInterrupt
+        return kept(picture, size)
+
+    monkeypatch.setattr("train.shards.SCENES_PER_SHARD", 4)
+    monkeypatch.setattr("train.photos.centred_square", stopped)
+    source = PhotoSource(path=str(parquet), size_px=8)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_photos(source, tmp_path / "shards")
+    prepare_photos(source, tmp_path / "shards")
+    assert len(open_shards(tmp_path / "shards")) == HELD_OUT_EVERY
 
 
 def test_small_photographs_are_enlarged_smoothly():

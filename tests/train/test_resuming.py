@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import pytest
@@ -163,3 +164,22 @@ def test_old_checkpoints_are_pruned_and_partial_ones_ignored(tmp_path):
     assert [step for step, _ in whole_checkpoints(tmp_path)] == [3, 4]
     write_checkpoint(tmp_path, Checkpoint(2, tensor, {}, {}), keep=2)
     assert [step for step, _ in whole_checkpoints(tmp_path)] == [2, 3, 4], "what was just written stays"
+
+
+def test_an_average_may_begin_and_end_on_the_way(tmp_path):
+    train(tmp_path / "late", config(ema_decay=0.0, steps=400, learning_rate=0.05), seconds=math.inf)
+    before = newest(tmp_path / "late").trained
+    train(tmp_path / "late", config(ema_decay=0.999, steps=401, learning_rate=0.05))
+    exported = torch.load(tmp_path / "late" / "export" / "layer.pt", weights_only=True)
+    torch.testing.assert_close(exported["bias"], before["layer.bias"], atol=0.02, rtol=0)
+    train(tmp_path / "ends", config(ema_decay=0.9), seconds=0.0)
+    trained = train(tmp_path / "ends", config(ema_decay=0.0))
+    exported = torch.load(tmp_path / "ends" / "export" / "layer.pt", weights_only=True)
+    assert torch.equal(exported["bias"], trained["layer.bias"])
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path):
+    left = tmp_path / "checkpoints" / ".step_00000004_5740"
+    left.mkdir(parents=True)
+    train(tmp_path)
+    assert not left.exists()

@@ -142,6 +142,39 @@ def test_columns_that_are_named_as_members_of_a_tar(tmp_path):
     assert np.array_equal(entry.maps["depth"].load(), picture(1))
 
 
+class Chunked(http.server.SimpleHTTPRequestHandler):
+    """Breaks off in the middle of a chunk when it is first asked."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+
+    def do_GET(self):
+        Chunked.asked += 1
+        content = Path(self.directory, self.path[1:]).read_bytes()
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        sent = content[: len(content) // 2] if Chunked.asked == 1 else content
+        self.wfile.write(f"{len(content):x}\r\n".encode() + sent)
+        if Chunked.asked > 1:
+            self.wfile.write(b"\r\n0\r\n\r\n")
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_answer_that_breaks_off_within_a_chunk_is_asked_for_again(tars):
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Chunked, directory=str(tars))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = captions(f"http://127.0.0.1:{server.server_port}/000.tar")
+        server.shutdown()
+    assert found == [(f"picture {n}",) for n in range(EACH)]
+    assert Chunked.asked == 2
+
+
 class Breaking(http.server.SimpleHTTPRequestHandler):
     """Gives half of the second shard when it is first asked for."""
 

@@ -48,7 +48,7 @@ def scenes(tmp_path):
 
 
 def _objective(folder, **settings):
-    tiny = {"channels": (8, 16), "blocks": (1, 1), "latent_channels": 4, "crop": 16, "photos": ""}
+    tiny = {"channels": (8, 16), "blocks": (1, 1), "latent_channels": 4, "crop": 16, "photo_shards": ""}
     return VaeConfig(**{**tiny, **settings}).build(folder)
 
 

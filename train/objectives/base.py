@@ -74,7 +74,7 @@ class Objective(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, items: np.ndarray, draws: Draws) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss per item (n,) and parts of it to log, each (n,)."""
+        """Loss per item (n,) and parts of it to log, each (n,), NaN where one is not about an item."""
 
     def validate(self) -> tuple[dict[str, float], Image.Image] | None:
         """Numbers by name and a picture of what is learnt so far; None where there is nothing to look at."""
@@ -89,9 +89,9 @@ class Objective(nn.Module, abc.ABC):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
-def mean_among(values: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-    """Values (n,) scaled so that their plain mean is the mean over those of `active`; the others are 0."""
-    return values * active * len(active) / active.sum().clamp(min=1)
+def among(values: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Values (n,) to log, of items that are `active`; NaN for the others, of which they say nothing."""
+    return torch.where(active > 0, values, torch.nan)
 
 
 def hold(objective: Objective, name: str, grafted: nn.Module) -> None:

@@ -24,7 +24,7 @@ from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import nn
 
 from train.latents import TRIGGERS
-from train.objectives.base import Draws, Objective, mean_among
+from train.objectives.base import Draws, Objective, among
 from train.randomness import which
 from train.shards import open_shards
 from unicon.devices import use_quick_attention
@@ -185,9 +185,9 @@ class BaseUnetObjective(Objective):
         maps = self._maps(items, kinds).to(self.device)
         read = (self.maps().float() - maps).square().mean(dim=(1, 2, 3)) * mapped
         shares = {
-            "velocity": mean_among(velocity, noisy),
-            "maps": mean_among(read, mapped & noisy),
-            "maps_of_clean": mean_among(read, clean),
+            "velocity": among(velocity, noisy),
+            "maps": among(read, mapped & noisy),
+            "maps_of_clean": among(read, clean),
         }
         weights = torch.where(clean, self.config.clean_weight, 1.0) * self.config.maps_weight
         return velocity + weights * read, shares

@@ -39,7 +39,7 @@ class ClipConfig:
     vocabulary: int = 1536
     max_tokens: int = 48
     scenes: str = "scenes"
-    photos: str = "photos"
+    photo_shards: str = "photos"
     """Folder of photographs; empty: scenes alone."""
     photo_share: float = 0.1
     num_scenes: int = 8192
@@ -59,7 +59,7 @@ class ClipObjective(Objective):
         super().__init__()
         self.config = config
         self.scenes = open_shards(folder / config.scenes, config.num_scenes)
-        self.photos = open_shards(folder / config.photos) if config.photos else None
+        self.photos = open_shards(folder / config.photo_shards) if config.photo_shards else None
         captions = self.scenes.captions + (self.photos.captions if self.photos else [])
         self.tokenizer = fit_tokenizer(captions, folder / "tokenizer", config.vocabulary, config.max_tokens)
         torch.manual_seed(0)  # weights at the start of a run do not depend on what ran before

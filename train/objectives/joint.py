@@ -22,7 +22,7 @@ from train.assemble import base_pipeline, base_place
 from train.examples import Encoded, Examples, SceneExamples
 from train.latents import TRIGGERS
 from train.levels import parse_law
-from train.objectives.base import Draws, Objective, hold, mean_among, named
+from train.objectives.base import Draws, Objective, among, hold, named
 from train.objectives.starting import started
 from train.validation import HeldOut, Validator
 from train.weights import Weighting, parse_weight
@@ -224,8 +224,8 @@ class JointObjective(Objective):
         error = self.errors(clean, noise, levels, text)
         loss = (error * counts * active).sum(0) / active.sum(0)
         return loss, {
-            "image": mean_among(error[0], active[0]),
-            "condition": mean_among(error[1], active[1]),
+            "image": among(error[0], active[0]),
+            "condition": among(error[1], active[1]),
         }
 
     def errors(self, clean: Tensor, noise: Tensor, levels: Levels, texts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ unit vectors, released ones of what the encoder gives.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from eval.metrics.embeddings import embedding_scores
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.objectives.base import Draws, Objective
-from unicon.data.pairs import open_pairs
+from train.pairs.contents import CONTENTS, Contents
+from unicon.data.pairs import Pairs, open_pairs
 from unicon.embeddings import NOISE, TextEmbeddings, check_same_clip
 from unicon.pipeline import UniConPipeline
 from unicon.prior import (
@@ -139,8 +141,9 @@ def clip_of(pipe: UniConPipeline) -> Clip:
 
 
 def embeddings_of_data(data: str, clip: Clip, folder: Path) -> EmbeddingSet:
-    """Embeddings of a user's pictures, made once below `folder` for this data and CLIP."""
+    """Embeddings of a user's pictures, made once below `folder` for what this data holds and this CLIP."""
     pairs = open_pairs(data)
+    held = _contents(pairs, folder)
 
     def items():
         for entry in pairs:
@@ -150,11 +153,23 @@ def embeddings_of_data(data: str, clip: Clip, folder: Path) -> EmbeddingSet:
                 seen = None
             yield seen, entry.captions
 
-    target = folder / f"embeddings-{clip.key(data, len(pairs))}"
+    target = folder / f"embeddings-{clip.key(held)}"
     found = write_embeddings(target, len(pairs), items, clip)
     if not len(found.readable()):
         raise ValueError(f"{data}: no picture can be read; `unicon check` names every problem")
     return found
+
+
+def _contents(pairs: Pairs, folder: Path) -> str:
+    """Changes with what any picture shows, with any caption and with their order."""
+    contents, digest = Contents(folder / CONTENTS, PartialState().process_index), hashlib.blake2b()
+    for index in range(len(pairs)):
+        try:
+            digest.update(contents.of(pairs[index], "").encode())
+        except (ValueError, OSError):  # cannot be read, now
+            digest.update(b"none")
+    contents.close()
+    return digest.hexdigest()
 
 
 class PriorObjective(Objective):

@@ -26,6 +26,7 @@ from train.pairs.framing import View, buckets, framed, nearest
 from train.validation import encoders_on
 from train.weights import Weighting, parse_weight
 from unicon.bases import base_size
+from unicon.data.pairs.names import as_text
 from unicon.data.photos import list_photos, load_photo
 from unicon.devices import use_quick_attention
 from unicon.latents import encode
@@ -113,7 +114,7 @@ def read_references(config: StyleConfig) -> list[Reference]:
 
 def _caption(path: Path) -> str:
     text = path.with_suffix(".txt")
-    return text.read_text(encoding="utf-8").strip() if text.is_file() else ""
+    return as_text(text.read_bytes(), str(text)).strip() if text.is_file() else ""
 
 
 def _page(references: Sequence[Reference]) -> Reference:

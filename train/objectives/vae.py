@@ -45,7 +45,7 @@ class VaeConfig:
     """Side of the crops it learns from, pixels; a multiple of the factor."""
     gradient_weight: float = 0.5
     scenes: str = "scenes"
-    photos: str = "photos"
+    photo_shards: str = "photos"
     """Folder of photographs; empty: scenes alone."""
     start_from: str = ""
     """Folder of an exported autoencoder of this geometry to continue from; empty: random weights."""
@@ -72,7 +72,7 @@ class VaeObjective(Objective):
         super().__init__()
         self.config = config
         self.scenes = open_shards(folder / config.scenes, config.num_scenes)
-        self.photos = open_shards(folder / config.photos) if config.photos else None
+        self.photos = open_shards(folder / config.photo_shards) if config.photo_shards else None
         self.size = self.scenes.arrays["image"][0].shape[1]
         self.crop = min(config.crop, self.size)
         factor = 2 ** len(config.channels)

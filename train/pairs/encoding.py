@@ -271,10 +271,13 @@ class PairEncoder:
         return encode(self.vae, stacked.permute(0, 3, 1, 2).float() / 255).half().cpu()
 
     def fingerprint(self) -> str:
-        """Changes with the autoencoder, the text encoder, the trigger words and the framing."""
+        """Changes with the autoencoder, the text encoder and its words, the trigger and the framing."""
         framing = (self.trigger, list(self.sizes), list(self.views), self.aligned)
+        scaling = [self.vae.config.get(name) for name in ("scaling_factor", "shift_factor")]
+        words = [tokenizer.get_vocab() for tokenizer in self.reader.tokenizers]
+        reading = (self.reader.nothing_is_zero, [sorted(vocabulary.items()) for vocabulary in words])
         changes = [change.__name__ for change in (self.redrawn, self.made) if change is not None]
-        digest = hashlib.blake2b(repr((*framing, *changes)).encode())
+        digest = hashlib.blake2b(repr((*framing, *changes, scaling, reading)).encode())
         for module in (self.vae, *self.reader.encoders):
             for name, tensor in module.state_dict().items():
                 digest.update(name.encode())

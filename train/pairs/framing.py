@@ -83,7 +83,8 @@ def framed(picture: PIL.Image.Image, bucket: Bucket, view: View) -> np.ndarray:
     fitting = max(bucket.width / width, bucket.height / height)
     scale = max(fitting, min(fitting * view.zoom, 1.0))
     # The part of the picture that fills the bucket, so that it is resized and cropped in one step.
-    wide, tall = bucket.width / scale, bucket.height / scale
+    # Never more than there is, as rounding would have it of one size in twenty.
+    wide, tall = min(bucket.width / scale, width), min(bucket.height / scale, height)
     left = (width - wide) * view.place
     top = (height - tall) * (view.place if view.down is None else view.down)
     size = (bucket.width, bucket.height)

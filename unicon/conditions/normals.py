@@ -23,10 +23,10 @@ def map_to_normal(picture: np.ndarray) -> np.ndarray:
 
 def mirrored(picture: np.ndarray) -> np.ndarray:
     """What a map (..., 3), uint8 or [0, 1], says once it is seen mirrored: the component along x, red, turns
-    round."""
+    round. Black, which is no direction and stands for no surface in many sets, stays black."""
     turned = picture.copy()
     turned[..., 0] = (255 if picture.dtype == np.uint8 else 1) - turned[..., 0]
-    return turned
+    return np.where((picture == 0).all(-1, keepdims=True), picture, turned)
 
 
 def normal_to_map(normal: np.ndarray) -> np.ndarray:

@@ -237,12 +237,13 @@ def _from_deep_grey(values: np.ndarray, name: str) -> PIL.Image.Image:
         )
     most = float(plane.max())
     top = 1.0 if values.dtype.kind == "f" and most <= 1 else 255.0 if most <= 255 else 65535.0
-    if values.dtype == np.uint16:
+    is_16_bits = values.dtype.kind == "u" and values.dtype.itemsize == 2  # in either order of bytes
+    if is_16_bits:
         top = 65535.0
     if most > top:
         raise _Refused(f"{name}: holds values up to {most:.4g}; expected at most 65535: rescale it")
     picture = PIL.Image.fromarray(np.round(plane / top * 255).astype(np.uint8)).convert("RGB")
-    if values.dtype != np.uint16 and most > 0:  # black is black at any scale
+    if not is_16_bits and most > 0:  # black is black at any scale
         picture.info[WHITE] = top
     return picture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,22 @@ def from_folders(root: Path) -> Pairs:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+    for path in _files_below(folder):
+        if path.suffix.lower() in SUFFIXES:
             stem = path.relative_to(folder).with_suffix("").as_posix()
             if stem in found:
                 raise ValueError(f"{path}: {found[stem].name} has the same stem; keep one of them")
             found[stem] = path
     return found
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files but hidden ones and those in hidden folders (a notebook's copies); links are followed."""
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place) / name for name in files if not name.startswith(".")]
+    return sorted(found)
 
 
 def _picture(path: Path | None) -> Picture | None:
@@ -113,7 +123,7 @@ def _is_picture(key: str, value: Any) -> bool:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, row) of every line that is not empty."""
-    for number, line in enumerate(names.as_text(path.read_bytes(), str(path)).splitlines(), start=1):
+    for number, line in enumerate(names.as_text(path.read_bytes(), str(path)).split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -13,6 +13,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _rows(shards: Sequence[str]) -> Iterator[dict[str, Any]]:
                 if attempt + 1 == (ATTEMPTS if _is_remote(shard) else 1):
                     damage = f"{shard}: is no tar file, or is cut short after {done} pairs ({error})"
                     yield _row(shard, "", [], f"{damage}; copy it again")
-            except OSError as error:
+            except (OSError, HTTPException) as error:  # the latter where an answer breaks off
                 if not _is_remote(shard) or attempt + 1 == ATTEMPTS:
                     raise OSError(
                         f"{shard}: cannot be read ({error}); the same command continues when it can"

@@ -61,10 +61,17 @@ class Sample:
     json: Member | None = None
 
     def add(self, member: Member) -> None:
-        """Take a member in; one of another kind is left out."""
+        """Take a member in; one of another kind is left out. Raises ValueError for a second picture of one
+        name."""
         _, kind, suffix = parts(member.name)
         if suffix in SUFFIXES:
-            self.pictures["image" if not kind or names.is_image(kind) else kind] = member
+            name = "image" if not kind or names.is_image(kind) else kind
+            if name in self.pictures:
+                raise ValueError(
+                    f"{member.place}: {self.pictures[name].place} is the same side of the same pair; "
+                    "keep one of them"
+                )
+            self.pictures[name] = member
         elif suffix == ".txt":
             self.text = member
         elif suffix == ".json":
@@ -97,8 +104,13 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
 def _members(shard: Path) -> list[_Member]:
     try:
         with tarfile.open(shard, "r:") as tar:
-            return [_Member(m.name, FilePart(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
-    except tarfile.TarError as error:
+            found = []
+            for m in tar:
+                if m.isfile() or m.islnk():  # a link to a member before it, by which tar stores a file once
+                    there = tar.getmember(m.linkname) if m.islnk() else m
+                    found.append(_Member(m.name, FilePart(shard, there.offset_data, there.size)))
+            return found
+    except (tarfile.TarError, KeyError) as error:
         raise ValueError(
             f"{shard}: is no plain tar file, or is cut short ({error}); copy it again, uncompressed"
         ) from error

@@ -101,6 +101,13 @@ def test_a_pair_that_changes_on_the_way_is_not_taken_for_the_one_that_was_found(
     assert "1: has changed since the run began" in (tmp_path / "skipped.jsonl").read_text()
 
 
+def test_latents_of_another_scale_are_others(data, base, tmp_path):
+    encoder = settings(data, base).build(tmp_path).examples.read_one.__self__.encoder
+    before = encoder.fingerprint()
+    encoder.vae.register_to_config(scaling_factor=2 * encoder.vae.config["scaling_factor"])
+    assert encoder.fingerprint() != before
+
+
 def test_what_another_run_encoded_unpaired_stays_out(data, base, tmp_path):
     (data / "depth" / "0.png").unlink()
     assert len(settings(data, base, unpaired=True).build(tmp_path).examples) == len(SIZES)

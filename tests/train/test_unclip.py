@@ -20,7 +20,7 @@ from train.config import LoopConfig, RunConfig
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
 from train.loop import fit
 from train.objectives.decoder import DataDecoderTraining, DecoderObjective
-from train.objectives.prior import PriorConfig, PriorObjective
+from train.objectives.prior import PriorConfig, PriorObjective, embeddings_of_data
 from train.recipes import FAMILIES
 from unicon import UniConPipeline
 from unicon.embeddings import embed_pictures, embed_texts, identity
@@ -90,6 +90,39 @@ def test_embeddings_are_those_of_the_encoders_and_made_once(tmp_path, encoders):
     assert (tmp_path / "embeddings" / "pictures.npy").stat().st_mtime_ns == before
     with pytest.raises(FileNotFoundError, match="no embeddings in .*nowhere"):
         EmbeddingSet.open(tmp_path / "nowhere")
+
+
+def test_embeddings_are_those_of_what_the_data_hold_now(tmp_path, encoders):
+    """Also where a picture or a caption was exchanged for another, and their number is what it was."""
+    for i in range(3):
+        (tmp_path / "data" / "image").mkdir(parents=True, exist_ok=True)
+        picture(i, (16, 16)).save(tmp_path / "data" / "image" / f"{i}.png")
+    places = {name: tmp_path / "data" / "image" / name for name in ("0.png", "9.png", "1.txt")}
+
+    def found() -> EmbeddingSet:
+        return embeddings_of_data(str(tmp_path / "data"), encoders, tmp_path / "run")
+
+    first = found().embeddings(np.arange(3))
+    assert torch.equal(found().embeddings(np.arange(3)), first)
+    places["0.png"].unlink()
+    picture(9, (16, 16)).save(places["9.png"])
+    torch.testing.assert_close(found().embeddings(np.array([0, 1])), first[1:], atol=1e-5, rtol=1e-5)
+    assert len(found().texts["mask"]) == 1
+    places["1.txt"].write_text("a dog")
+    assert len(found().texts["mask"]) == 2
+
+
+def test_large_pictures_do_not_wait_for_others(tmp_path, encoders, monkeypatch):
+    together = []
+
+    def counted(encoder, extractor, pictures):
+        together.append(len(pictures))
+        return embed_pictures(encoder, extractor, pictures)
+
+    monkeypatch.setattr("train.embeddings.embed_pictures", counted)
+    monkeypatch.setattr("train.embeddings.MOST_VALUES", 3 * 16 * 16 * 4)
+    some(tmp_path, encoders, num=12)
+    assert together == [5, 5, 1]  # one of twelve cannot be read
 
 
 # --- the prior --------------------------------------------------------------------------------------------

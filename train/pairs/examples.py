@@ -120,7 +120,8 @@ class PairExamples(Examples):
         self.tell_expected([self.found[item] for item in items.tolist() if item not in self.bad])
 
     def _pair(self, item: int) -> EncodedPair:
-        """This one, or where it went bad the next of its size: the same one whenever a run continues."""
+        """This one, or where it went bad the next of its size, always the same one until the run is started
+        again, which then leaves the bad one out."""
         for place in self._from(item):
             if place in self.bad:
                 continue

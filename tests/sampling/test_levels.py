@@ -160,3 +160,13 @@ def test_unknown_schedules_are_refused():
         Schedule.from_scheduler({"prediction_type": "flow_prediction"})
     with pytest.raises(ValueError, match="gets noisier with every timestep"):
         Schedule.from_scheduler({"trained_betas": [0.1, 0.0, 0.1]})
+
+
+def test_levels_on_a_device_are_decided_about_on_the_host():
+    schedule = Schedule.from_scheduler(DDPMScheduler())
+    levels = schedule.at_timestep(torch.tensor([0.0, 500.0])).clean_where(torch.tensor([True, False]))
+    moved = levels.to("meta", torch.float32).to("meta")[1:]
+    assert moved.alpha.is_meta
+    assert moved.on_host.is_clean.tolist() == [False]
+    assert moved.on_host.log_snr.tolist() == levels.log_snr[1:].tolist()
+    assert levels.on_host is levels

@@ -161,5 +161,6 @@ def known_parts(
     for index, (name, branch) in enumerate(request.branches.items()):
         if name in given.masks:
             cells = F.max_pool2d(given.frame.enter(given.masks[name], sharp=True), factor)
-            known[index] = Known(clean=clean[name], mask=batch.spread(cells), weight=branch.mask_guidance)
+            mask = batch.spread(cells).to(clean[name].device)
+            known[index] = Known(clean=clean[name], mask=mask, weight=branch.mask_guidance)
     return known

@@ -22,6 +22,7 @@ from unicon.call.likeness import Told
 from unicon.call.request import Request
 from unicon.sampling.guidance import Variant
 from unicon.sampling.levels import Levels, Prediction, clean_estimate
+from unicon.sampling.plans import span
 
 HeldClean = Literal["auto", "shortcut", "two_way"]
 
@@ -49,16 +50,19 @@ class BranchNetwork:
     cache: CleanCache | None = field(default=None, init=False)
     cached_variants: Sequence[Variant] | None = field(default=None, init=False)
     """Those that the cache is for; None: all alike."""
+    _clean_told: dict[tuple[int, ...], Tensor] = field(default_factory=dict, init=False)
+    """By branches what the UNet is told of each while it is CLEAN, where the levels are."""
 
     def evaluate(self, x: Tensor, levels: Levels, variants: Sequence[Variant]) -> Tensor:
         """Clean estimates [variant, branch, sample, C, H, W] of x [branch, sample, C, H, W], one level per
         branch; cached branches answer with themselves."""
-        clean = [index for index, is_clean in enumerate(levels.is_clean.tolist()) if is_clean]
+        clean = [index for index, is_clean in enumerate(levels.on_host.is_clean.tolist()) if is_clean]
         cached = clean if self.shortcut else []
         running = [b for b in range(len(x)) if b not in cached]
+        at = span(running)
         out = joint_forward(
             self.unet,
-            x[running].flatten(0, 1).to(self.prompts.dtype).repeat(len(variants), 1, 1, 1),
+            x[at].flatten(0, 1).to(self.prompts.dtype).repeat(len(variants), 1, 1, 1),
             self._told(levels, running).repeat_interleave(x.shape[1]).repeat(len(variants)),
             self._texts(variants, running),
             pairs=self._pairs(clean, variants, x.shape[1]),
@@ -69,9 +73,9 @@ class BranchNetwork:
             likeness=None if self.told is None else self.told.likeness(variants, running, clean),
             timestep_cond=self._scales(running, x.shape[1], len(variants)),
         ).unflatten(0, (len(variants), len(running), -1))
-        answers = [clean_estimate(o, x[running], levels[running], self.prediction).to(x.dtype) for o in out]
+        answers = [clean_estimate(o, x[at], levels[at], self.prediction).to(x.dtype) for o in out]
         estimates = x.expand(len(variants), *x.shape).clone()
-        estimates[:, running] = torch.stack(answers)
+        estimates[:, at] = torch.stack(answers)
         return estimates
 
     def forget(self) -> None:
@@ -87,12 +91,12 @@ class BranchNetwork:
         fits = self.cached_variants is None or self.cached_variants == tuple(variants)
         if self.cache is None or self.cache.branches != tuple(cached) or not fits:
             # One half serves all, unless a clean branch has an unprompted half of its own.
-            same = torch.equal(self.prompts[0, cached], self.prompts[1, cached])
+            same = torch.equal(*self.prompts[:, span(cached)])
             halves = [Variant()] if same else variants
             self.cached_variants = None if same else tuple(variants)
             self.cache = record_clean(
                 self.unet,
-                x[cached].flatten(0, 1).to(self.prompts.dtype).repeat(len(halves), 1, 1, 1),
+                x[span(cached)].flatten(0, 1).to(self.prompts.dtype).repeat(len(halves), 1, 1, 1),
                 self._told(levels, cached).repeat_interleave(x.shape[1]).repeat(len(halves)),
                 self._texts(halves, cached),
                 pairs=self.pairs,
@@ -104,16 +108,19 @@ class BranchNetwork:
 
     def _told(self, levels: Levels, branches: list[int]) -> Tensor:
         """The timestep of each of these branches, float32."""
-        clean = torch.tensor([float(self.clean_timesteps.get(b, 0)) for b in branches])
-        return levels[branches].told(clean.to(levels.timestep)).float()
+        told = tuple(branches)
+        if told not in self._clean_told:  # brought to the device once
+            clean = torch.tensor([float(self.clean_timesteps.get(b, 0)) for b in branches])
+            self._clean_told[told] = clean.to(levels.timestep)
+        return levels[span(branches)].told(self._clean_told[told]).float()
 
     def _scales(self, branches: list[int], num_samples: int, num_guidance: int) -> Tensor | None:
         if self.scales is None:
             return None
-        return self.scales[branches].repeat_interleave(num_samples, 0).repeat(num_guidance, 1)
+        return self.scales[span(branches)].repeat_interleave(num_samples, 0).repeat(num_guidance, 1)
 
     def _texts(self, variants: Sequence[Variant], branches: list[int]) -> Tensor:
-        return torch.cat([self.prompts[int(v.text), branches].flatten(0, 1) for v in variants])
+        return torch.cat([self.prompts[int(v.text), span(branches)].flatten(0, 1) for v in variants])
 
     def _pairs(self, clean: list[int], variants: Sequence[Variant], num_samples: int) -> list[Pair]:
         """The pairs, without reads of clean branches and in guidance halves that ask each branch alone."""

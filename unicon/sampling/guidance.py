@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -103,7 +104,7 @@ class Guidance:
         low, high = self.log_snr
         if math.isinf(low) and math.isinf(high):
             return self
-        guided = [low <= level <= high for level in levels.log_snr.tolist()]
+        guided = [low <= level <= high for level in levels.on_host.log_snr.tolist()]
 
         def where(scale: float | tuple[float, ...], off: float) -> tuple[float, ...]:
             values = _each(scale)
@@ -114,13 +115,23 @@ class Guidance:
             self, text=where(self.text, 1.0), condition=where(self.condition, 0.0), like=where(self.like, 1.0)
         )
 
-    def _scale(self, scale: float | tuple[float, ...], estimates: Tensor) -> Tensor:
+    def _scale(self, scale: float | tuple[float, ...], estimates: Tensor) -> Tensor | float:
         values, branches = _each(scale), len(estimates)
         if len(values) not in (1, branches):
             raise ValueError(
                 f"got {len(values)} guidance scales for {branches} branches; give one, or one per branch"
             )
-        return spread(torch.tensor(values, dtype=torch.float64), estimates)
+        if len(set(values)) == 1:
+            return values[0]
+        return _per_branch(values, estimates.ndim, estimates.device, estimates.dtype)
+
+
+@lru_cache(maxsize=16)
+def _per_branch(values: tuple[float, ...], num_dims: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One number per branch, as [branch, 1, 1, ...]; brought to the device once."""
+    with torch.inference_mode(False):  # a later call may need gradients through it
+        scales = torch.tensor(values, dtype=torch.float64).to(device, dtype)
+        return scales.reshape(-1, *[1] * (num_dims - 1))
 
 
 def text_guidance(prompted: Tensor, unprompted: Tensor, scale: Tensor | float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unicon.sampling.guidance import Denoiser
 from unicon.sampling.levels import Levels, noise_estimate, spread
-from unicon.sampling.plans import Trajectory
+from unicon.sampling.plans import Trajectory, span
 
 SUBSTITUTIONS = 5
 """Each makes the error several times smaller; `docs/unclip.md` has numbers."""
@@ -29,7 +29,7 @@ def invert(
     assert not trajectory.known, "a run with known parts has no inverse"
     levels = trajectory.levels.to(x.device, x.dtype)
     for step in reversed(list(trajectory.steps())):
-        moving, level_from, level_to = step.moving, levels[step.index], levels[step.index + 1]
+        moving, level_from, level_to = span(step.moving), levels[step.index], levels[step.index + 1]
         target, x = x[moving], x.clone()
         for _ in range(substitutions):
             clean = denoise(x, level_from)[moving]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -40,6 +40,13 @@ class Levels:
     """Weight of the noise, in [0, 1]."""
     timestep: Tensor
     """What the network is told; may be fractional; 0 for CLEAN."""
+    _host: Levels | None = field(default=None, repr=False)
+    """The same on the CPU, of levels that were moved off it."""
+
+    @property
+    def on_host(self) -> Levels:
+        """The same levels where a decision about them does not make the host wait for a device."""
+        return self if self._host is None else self._host
 
     @property
     def log_snr(self) -> Tensor:
@@ -63,14 +70,18 @@ class Levels:
         return torch.where(self.is_clean, clean_timestep, self.timestep)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Levels:
-        return Levels(
-            alpha=self.alpha.to(device, dtype),
-            sigma=self.sigma.to(device, dtype),
-            timestep=self.timestep.to(device, dtype),
-        )
+        moved = (each.to(device, dtype) for each in (self.alpha, self.sigma, self.timestep))
+        alpha, sigma, timestep = moved
+        host = None if alpha.device.type == "cpu" else self._host or self
+        return Levels(alpha=alpha, sigma=sigma, timestep=timestep, _host=host)
 
     def __getitem__(self, index: Any) -> Levels:
-        return Levels(alpha=self.alpha[index], sigma=self.sigma[index], timestep=self.timestep[index])
+        return Levels(
+            alpha=self.alpha[index],
+            sigma=self.sigma[index],
+            timestep=self.timestep[index],
+            _host=None if self._host is None else self._host[index],
+        )
 
 
 def spread(value: Tensor, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from unicon.sampling.guidance import Denoiser, reconstruct
 from unicon.sampling.levels import Levels, add_noise
 from unicon.sampling.noise import INITIAL
-from unicon.sampling.plans import Step, Trajectory
+from unicon.sampling.plans import Step, Trajectory, span
 from unicon.sampling.solvers import Past, Solver, heun
 
 
@@ -58,14 +58,18 @@ def start(
     A branch that starts at pure noise is its initial noise; CLEAN, it is its clean latent; in between, the
     noised clean latent. `clean` gives those latents by branch name, each broadcastable to `shape`.
     """
+
+    def drawn(name: str) -> Tensor:
+        return noise.draw(name, INITIAL, shape[1:]).to(device, dtype)
+
     branches = []
     for index, name in enumerate(trajectory.names):
-        drawn = noise.draw(name, INITIAL, shape[1:]).to(device, dtype)
+        level = trajectory.levels[0, index]
         if float(trajectory.positions[0, index]) == 0:
-            branches.append(drawn)
+            branches.append(drawn(name))
         elif name in clean:
             given = clean[name].to(device, dtype).expand(tuple(shape))
-            branches.append(add_noise(given, drawn, trajectory.levels[0, index]))
+            branches.append(given if bool(level.is_clean) else add_noise(given, drawn(name), level))
         else:
             raise ValueError(
                 f"branch {name!r} does not start from pure noise, so it needs a latent to start from"
@@ -90,18 +94,19 @@ def sample(
     _check(x, trajectory)
     if any(part.weight > 0 for part in trajectory.known.values()):
         denoise = reconstruct(denoise, trajectory.known)
-    x = _put_back(x, trajectory, 0, noise)
     past = None
     levels = trajectory.levels.to(x.device, x.dtype)  # once: every transfer waits for the device
+    drawn = {i: noise.draw(trajectory.names[i], INITIAL, x.shape[2:]).to(x) for i in trajectory.known}
+    x = _put_back(x, trajectory, levels[0], drawn)
     for step in trajectory.steps():
         level_from, level_to = levels[step.index], levels[step.index + 1]
         clean = denoise(x, level_from)
         fresh = _fresh(solver, noise, trajectory, step, x)
         stepped = _advance(x, clean, level_from, level_to, step.moving, solver, past, fresh)
-        x = _put_back(stepped, trajectory, step.index + 1, noise)
+        x = _put_back(stepped, trajectory, level_to, drawn)
         if solver.looks_twice and not bool(step.level_to[step.moving].is_clean.all()):
             corrected = _correct(stepped, clean, denoise(x, level_to), level_from, level_to, step.moving)
-            x = _put_back(corrected, trajectory, step.index + 1, noise)
+            x = _put_back(corrected, trajectory, level_to, drawn)
         past = _remember(clean, level_from, step.moving)
         if on_step is not None:
             state = State(
@@ -125,20 +130,21 @@ def _advance(
     fresh: Tensor | None,
 ) -> Tensor:
     """x after one step: moving branches at their next level, the others untouched."""
-    moved_past = None if past is None else past[moving]
-    stepped = solver.step(x[moving], clean[moving], level_from[moving], level_to[moving], moved_past, fresh)
-    return _replace(x, moving, stepped)
+    at = span(moving)
+    moved_past = None if past is None else past[at]
+    stepped = solver.step(x[at], clean[at], level_from[at], level_to[at], moved_past, fresh)
+    return _replace(x, at, stepped)
 
 
 def _correct(
     x: Tensor, clean: Tensor, clean_to: Tensor, level_from: Levels, level_to: Levels, moving: list[int]
 ) -> Tensor:
     """x after the second look of `heun`."""
-    levels = level_from[moving], level_to[moving]
-    return _replace(x, moving, heun(x[moving], clean[moving], clean_to[moving], *levels))
+    at = span(moving)
+    return _replace(x, at, heun(x[at], clean[at], clean_to[at], level_from[at], level_to[at]))
 
 
-def _replace(x: Tensor, branches: list[int], values: Tensor) -> Tensor:
+def _replace(x: Tensor, branches: slice | list[int], values: Tensor) -> Tensor:
     out = x.clone()
     out[branches] = values
     return out
@@ -155,17 +161,16 @@ def _fresh(solver: Solver, noise: Noise, trajectory: Trajectory, step: Step, x: 
 def _remember(clean: Tensor, levels: Levels, moving: list[int]) -> Past:
     """A branch that stood still has no past: its estimate changed because of the others, not along its own
     path."""
-    log_snr = torch.full_like(levels.alpha, -torch.inf)
-    log_snr[moving] = levels.log_snr[moving]
+    log_snr, at = torch.full_like(levels.alpha, -torch.inf), span(moving)
+    log_snr[at] = levels.log_snr[at]
     return Past(clean=clean, log_snr=log_snr)
 
 
-def _put_back(x: Tensor, trajectory: Trajectory, index: int, noise: Noise) -> Tensor:
-    """Known parts at their branch's level, always with the branch's initial noise."""
+def _put_back(x: Tensor, trajectory: Trajectory, levels: Levels, drawn: Mapping[int, Tensor]) -> Tensor:
+    """Known parts at their branch's level, always with the initial noise that was drawn for the branch."""
     for branch, part in trajectory.known.items():
-        drawn = noise.draw(trajectory.names[branch], INITIAL, x.shape[2:]).to(x)
-        known = add_noise(part.clean.to(x), drawn, trajectory.levels[index, branch])
-        x = _replace(x, [branch], part.keep(x[branch], known))
+        known = add_noise(part.clean.to(x), drawn[branch], levels[branch])
+        x = _replace(x, span([branch]), part.keep(x[branch], known))
     return x
 
 

@@ -24,7 +24,7 @@ Waiting instead of stretching (both branches end on the same levels) is a plan w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -170,6 +170,14 @@ class Plan:
             branch.stages if len(branch.stages) == count else branch.stages[:1] * count
             for branch in self.branches
         ]
+
+
+def span(branches: Sequence[int]) -> slice | list[int]:
+    """Ascending branches as an index: where they follow one another a slice, which copies nothing, and of
+    which a device need not be told."""
+    if branches and branches[-1] - branches[0] + 1 == len(branches):
+        return slice(branches[0], branches[-1] + 1)
+    return list(branches)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

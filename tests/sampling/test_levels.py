@@ -163,7 +163,7 @@ def test_unknown_schedules_are_refused():
 
 
 def test_levels_on_a_device_are_decided_about_on_the_host():
-    schedule = Schedule.from_scheduler(DDPMScheduler())
+    schedule = Schedule.from_scheduler(DDIMScheduler())
     levels = schedule.at_timestep(torch.tensor([0.0, 500.0])).clean_where(torch.tensor([True, False]))
     moved = levels.to("meta", torch.float32).to("meta")[1:]
     assert moved.alpha.is_meta

@@ -7,7 +7,7 @@ import pytest
 from tests.programs import ROOT, python
 
 EXTRAS = (
-    "beartype", "cleanfid", "controlnet_aux", "datasets", "jaxtyping", "pyEdgeEval", "pycocotools", "pytest",
+    "cleanfid", "controlnet_aux", "datasets", "pyEdgeEval", "pycocotools", "pytest",
     "scipy", "tensorboard", "torch_fidelity", "torchvision",
 )  # fmt: skip
 """What the extras of pyproject.toml install that nothing in the core brings along."""

@@ -42,6 +42,7 @@ from adapters import (
     unmerge,
 )
 from adapters.base import check_base
+from adapters.decoder import check_decoder_base
 from adapters.layer_lora import graft_layers, ungraft_layers
 from unicon.embeddings import check_same_clip, identity
 from unicon.ranges import FINITE
@@ -200,18 +201,21 @@ class WithGrafts(DiffusionPipeline):
         grafted = grafted_decoder(self.unet)
         return None if grafted is None else grafted.adapter
 
-    def load_decoder(self, folder: str | Path) -> None:
+    def load_decoder(self, folder: str | Path, *, replace: bool = False) -> None:
         """Load a decoder adapter from a folder (or OWNER/NAME/FOLDER on the hub), see `add_decoder`."""
-        self.add_decoder(load_decoder(find_decoder(folder), self.unet))
+        self.add_decoder(load_decoder(find_decoder(folder), self.unet), replace=replace)
 
-    def add_decoder(self, decoder: DecoderAdapter) -> None:
+    def add_decoder(self, decoder: DecoderAdapter, *, replace: bool = False) -> None:
         """Graft a decoder adapter built for this base, in the base's number format: the call then takes
-        `like`.
+        `like`. One that is there gives way with `replace`.
 
         Raises ValueError for a second one, and one trained with another CLIP than the base's image encoder.
         """
         self._check_not_offloaded()
         self._check_clip(decoder)
+        if replace and self.decoder is not None:
+            check_decoder_base(decoder.config, self.unet, "the decoder adapter")
+            self.unload_decoder()
         graft_decoder(self.unet, decoder)
         decoder.to(self.unet.device, self.unet.dtype)
 

@@ -39,11 +39,12 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval unclip",
         description="Measure which of unCLIP's orderings appear: decoder conditions, guidance, priors.",
-        epilog="example: unicon eval unclip --decoder runs/mini/decoder/export "
-        "--prior runs/mini/prior/export",
+        epilog="example: unicon eval unclip --stop-after 60\n"
+        "         unicon eval unclip --decoder runs/mini/decoder/export --prior runs/mini/prior/export",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--base", default="mini", help="mini, or a folder or id of another base (default mini)")
-    top.add_argument("--decoder", metavar="DIR", help="a decoder adapter, where the base has none")
+    top.add_argument("--decoder", metavar="DIR", help="a decoder adapter, in the place of the base's own")
     top.add_argument(
         "--prior", action="append", default=[], metavar="DIR", help="of either kind; twice for both"
     )
@@ -97,7 +98,7 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
         _check_parts(arguments)
         pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, [budget.condition])
         if arguments.decoder is not None:
-            pipe.load_decoder(arguments.decoder)
+            pipe.load_decoder(arguments.decoder, replace=True)
         for folder in arguments.prior:
             pipe.load_prior(folder)
         ways = ways_of(pipe, arguments.told)

@@ -212,6 +212,11 @@ def test_refusals_of_what_is_not_there(pipe, own, photo):
     with pytest.raises(ValueError, match="like needs a decoder adapter, and none is loaded"):
         images(own, "a dog", like=photo)
     own.add_decoder(tiny_decoder(own))
+    with pytest.raises(ValueError, match="a decoder adapter is already there"):
+        own.add_decoder(tiny_decoder(own))
+    other = tiny_decoder(own)
+    own.add_decoder(other, replace=True)
+    assert own.decoder is other
     own.register_modules(image_encoder=None)
     with pytest.raises(ValueError, match="this base has no image encoder to see like with"):
         images(own, "a dog", like=photo)

@@ -36,6 +36,13 @@ def test_it_starts_as_the_adapter_is(by_name, data, base, tmp_path):
     assert list(objective.pipe.adapters) == ["depth"]
 
 
+def test_a_fresh_one_that_cannot_be_used_beside_the_bases_own_says_so(data, base, tmp_path, capsys):
+    for more, is_told in (({}, True), ({"clean_timestep": 150}, False), ({"start_from": "depth"}, False)):
+        settings(data, base, **more).build(tmp_path)
+        said = "those of its base (" in capsys.readouterr().err
+        assert said == is_told, more
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_one_of_scenes_starts_as_the_adapter_is(by_name, base, tmp_path):
     config = SceneJointConfig(

@@ -15,7 +15,7 @@ from accelerate import PartialState
 
 from adapters import AdapterConfig, JointAdapter
 from train.objectives.joint import JointConfig, JointObjective
-from train.objectives.starting import started
+from train.objectives.starting import started, unlike_own
 from train.pairs.cache import PairCache
 from train.pairs.encoding import PairEncoder
 from train.pairs.examples import PairExamples, PairReader, log_of, report_skipped
@@ -109,7 +109,7 @@ class PairsConfig(JointConfig):
             return self._of_stream(pipe, start, state, folder)
         reader = self._reader(pipe, start, state, folder)
         if state.is_main_process:
-            _warn(doubts(reader.pairs, [self.condition]))
+            _warn([*unlike_own(self, self.base), *doubts(reader.pairs, [self.condition])])
         found = reader.find(range(len(reader.pairs)), show=state.is_main_process)
         report_skipped(reader.skipped, len(reader.pairs), self.bad_share, folder / SKIPPED)
         use_quick_attention(pipe.unet)
@@ -141,7 +141,7 @@ class PairsConfig(JointConfig):
             log=folder / SKIPPED,
         )
         if state.is_main_process:
-            _warn(pairs.doubts())
+            _warn([*unlike_own(self, self.base), *pairs.doubts()])
         use_quick_attention(pipe.unet)
         return StreamObjective(self, self._fresh_or(start, encoder.trigger), pipe, pairs)
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from adapters import AdapterConfig, JointAdapter, load_adapter
+from adapters.store import read_config
+from unicon.conditions.lowres import LOWRES
 from unicon.pipeline import UniConPipeline
-from unicon.sources import find_adapter, saved_adapters
+from unicon.sources import find_adapter, find_base, saved_adapters
 
 if TYPE_CHECKING:
     from train.objectives.joint import JointConfig
@@ -35,6 +37,25 @@ def started(config: JointConfig, pipe: UniConPipeline, base: str | Path) -> Join
     adapter = load_adapter(_folder(config.start_from, base), pipe.unet, dtype=torch.float32)
     _check(config, adapter.config)
     return adapter.requires_grad_(True)
+
+
+def unlike_own(config: JointConfig, base: str | Path) -> list[str]:
+    """What makes a fresh adapter unlike those that came with its base, in words; empty where nothing does."""
+    if config.start_from or config.condition == LOWRES:  # which is used alone
+        return []
+    if not Path(find_base(base)).is_dir():  # a file has none, and from the hub they would be downloaded
+        return []
+    own = {n: read_config(place) for n, place in saved_adapters(base).items() if n != LOWRES}
+    told = {form.clean_timestep for form in own.values()}
+    if not told or config.clean_timestep in told:
+        return []
+    form = next(iter(own.values()))
+    return [
+        f"this adapter is trained with --clean_timestep {config.clean_timestep} and --locality "
+        f"{config.locality:g}, those of its base ({', '.join(own)}) with {form.clean_timestep} and "
+        f"{form.locality:g}: beside them it cannot read one clean picture. Give theirs, or --start_from one "
+        "of them"
+    ]
 
 
 def _folder(source: str, base: str | Path) -> Path:

@@ -71,7 +71,9 @@ def add_like_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--like-{name}", type=kind, default=default, metavar="N", help=f"{what} (default {default})"
         )
-    parser.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
+    parser.add_argument(
+        "--decoder", metavar="FOLDER", help="a decoder adapter, in the place of the base's own"
+    )
     parser.add_argument(
         "--prior", nargs="?", const="", metavar="FOLDER",
         help="let a prior choose the content from the prompt: the base's own, or one in a folder",
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
     if larger is not None:
         lowres_adapter(pipe)  # before anything is drawn
     if args.decoder is not None:
-        pipe.load_decoder(args.decoder)
+        pipe.load_decoder(args.decoder, replace=True)
     if args.prior:
         pipe.unload_prior()
         pipe.load_prior(args.prior)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unicon.manipulations import Drawing
     from unicon.pipeline import UniConPipeline
 
-EXAMPLE = """%(prog)s chair.png --decoder runs/decoder/decoder/export
+EXAMPLE = """%(prog)s chair.png
   %(prog)s chair.png --to lamp.png
   %(prog)s chair.png --text "a blue chair" --instead-of "a red chair"
   %(prog)s chair.png --map-of room.png --condition depth
@@ -62,7 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=positive, default=4, metavar="N", help="pictures at a time (default 4)"
     )
-    parser.add_argument("--decoder", metavar="FOLDER", help="a decoder adapter, where the base has none")
+    parser.add_argument(
+        "--decoder", metavar="FOLDER", help="a decoder adapter, in the place of the base's own"
+    )
     add_run_options(parser, out="out/vary", steps=50)
 
 
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     others = [] if args.pictures is None else [load_photo(path) for path in list_photos(args.pictures)]
     pipe = load_pipeline(args, needs=[*drawn_in, *([condition] if args.map_of else [])])
     if args.decoder is not None:
-        pipe.load_decoder(args.decoder)
+        pipe.load_decoder(args.decoder, replace=True)
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     given = _alike(fit(given, own_size_px(pipe)))
     drawn_in = _of_size(fit(drawn_in, own_size_px(pipe)), given["picture"].size)

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from unicon.extras import MissingExtra
+
 
 def command(
     parser: Callable[[], argparse.ArgumentParser], work: Callable[[argparse.Namespace], str]
@@ -24,6 +26,6 @@ def run_command(top: argparse.ArgumentParser, work: Callable[[], str]) -> int:
     try:
         if text := work():
             print(text)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtra) as error:
         top.exit(2, f"{top.prog}: {error}\n")
     return 0

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from adapters.files import write_arrays
@@ -61,6 +62,8 @@ class FeatureSet:
     def __post_init__(self):
         if len(self.names) != len(self.values):
             raise ValueError(f"{self.source}: {len(self.values)} features, but {len(self.names)} names")
+        if self.logits is not None and len(self.logits) != len(self.values):
+            raise ValueError(f"{self.source}: {len(self.values)} features, but {len(self.logits)} logits")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -146,10 +149,12 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
+        try:
+            stored = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path}: is no file of arrays ({error})") from error
         # Through torch: numpy has no bfloat16.
-        return {
-            k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in load_file(path).items()
-        }
+        return {k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in stored.items()}
     try:
         packed = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(packed, np.ndarray):

@@ -189,7 +189,9 @@ def size_curve(
 
 def _score(logs: np.ndarray) -> float:
     each = np.exp(logs)
-    return float(np.exp((each * (logs - np.log(each.mean(0)))).sum(1).mean()))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a class that none is in adds nothing
+        gains = np.where(each > 0, each * (logs - np.log(each.mean(0))), 0)
+    return float(np.exp(gains.sum(1).mean()))
 
 
 def _within(rows: np.ndarray, kernel: Kernel, biased: bool) -> float:

@@ -134,7 +134,7 @@ def similarity(predicted: Figures, truth: Figures, sigmas: np.ndarray = SIGMAS) 
         raise ValueError("a true figure has no area: give `areas` in square pixels")
     gaps = np.square(predicted.joints[:, None, :, :2] - truth.joints[None, :, :, :2]).sum(-1)
     near = np.exp(-gaps / (2 * truth.areas[:, None] * (2 * sigmas) ** 2))
-    near = np.where(predicted.joints[:, None, :, 2] > 0, near, 0)
+    near = np.where((predicted.joints[:, None, :, 2] > 0) & seen, near, 0)  # of others it may be NaN
     return (near * seen).sum(-1) / seen.sum(-1)
 
 

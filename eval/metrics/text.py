@@ -14,6 +14,9 @@ import numpy as np
 
 from eval.metrics.summary import Interval, bootstrap_interval
 
+ROWS = 1024
+"""Pictures that are compared with all captions at a time."""
+
 Scale = Literal["cosine", "percent", "hessel"]
 SCALES: dict[Scale, str] = {
     "cosine": "cos",
@@ -57,6 +60,24 @@ def on_scale(cosines: np.ndarray, scale: Scale) -> np.ndarray:
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(N, M) cosines of rows (N, D) and (M, D); ValueError for other shapes, NaN and rows of length 0."""
+    rows = _directions(first, second)
+    return rows[0] @ rows[1].T
+
+
+def _rivals(pictures: np.ndarray, texts: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """(N,) the largest cosine of each picture with another caption than its own, -inf where there is none.
+    `which` (N,) numbers the captions; a table of 30 000 by 30 000 would not fit."""
+    found = np.full(len(pictures), -np.inf)
+    for start in range(0, len(pictures), ROWS):
+        rows = slice(start, start + ROWS)
+        table = pictures[rows] @ texts.T
+        table[which[rows, None] == which] = -np.inf
+        found[rows] = table.max(1)
+    return found
+
+
+def _directions(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
+    """Both as unit vectors, float64."""
     rows = []
     for name, given in (("first", first), ("second", second)):
         array = np.asarray(given, dtype=np.float64)
@@ -68,28 +89,29 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         rows.append(array / length)
     if rows[0].shape[1] != rows[1].shape[1]:
         raise ValueError(f"embeddings are {rows[0].shape[1]} and {rows[1].shape[1]} wide: use one model")
-    return rows[0] @ rows[1].T
+    return rows
 
 
 def text_score(
     pictures: np.ndarray, texts: np.ndarray, captions: Sequence[str], *, scale: Scale = "cosine"
 ) -> TextScore:
     """Score (N, D) embeddings of pictures and of their captions; `captions` (N) tell which are equal."""
-    table = cosines(pictures, texts)
-    if not table.shape[0] == table.shape[1] == len(captions):
+    pictures, texts = _directions(pictures, texts)
+    if not len(pictures) == len(texts) == len(captions):
         raise ValueError(
-            f"got {table.shape[0]} pictures, {table.shape[1]} texts and {len(captions)} captions; "
+            f"got {len(pictures)} pictures, {len(texts)} texts and {len(captions)} captions; "
             "give one caption per picture"
         )
-    own = on_scale(np.diag(table), scale)
-    several = len(own) > 1
-    other = np.array(captions)[:, None] != np.array(captions)[None]
-    rivals = np.where(other, table, -np.inf).max(1)
+    matching = (pictures * texts).sum(1)
+    own, several = on_scale(matching, scale), len(matching) > 1
+    rivals = _rivals(pictures, texts, np.unique(np.array(captions), return_inverse=True)[1])
     asked = np.isfinite(rivals)
     return TextScore(
         mean=bootstrap_interval(own.tolist()) if several else float(own[0]),
-        shuffled=float(on_scale(np.diag(np.roll(table, -1, axis=1)), scale).mean()) if several else None,
-        own_first=float((np.diag(table) > rivals)[asked].mean()) if asked.any() else None,
+        shuffled=float(on_scale((pictures * np.roll(texts, -1, axis=0)).sum(1), scale).mean())
+        if several
+        else None,
+        own_first=float((matching > rivals)[asked].mean()) if asked.any() else None,
         scale=scale,
         per_picture=tuple(own.tolist()),
     )

@@ -154,6 +154,8 @@ def judge(arguments: argparse.Namespace) -> str:
     }  # fmt: skip
     if selection is not None:
         texts[RAREST] = "".join(f"{found.rows[place].name}\n" for place in selection.places)
+    if selection is None:  # of an earlier run, which chose
+        (out / RAREST).unlink(missing_ok=True)
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))
     return "\n".join([*as_lines(report), f"{told}{', '.join(texts)} in {out}"])

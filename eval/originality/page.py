@@ -247,7 +247,9 @@ def _told(report: Report, n: int, row: Row) -> str:
     marks = {"near-copy": row.is_copy, "repeats another output of its prompt": row.is_repeat}
     lines += [f'<span class="copy">{mark}</span>' for mark, is_so in marks.items() if is_so]
     doubts = [row.training.disagreement] if row.training.disagreement else []
-    doubts += [f"not true to its {truth.to}" for truth in report.truths.values() if not truth.is_true[n]]
+    doubts += [
+        f"not true to its {html.escape(truth.to)}" for truth in report.truths.values() if not truth.is_true[n]
+    ]
     lines += [f'<span class="doubt">{doubt}</span>' for doubt in doubts]
     rarity = "outside the manifold" if row.rarity is None else f"rarity {row.rarity:.4g}"
     lines.append(f"{rarity}, realism {row.realism:.3g}")
@@ -258,7 +260,7 @@ def _told(report: Report, n: int, row: Row) -> str:
             told = [f"{space} {near.distance:.3f} ({near.share:.1%})" for space, near in spaces if near]
             lines.append(f"{what}: {', '.join(told)}")
     known = [(truth.number, truth.scores[n]) for truth in report.truths.values()]
-    lines += [f"{number} {score:.3g}" for number, score in known if not np.isnan(score)]
+    lines += [f"{html.escape(number)} {score:.3g}" for number, score in known if not np.isnan(score)]
     if row.prompt is not None:
         lines.append(html.escape(row.prompt))
     return "<br>".join(lines)

@@ -20,17 +20,18 @@ def read_truncation(path: Path) -> dict[str, float]:
         for number, row in enumerate(reader, start=2):
             try:
                 found[row["name"]] = float(row["truncation"])
-            except ValueError as error:
+            except (TypeError, ValueError) as error:  # a row that is too short has None
                 raise ValueError(f"{path}, line {number}: {error}; expected a number") from error
     return found
 
 
 def matched(psis: Mapping[str, float], names: Sequence[str], source: str) -> dict[str, float]:
-    """psi of the pictures that `psis` names, by their whole names, or without ending and folders.
+    """psi of the pictures that `psis` names, by their whole names, or, where those have no
+    folder, without ending and folders.
 
     Raises ValueError naming the `source` when it names none of them.
     """
-    by_stem = {stem_of(name): psi for name, psi in psis.items()}
+    by_stem = {stem_of(name): psi for name, psi in psis.items() if "/" not in name}
     found = {name: psis.get(name, by_stem.get(stem_of(name))) for name in names}
     known = {name: psi for name, psi in found.items() if psi is not None}
     if not known:

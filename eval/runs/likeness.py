@@ -14,9 +14,11 @@ from pathlib import Path
 
 import PIL.Image
 
+from eval import features
 from eval.features import Extractor, FeatureSet, read_features
 from eval.pictures import Pictures
 from eval.protocols.distributions import circumstances, distances
+from eval.records import source_digest
 from eval.runs.items import Task
 from eval.runs.roll import Roll
 from eval.runs.settings import digest_of
@@ -55,7 +57,9 @@ class Likeness:
     @cached_property
     def told(self) -> str:
         """All that makes features what they are: another model in the same folder has others."""
-        return f"{self.source}, {digest_of(self.extractor.model)}"
+        seen = " ".join(map(repr, self.extractor.preprocessing))
+        code = source_digest([Path(features.__file__)])
+        return f"{self.source}, {digest_of(self.extractor.model)}, {seen}, {code}"
 
     def compared(self, task: Task, seed: int) -> Compared | None:
         """Generated against own pictures; None where there are too few."""

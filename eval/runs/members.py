@@ -7,6 +7,7 @@ of them, not all.
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def read_members(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as packed:
             return packed["members"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path}: is not there or damaged; delete it if it is, and run the command again"
         ) from error

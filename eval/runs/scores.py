@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.metrics.summary import over_seeds
+from eval.metrics.summary import FEWEST, over_seeds, tail
 from eval.runs.items import Task
 from eval.runs.measures.measure import Measure
 
@@ -59,21 +59,29 @@ class Result:
 
 def results(row: Row) -> dict[str, Result]:
     """All numbers of a row that are defined with every seed."""
-    whole = np.ones((1, row.facts.shape[1]))
-    per_seed = [_numbers(row.measure, facts, whole) for facts in row.facts]
-    spread = _over_resamples(row, _weights(row.facts.shape[1])) if row.facts.shape[1] > 1 else {}
+    num = row.facts.shape[1]
+    spread = _over_resamples(row, _weights(num)) if num >= FEWEST else {}
     found = {}
-    for number in row.measure.numbers:
-        values = [float(numbers[number.name][0]) for numbers in per_seed]
-        if not all(map(math.isfinite, values)):
-            continue
+    for name, values in _per_seed(row).items():
         summary = over_seeds(values)
-        low, high = _ends(spread.get(number.name))
-        found[number.name] = Result(
+        low, high = _ends(spread.get(name), num)
+        found[name] = Result(
             mean=summary.mean, deviation=summary.deviation if summary.num > 1 else None, low=low, high=high,
             per_seed=values,
         )  # fmt: skip
     return found
+
+
+def _per_seed(row: Row) -> dict[str, list[float]]:
+    """Every number that is defined with every seed, with each."""
+    whole = np.ones((1, row.facts.shape[1]))
+    per_seed = [_numbers(row.measure, facts, whole) for facts in row.facts]
+    found = {n.name: [float(numbers[n.name][0]) for numbers in per_seed] for n in row.measure.numbers}
+    return {name: values for name, values in found.items() if all(map(math.isfinite, values))}
+
+
+def _means(row: Row) -> dict[str, float]:
+    return {name: over_seeds(values).mean for name, values in _per_seed(row).items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,15 +108,15 @@ def differences(first: Row, second: Row) -> dict[str, Difference]:
     """Second minus first, resampled over the same pictures; seeds are averaged in each."""
     num = first.facts.shape[1]
     assert second.facts.shape[1] == num, "the caller has seen to it"
-    own, others = results(first), results(second)
+    own, others = _means(first), _means(second)
     weights = _weights(num)
-    spread = [_over_resamples(row, weights) if num > 1 else {} for row in (first, second)]
+    spread = [_over_resamples(row, weights) if num >= FEWEST else {} for row in (first, second)]
     found = {}
     for name in own:
         if name in others:
             gap = spread[1][name] - spread[0][name] if name in spread[0] and name in spread[1] else None
-            low, high = _ends(gap)
-            found[name] = Difference(first=own[name].mean, second=others[name].mean, low=low, high=high)
+            low, high = _ends(gap, num)
+            found[name] = Difference(first=own[name], second=others[name], low=low, high=high)
     return found
 
 
@@ -131,11 +139,13 @@ def _numbers(measure: Measure, facts: np.ndarray, weights: np.ndarray) -> dict[s
     return {n.name: np.array([one.get(n.name, np.nan) for one in found]) for n in measure.numbers}
 
 
-def _ends(values: np.ndarray | None) -> tuple[float | None, float | None]:
+def _ends(values: np.ndarray | None, num: int) -> tuple[float | None, float | None]:
+    """Of numbers from resamples of `num` pictures."""
     values = None if values is None else values[np.isfinite(values)]
     if values is None or not len(values):
         return None, None
-    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    beyond = tail(num, LEVEL)
+    low, high = np.quantile(values, (beyond, 1 - beyond))
     return float(low), float(high)
 
 

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from eval import metrics
+from eval import features, metrics
 from eval.records import source_digest
 from eval.runs import measures as measures_package
+from eval.runs import members, truth
 from eval.runs.items import Item, Sample, Task
 from eval.runs.measures.kinds import as_json
 from eval.runs.measures.measure import Calibrates, Measure, Redraws
@@ -34,6 +35,7 @@ from eval.runs.roll import Roll
 from eval.runs.scores import Row
 from eval.runs.store import FactsFile, Store, read_picture
 from eval.runs.truth import DEPTH_RANGE, truth_of_map
+from unicon import conditions
 from unicon.processes import Share
 
 
@@ -323,15 +325,17 @@ class Scorer:
         if prediction.by == "mean" and self.material.mean_map is not None:
             mean = hashlib.blake2b(self.material.mean_map(condition, measure).tobytes()).hexdigest()
         whole = json.dumps(
-            [task.name, prediction.name, made, mean, as_json(measure), seed, self.material.depth_range,
-             metrics_fingerprint()], sort_keys=True,
+            [task.name, prediction.name, made, mean, as_json(measure), getattr(measure, "weights", ""), seed,
+             self.material.depth_range if task.direction == "joint" else None, metrics_fingerprint()],
+            sort_keys=True,
         )  # fmt: skip
         return f"{task.name}-{hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()}"
 
 
 @cache
 def metrics_fingerprint() -> str:
-    """12 hex digits of the source of all metrics and measures: what a changed one found before is found
-    again."""
-    folders = [Path(next(iter(package.__path__))) for package in (metrics, measures_package)]
-    return source_digest(file for folder in folders for file in sorted(folder.rglob("*.py")))
+    """12 hex digits of the source of all metrics and measures, and of how they read maps: what a changed one
+    found before is found again."""
+    folders = [Path(next(iter(package.__path__))) for package in (metrics, measures_package, conditions)]
+    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    return source_digest([*files, *(Path(str(module.__file__)) for module in (truth, members, features))])

@@ -100,8 +100,8 @@ def as_html(identity: str, asked: Sequence[Question], first: Run, second: Run) -
         left, right = sides if question.first_is_left else sides[::-1]
         shown.append({"kind": question.kind, "caption": question.caption, "left": left, "right": right})
     data = json.dumps({"id": identity, "texts": TEXTS, "questions": shown}, ensure_ascii=False)
-    # "</" would end the script's element wherever a caption had it.
-    data = data.replace("</", "<\\/")
+    # "</" or "<!--" in a caption would end the script's element, or hide its end.
+    data = data.replace("<", "\\u003c")
     parts = [
         BODY,
         f'<script type="application/json" id="study">{data}</script>',

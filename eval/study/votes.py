@@ -2,13 +2,16 @@
 
 A vote for neither side is half a win for both. Intervals resample questions and judges, each with
 replacement and independently (the pigeonhole bootstrap, Owen 2007): votes of one judge are alike, and so are
-those on one pair of pictures. With one judge or one question the other alone is resampled.
+those on one pair of pictures. With one judge or one question the other alone is resampled. Votes that agree
+have no spread to resample, so no interval is narrower than Wilson's (1927) of as many votes as there are
+judges, or questions where those are more.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +107,16 @@ def _interval(
         if weights.sum():  # few votes can miss every one that was drawn
             rates.append(float((weights * second).sum() / weights.sum()))
     low, high = np.quantile(rates, (0.025, 0.975))
-    return float(low), float(high)
+    least, most = _wilson(float(second.mean()), max(num_judges, num_questions))
+    return min(float(low), least), max(float(high), most)
+
+
+def _wilson(rate: float, num: int) -> tuple[float, float]:
+    """95% interval of a share of `num` votes."""
+    z = 1.96
+    middle = (rate + z**2 / (2 * num)) / (1 + z**2 / num)
+    half = z / (1 + z**2 / num) * math.sqrt(rate * (1 - rate) / num + z**2 / (4 * num**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _drawn(rng: np.random.Generator, num: int) -> np.ndarray:
@@ -137,7 +149,10 @@ def read_votes(key: dict[str, Any], paths: Sequence[Path]) -> list[Vote]:
         if judge in seen:
             raise ValueError(f"{path} and {seen[judge]} are both of judge {judge}; keep one of them")
         seen[judge] = path
-        own = [_vote(one, judge, len(key["questions"]), path) for one in stored.get("votes") or []]
+        given = stored.get("votes") or []
+        if not isinstance(given, list):
+            raise ValueError(f"{path}: its votes are {given!r}; expected a list of them")
+        own = [_vote(one, judge, len(key["questions"]), path) for one in given]
         if len({vote.question for vote in own}) < len(own):
             raise ValueError(f"{path} answers a question twice; download the votes again")
         votes += own

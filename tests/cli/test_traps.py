@@ -31,6 +31,12 @@ def found(site):
     return traps.installed([str(site)])
 
 
+def test_what_an_interrupted_installation_left_is_no_distribution(site):
+    install(site, "torch")
+    (site / "~orch-2.0.dist-info").mkdir()
+    assert list(found(site)) == ["torch"]
+
+
 @pytest.mark.parametrize(
     "torch, torchvision, requires, status",
     [

@@ -199,12 +199,16 @@ def test_bad_files_and_models_are_refused(tmp_path):
     np.savez(tmp_path / "two.npz", a=np.ones((2, 2)), b=np.ones((2, 2)))
     np.savez(tmp_path / "flat.npz", features=np.ones(4))
     np.savez(tmp_path / "names.npz", features=np.ones((2, 2)), names=np.array(["one"]))
+    np.savez(tmp_path / "logits.npz", features=np.ones((2, 2)), logits=np.ones((3, 5)))
     (tmp_path / "text.npz").write_text("no")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x40")
     for name, text in (
         ("two.npz", "holds a, b; expected an array named features"),
         ("flat.npz", r"features are float64 of shape \(4,\)"),
         ("names.npz", "2 features, but 1 names"),
+        ("logits.npz", "2 features, but 3 logits"),
         ("text.npz", "is no file of arrays"),
+        ("cut.safetensors", "is no file of arrays"),
         ("missing.npz", "no such file"),
     ):
         with pytest.raises(ValueError, match=text):

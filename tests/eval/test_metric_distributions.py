@@ -101,6 +101,12 @@ def test_inception_score_of_certain_and_uniform_answers():
     assert inception_score(np.zeros((100, 7))).mean == pytest.approx(1)
 
 
+def test_a_class_that_none_is_in_adds_nothing_to_the_inception_score():
+    logits = np.zeros((40, 3))
+    logits[:, 2] = -1000
+    assert inception_score(logits).mean == pytest.approx(1)
+
+
 def test_frechet_falls_with_the_number_of_samples():
     real, generated = RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8))
     found = size_curve(

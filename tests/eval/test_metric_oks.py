@@ -43,6 +43,9 @@ def test_joints_that_are_hidden_are_not_asked_for_and_missing_ones_add_nothing()
     truth = figures([person(seen=10)], areas=[5000.0])
     assert similarity(figures([person(seen=10)]), truth)[0, 0] == 1
     assert similarity(figures([person(seen=4)]), truth)[0, 0] == pytest.approx(0.4)
+    unknown = person(seen=10)
+    unknown[10:, :2] = np.nan  # nobody says where they are
+    assert similarity(figures([person(seen=10)]), figures([unknown], areas=[5000.0]))[0, 0] == 1
 
 
 def test_results_equal_those_of_pycocotools():

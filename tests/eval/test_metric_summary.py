@@ -36,6 +36,15 @@ def test_bootstrap_matches_the_normal_interval_and_repeats():
     assert str(one) == f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
+@pytest.mark.parametrize("num", [2, 3, 5, 8, 20])
+def test_intervals_of_few_pictures_hold_what_they_promise(num):
+    """Plain percentiles hold the mean in half of all samples of 2, and in four of five of 5."""
+    rng = np.random.default_rng(num)
+    found = [summary.bootstrap_interval(rng.normal(size=num), num_resamples=400) for _ in range(400)]
+    share = np.mean([each.low <= 0 <= each.high for each in found])
+    assert 0.87 <= share <= 0.985
+
+
 def test_table():
     rows = [{"model": "a|b", "AbsRel": 0.12345, "N": 7}, {"model": "c", "AbsRel": None, "N": 70}]
     assert summary.markdown_table(rows).splitlines() == [

@@ -36,6 +36,18 @@ def test_rivals_are_other_captions_and_not_other_pictures():
     assert text_score(texts, pictures, ["a", "b"]).own_first == 0.5
 
 
+def test_many_pictures_are_compared_a_few_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    pictures, texts = rng.normal(size=(2, 23, 6))
+    captions = [f"caption {n % 7}" for n in range(23)]
+    at_once = text_score(pictures, texts, captions)
+    table = cosines(pictures, texts)
+    other = np.array(captions)[:, None] != np.array(captions)
+    assert at_once.own_first == (np.diag(table) > np.where(other, table, -np.inf).max(1)).mean()
+    monkeypatch.setattr("eval.metrics.text.ROWS", 5)
+    assert text_score(pictures, texts, captions) == at_once
+
+
 def test_equal_captions_are_no_rivals():
     rows = np.eye(2)
     assert text_score(rows, rows, ["a", "a"]).own_first is None

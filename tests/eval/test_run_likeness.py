@@ -21,6 +21,7 @@ class Scaled:
     """A model of one weight, which is its features; replaced, it keeps its folder's name."""
 
     source = "folder, 8 px"
+    preprocessing = (8, "bicubic")
 
     def __init__(self, weight: float):
         self.model = torch.nn.Linear(1, 1)
@@ -46,3 +47,7 @@ def test_a_model_replaced_in_its_folder_gets_features_of_its_own(tmp_path, monke
     torch.manual_seed(0)
     assert features(tmp_path, 1.0, monkeypatch) == 1
     assert len(list((tmp_path / "features").iterdir())) == 2  # the first is found again
+    monkeypatch.setattr(Scaled, "preprocessing", (8, "bilinear"))
+    torch.manual_seed(0)
+    features(tmp_path, 1.0, monkeypatch)
+    assert len(list((tmp_path / "features").iterdir())) == 3

@@ -121,6 +121,7 @@ def test_boundaries_are_the_benchmarks():
     whole, found = boundary_score(counts), summed(measure, [sample(m, truth) for m in drawn])
     assert found == pytest.approx({"ods": whole.ods_f1, "ois": whole.ois_f1, "area": whole.area})
     assert found["ois"] > found["ods"] > 0
+    assert measure.of(np.zeros(24), 0) == measure.of(np.zeros(1), 0) == {}  # of nothing that has a truth
 
 
 def figure(seed: int) -> np.ndarray:

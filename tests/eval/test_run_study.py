@@ -178,10 +178,23 @@ def votes(share_for_second: float, judges: int = 3, seed: int = 0) -> list[Vote]
 
 def test_who_always_wins_wins():
     (found,) = outcomes(KEY, votes(1.0))
-    assert (found.rate, found.low, found.high, found.wins) == (1, 1, 1, (0, 120))
+    assert (found.rate, found.high, found.wins) == (1, 1, (0, 120))
+    assert found.low == pytest.approx(1 / (1 + 1.96**2 / 40))  # Wilson's of 40 questions
     assert found.verdict(("A", "B")) == "B is preferred"
     assert found.left == 0.5
     assert outcomes(KEY, votes(0.0))[0].verdict(("A", "B")) == "A is preferred"
+
+
+def test_a_few_votes_that_agree_are_undecided():
+    for num, verdict in ((1, "undecided"), (3, "undecided"), (6, "B is preferred")):
+        few = [vote for vote in votes(1.0, judges=1) if vote.question < num]
+        assert outcomes(KEY, few)[0].verdict(("A", "B")) == verdict
+
+
+def test_what_is_no_list_of_votes_is_named(tmp_path):
+    (tmp_path / "v.json").write_text(json.dumps({"study": "s", "judge": "a", "votes": 5}))
+    with pytest.raises(ValueError, match="its votes are 5; expected a list"):
+        read_votes(KEY, [tmp_path / "v.json"])
 
 
 def test_chance_is_undecided_and_ties_are_halves():

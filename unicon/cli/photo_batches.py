@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +115,8 @@ def _below(source: Path, recursive: bool, but: Callable[[Path], bool]) -> list[t
 
 def _told_apart(found: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
     """`a.jpg` beside `a.png` become `a_jpg` and `a_png`; what is still the same is numbered."""
-    stems = [stem for _, stem in found]
-    longer = [f"{s}_{p.suffix[1:]}" if stems.count(s) > 1 and p.suffix else s for p, s in found]
+    times = Counter(stem for _, stem in found)
+    longer = [f"{s}_{p.suffix[1:]}" if times[s] > 1 and p.suffix else s for p, s in found]
     taken: set[str] = set()
     result = []
     for (path, _), stem in zip(found, longer, strict=True):

@@ -44,10 +44,14 @@ class Finding:
 
 
 def installed(path: Sequence[str]) -> dict[str, metadata.Distribution]:
-    """The distributions in the folders of `path` by normalised name; the first of a name wins."""
+    """The distributions in the folders of `path` by normalised name; the first of a name wins.
+
+    What pip leaves behind when it is interrupted has none, and is left out.
+    """
     found: dict[str, metadata.Distribution] = {}
     for distribution in metadata.distributions(path=list(path)):
-        found.setdefault(_normalised(distribution.metadata["Name"]), distribution)
+        if name := distribution.metadata["Name"]:
+            found.setdefault(_normalised(name), distribution)
     return found
 
 

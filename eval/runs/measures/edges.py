@@ -102,6 +102,8 @@ class BoundaryMeasure:
         return np.concatenate([counts.ravel(), counts[:, np.argmax(f1_of_counts(counts))]])
 
     def of(self, total: np.ndarray, num: int) -> dict[str, float]:
+        if not num:
+            return {}
         matched_true, true, matched, predicted = total[:-4].reshape(4, self.num_thresholds)
         found = boundary_score(
             [

@@ -12,6 +12,7 @@ from eval.features import MINI, Extractor
 from eval.metrics.pictures import psnr, ssim
 from eval.runs.items import Sample
 from eval.runs.measures.measure import Number, means
+from eval.runs.settings import digest_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,12 @@ class ViewMeasure:
     """Whose, see `eval.features`."""
 
     KIND: ClassVar[str] = "view"
+
+    @property
+    def weights(self) -> str:
+        """What the numbers depend on beside the fields: the encoder itself, and how it sees pictures."""
+        extractor = _extractor(self.features)
+        return f"{digest_of(extractor.model)} {extractor.preprocessing}"
 
     @property
     def convention(self) -> str:

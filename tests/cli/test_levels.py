@@ -60,6 +60,10 @@ def test_a_law_is_found_for_a_style(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["uniform", "--style", "ink.safetensors"],
+            "--style has no effect without --calibrate; give it, too",
+        ),
         ([], "name a law, such as uniform, or find one: --calibrate --style FILE"),
         (["--calibrate"], "--calibrate needs a style: --style FILE, or --phrase WORDS"),
         (["--calibrate", "--phrase", "in ink", "--steps", "1"], "--steps is 1; expected at least 2"),

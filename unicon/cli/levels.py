@@ -55,6 +55,11 @@ def run(args: argparse.Namespace) -> None:
 
     if not args.laws and not args.calibrate:
         raise ValueError("name a law, such as uniform, or find one: --calibrate --style FILE")
+    for name in () if args.calibrate else ("style", "phrase", "references"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name} has no effect without --calibrate; give it, too, or leave --{name} out"
+            )
     schedule = base_schedule(args.base)
     laws = [*args.laws, _calibrated(args)] if args.calibrate else args.laws
     tables = {law: parse_law(law)(schedule) for law in laws}

@@ -100,6 +100,7 @@ def test_a_drawn_picture_is_enlarged_with_the_noise_of_its_seed(tmp_path):
     ("arguments", "message"),
     [
         (["upscale", "in/a.png"], "enlarging needs an adapter for 'lowres'"),
+        (["upscale", "in/a.png", "--guidance-scale", "4"], "--guidance-scale has no effect without --prompt"),
         (["generate", "x", "--upscale", "2"], "enlarging needs an adapter for 'lowres'"),
         (["generate", "x", "--upscale", "9"], "scale must be a number above 1 and of at most 4, got 9.0"),
         (

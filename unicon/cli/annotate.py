@@ -57,9 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--caption", nargs="?", const="", metavar="MODEL",
         help="caption pictures without a STEM.txt beside them, with BLIP or a transformers folder or hub id",
     )  # fmt: skip
-    parser.add_argument("--views", type=positive, default=1, metavar="N", help="pairs of crops per photo")
-    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between frames")
-    parser.add_argument("--seed", type=seed, default=0, help="of the crops (default 0)")
+    parser.add_argument("--views", type=positive, metavar="N", help="pairs of crops per photo (default 1)")
+    parser.add_argument("--every", type=float, metavar="S", help="seconds between frames (default 1)")
+    parser.add_argument("--seed", type=seed, help="of the crops (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     add_processes_option(parser)
 
@@ -101,6 +101,15 @@ def check(args: argparse.Namespace) -> None:
                 "photos; choose a folder beside it"
             )
     check_longest(args.longest)
+    kind = (args.annotator or next(iter(VIEWS))) if args.condition == APPEARANCE else None
+    defaults = {"views": 1, "every": 1.0, "seed": 0}
+    for name, of in (("views", "crops"), ("seed", "crops"), ("every", "frames")):
+        if getattr(args, name) is None:
+            setattr(args, name, defaults[name])
+        elif kind != of:
+            raise ValueError(
+                f"--{name} has no effect here: it is of --condition appearance --annotator {of}; leave it out"
+            )
     if not args.every > 0:
         raise ValueError(f"--every is {args.every}; expected seconds above 0")
     if args.condition == APPEARANCE and args.annotator not in (None, *VIEWS):

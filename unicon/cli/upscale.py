@@ -54,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from unicon.upscaling import Upscaling, lowres_adapter
 
+    if args.guidance_scale != 1 and not args.prompt:
+        raise ValueError("--guidance-scale has no effect without --prompt; give it, too, or leave it out")
     settings = Upscaling(
         scale=args.scale,
         noise=args.noise,

@@ -222,7 +222,7 @@ def test_appearance_pairs_are_frames_of_a_video_or_photos_by_name(tmp_path):
     [
         (("--condition", "smell"), "condition 'smell': no annotator makes it"),
         (("--condition", "edge", "--longest", "20"), "--longest is 20; give at least 64 px"),
-        (("--condition", "edge", "--views", "4"), "--views has no effect here: it is of --condition appearance"),
+        (("--condition", "edge", "--views", "4"), "--views has no effect here: it is of --cond"),
         (
             ("--condition", "appearance", "--annotator", "named", "--every", "9"),
             "--every has no effect here: it is of --condition appearance --annotator frames",

@@ -137,9 +137,12 @@ def stratified(
             f"{len(large)} of {len(parts)} strata have at least {FEWEST} members; a gap needs two"
         )
     rng = np.random.default_rng(seed)
-    means = np.stack([
-        part[rng.integers(len(part), size=(num_resamples, len(part)))].mean(1) for part in large.values()
-    ])  # fmt: skip
+    means = np.array(
+        [
+            [part[rng.integers(len(part), size=len(part))].mean() for _ in range(num_resamples)]
+            for part in large.values()
+        ]
+    )
     low, high = np.quantile(np.ptp(means, axis=0), ((1 - level) / 2, (1 + level) / 2))
     return Strata(
         strata={

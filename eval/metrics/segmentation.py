@@ -70,6 +70,10 @@ def confusion(
     return Confusion(np.bincount(g * num_classes + p, minlength=num_classes**2).reshape(num_classes, -1))
 
 
+MOST_GAPS = 2**20
+"""Pairs of a colour and a class that are compared at once: photographs have as many colours as pixels."""
+
+
 def labels_of(picture: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """(H, W) index of the nearest colour of (K, 3) uint8 `palette` for every pixel of (H, W, 3) uint8."""
     picture, palette = np.asarray(picture), np.asarray(palette)
@@ -78,5 +82,8 @@ def labels_of(picture: np.ndarray, palette: np.ndarray) -> np.ndarray:
     if palette.ndim != 2 or palette.shape[1] != 3 or not len(palette):
         raise ValueError(f"the palette has shape {palette.shape}; expected (classes, 3)")
     colours, back = np.unique(picture.reshape(-1, 3), axis=0, return_inverse=True)
-    gaps = np.square(colours[:, None].astype(np.int64) - palette[None].astype(np.int64)).sum(-1)
-    return gaps.argmin(1)[back.ravel()].reshape(picture.shape[:2])
+    places = [
+        np.square(part[:, None].astype(np.int32) - palette[None].astype(np.int32)).sum(-1).argmin(1)
+        for part in np.array_split(colours, -(-len(colours) * len(palette) // MOST_GAPS))
+    ]
+    return np.concatenate(places)[back.ravel()].reshape(picture.shape[:2])

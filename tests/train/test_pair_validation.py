@@ -135,7 +135,7 @@ def test_what_is_held_out_is_not_trained_on_under_another_name():
 
 
 def test_few_pairs_are_all_trained_on(data, base, tmp_path, capsys):
-    objective = settings(data, base).build(tmp_path)
+    objective = settings(data, base, clean_timestep=150).build(tmp_path)
     assert "warning" not in capsys.readouterr().err
     assert len(objective.examples) == len(SIZES)
     assert objective.validate() is None

@@ -12,7 +12,6 @@ from eval.features import MINI, Extractor
 from eval.metrics.pictures import psnr, ssim
 from eval.runs.items import Sample
 from eval.runs.measures.measure import Number, means
-from eval.runs.settings import digest_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +54,8 @@ class ViewMeasure:
     @property
     def weights(self) -> str:
         """What the numbers depend on beside the fields: the encoder itself, and how it sees pictures."""
+        from eval.runs.settings import digest_of  # loads the libraries of models
+
         extractor = _extractor(self.features)
         return f"{digest_of(extractor.model)} {extractor.preprocessing}"
 

@@ -277,4 +277,5 @@ def _split_heads(tokens: Tensor, heads: int) -> Tensor:
 def _average(tokens: Tensor, height: int, width: int, window: int) -> Tensor:
     grid = tokens.flatten(0, -3).transpose(1, 2).unflatten(2, (height, width))
     pooled = F.avg_pool2d(grid, window, ceil_mode=True).flatten(2).transpose(1, 2)
-    return pooled.unflatten(0, tokens.shape[:-2])
+    # Of one item it comes with channels far apart, of which attention's fast kernels take none.
+    return pooled.contiguous().unflatten(0, tokens.shape[:-2])

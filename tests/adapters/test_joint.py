@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adapters import CleanCache, Pair, graft, joint_forward, merge_for_inference, record_clean
-from adapters.joint import _in_plain_products, attend
+from adapters.joint import _average, _in_plain_products, attend
 from tests.adapters import tiny
 
 BOTH = pytest.mark.parametrize("merged", [False, True])
@@ -229,6 +229,14 @@ def test_one_map_held_and_one_running():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("items", [(1, 1), (1, 2), (2, 1)])
+def test_pooled_keys_suit_the_fast_kernels_of_attention(items):
+    """Which want the channels of a token side by side; of one item alone pooling left them far apart."""
+    pooled = _average(torch.randn(*items, 64, 8), 8, 8, 2)
+    assert pooled.shape == (*items, 16, 8)
+    assert pooled.stride(-1) == 1
+
+
 def test_pooling_acts_at_the_top_resolution_and_takes_odd_sizes():
     unet = make_unet(names=("depth",), pool_keys=2)
     sample, timestep, text = tiny.batch(1, size=9)

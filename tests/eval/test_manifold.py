@@ -222,7 +222,7 @@ from unicon.processes import processes
 from eval.manifold.manifold import Manifold
 from tests.eval.test_manifold import clusters
 
-atexit.register(lambda: print("stands" if torch.distributed.is_initialized() else "parted"))
+atexit.register(lambda: print("stands\\n" if torch.distributed.is_initialized() else "parted\\n", end=""))
 state = processes()
 real, generated = clusters(203, 16, 0), clusters(150, 16, 1)
 found = Manifold(real, (1, 3), block=64, processes=state).compare(generated)

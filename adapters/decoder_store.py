@@ -22,6 +22,7 @@ from adapters.store import (
     read_base,
     read_entries,
     read_tensors,
+    without_tensors,
     write_folder,
 )
 
@@ -43,13 +44,7 @@ def load_decoder(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     """
     folder = Path(folder)
     config = read_decoder_config(folder)
-    try:
-        decoder = DecoderAdapter(config, device=torch.device("meta"))
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # sizes that are no sizes
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{folder / CONFIG_NAME} describes no decoder adapter ({reason}): fetch or save it again"
-        ) from error
+    decoder = without_tensors(DecoderAdapter, config, folder / CONFIG_NAME, "decoder adapter")
     check_decoder_base(decoder.config, unet, str(folder))
     source = folder / TENSORS_NAME
     tensors = read_tensors(source, _FOLDER)

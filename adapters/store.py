@@ -6,10 +6,10 @@ Reading is strict: whatever is unknown, missing or misshapen is an error that na
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,8 @@ from adapters.adapter import JointAdapter
 from adapters.base import check_base, family
 from adapters.config import AdapterConfig, BaseGeometry, BlockGeometry
 from adapters.files import existing, write_tensors, write_whole
+
+Part = TypeVar("Part", bound=nn.Module)
 
 CONFIG_NAME = "config.json"
 TENSORS_NAME = "adapter.safetensors"
@@ -47,16 +49,19 @@ def load_adapter(folder: str | Path, unet: nn.Module, *, dtype: torch.dtype | No
     """
     folder = Path(folder)
     config = read_config(folder)
-    try:
-        adapter = JointAdapter(config, device=torch.device("meta"))
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # sizes that are no sizes
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{folder / CONFIG_NAME} describes no adapter ({reason}): fetch or save it again"
-        ) from error
+    adapter = without_tensors(JointAdapter, config, folder / CONFIG_NAME, "adapter")
     check_base(adapter.base, unet, str(folder))
     tensors = read_tensors(folder / TENSORS_NAME, _FOLDER)
     return fill(adapter, tensors, unet, source=str(folder / TENSORS_NAME), dtype=dtype)
+
+
+def without_tensors(kind: Callable[..., Part], config: Any, path: Path, what: str) -> Part:
+    """A module of a stored config, on no device yet. Raises `ValueError` where its sizes are none."""
+    try:
+        return kind(config, device=torch.device("meta"))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} describes no {what} ({reason}): fetch or save it again") from error
 
 
 def read_config(folder: str | Path) -> AdapterConfig:

@@ -94,7 +94,7 @@ class Stepper:
                 # DDP averages over processes, so each divides by its own share.
                 accelerator.backward(losses.sum() / self.share)
             for name, values in {"loss": losses, **parts}.items():
-                tallies[name] = tallies.get(name, 0) + _tally(values.detach().float(), all=name == "loss")
+                tallies[name] = tallies.get(name, 0) + _tally(values.detach().float(), of_all=name == "loss")
         # Below an infinite norm nothing is clipped, and the norm is known all the same.
         norm = accelerator.clip_grad_norm_(self.trained.values(), loop.clip_norm or math.inf)
         for optimizer in self.optimizers:
@@ -155,11 +155,12 @@ def mean_of(tally: Tensor) -> float:
     return float(tally[0] / tally[1])
 
 
-def _tally(values: Tensor, *, all: bool) -> Tensor:
+def _tally(values: Tensor, *, of_all: bool) -> Tensor:
     """The sum of some values and their number, (2,); of parts of the loss only where they are about an item,
     else NaN. Of the loss itself NaN is one."""
-    if all:
-        return torch.stack([values.sum(), values.new_tensor(float(values.numel()))])
+    if of_all:
+        total = values.sum()
+        return torch.stack([total, torch.full_like(total, values.numel())])
     return torch.stack([values.nansum(), values.isfinite().sum().to(values)])
 
 

@@ -60,7 +60,7 @@ def bootstrap_interval(
     1979), widened as few pictures ask for (`tail`).
 
     For a difference of two systems on the same pictures give the per-picture differences. At least two
-    values; of fewer than `FEWEST` it is Student's t's, for whose resamples are too few and too alike.
+    values; of fewer than `FEWEST` it is Student's t, since their resamples are too alike.
     """
     array = _checked(values)
     if array.size < 2:

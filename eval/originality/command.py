@@ -154,7 +154,7 @@ def judge(arguments: argparse.Namespace) -> str:
     }  # fmt: skip
     if selection is not None:
         texts[RAREST] = "".join(f"{found.rows[place].name}\n" for place in selection.places)
-    if selection is None:  # of an earlier run, which chose
+    else:  # of an earlier run, which chose
         (out / RAREST).unlink(missing_ok=True)
     for name, text in texts.items():
         write_whole(out / name, partial(_write, text=text))

@@ -228,7 +228,6 @@ def test_one_map_held_and_one_running():
     torch.testing.assert_close(found, expected[rest], **CLOSE)
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("items", [(1, 1), (1, 2), (2, 1)])
 def test_pooled_keys_suit_the_fast_kernels_of_attention(items):
     """Which want the channels of a token side by side; of one item alone pooling left them far apart."""
@@ -237,6 +236,7 @@ def test_pooled_keys_suit_the_fast_kernels_of_attention(items):
     assert pooled.stride(-1) == 1
 
 
+@torch.no_grad()
 def test_pooling_acts_at_the_top_resolution_and_takes_odd_sizes():
     unet = make_unet(names=("depth",), pool_keys=2)
     sample, timestep, text = tiny.batch(1, size=9)

@@ -78,7 +78,7 @@ def test_a_missing_side_stays_noise_and_has_no_loss(data, base, tmp_path):
     read = objective.examples.read(items, draws)
     assert read.present.tolist() == [[True, False], [False, True]]
     losses, parts = objective(items, draws)
-    # Each part is scaled so that its mean over the batch is the mean over those that have it.
+    # A part says nothing (NaN) of a pair that does not have it.
     assert (parts["image"] > 0).tolist() == [True, False]
     assert (parts["condition"] > 0).tolist() == [False, True]
     torch.testing.assert_close(losses, torch.stack([parts["image"][0], parts["condition"][1]]))

@@ -11,6 +11,8 @@ import sys
 import tarfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,17 @@ def test_columns_that_are_named_as_members_of_a_tar(tmp_path):
     assert np.array_equal(entry.maps["depth"].load(), picture(1))
 
 
+@contextmanager
+def served(handler: type[http.server.SimpleHTTPRequestHandler], folder: Path) -> Iterator[str]:
+    """The address of a folder while it is served."""
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 class Chunked(http.server.SimpleHTTPRequestHandler):
     """Breaks off in the middle of a chunk when it is first asked."""
 
@@ -165,12 +178,8 @@ class Chunked(http.server.SimpleHTTPRequestHandler):
 
 
 def test_an_answer_that_breaks_off_within_a_chunk_is_asked_for_again(tars):
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Chunked, directory=str(tars))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = captions(f"http://127.0.0.1:{server.server_port}/000.tar")
-        server.shutdown()
+    with served(Chunked, tars) as address:
+        found = captions(f"{address}/000.tar")
     assert found == [(f"picture {n}",) for n in range(EACH)]
     assert Chunked.asked == 2
 
@@ -194,12 +203,8 @@ class Breaking(http.server.SimpleHTTPRequestHandler):
 
 
 def test_shards_come_over_http_and_are_asked_for_again(tars):
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Breaking, directory=str(tars))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = captions(f"http://127.0.0.1:{server.server_port}/{{000..003}}.tar")
-        server.shutdown()
+    with served(Breaking, tars) as address:
+        found = captions(f"{address}/{{000..003}}.tar")
     assert found == [(f"picture {n}",) for n in range(SHARDS * EACH)]
     assert Breaking.asked["/001.tar"] == 2
 

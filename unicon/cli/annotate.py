@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if (code := launched(args, args.given)) is not None:
         return code
     check(args)
-    kind = (args.annotator or next(iter(VIEWS))) if args.condition == APPEARANCE else None
+    kind = view_kind(args)
     tasks = pair_making.find_tasks(args.photos, recursive=args.recursive, views=kind)
     ours, folder = share(), PairFolder(Path(args.out), args.condition)
     maker, facts = open_maker(args, kind)
@@ -91,6 +91,11 @@ def run(args: argparse.Namespace) -> int:
     return left_out(failures, len(tasks), FILES, ours)
 
 
+def view_kind(args: argparse.Namespace) -> str | None:
+    """Which other view of its subject a photo gets; None where it gets a map."""
+    return (args.annotator or next(iter(VIEWS))) if args.condition == APPEARANCE else None
+
+
 def check(args: argparse.Namespace) -> None:
     """ValueError for options that cannot be meant."""
     out = Path(args.out).resolve()
@@ -101,7 +106,7 @@ def check(args: argparse.Namespace) -> None:
                 "photos; choose a folder beside it"
             )
     check_longest(args.longest)
-    kind = (args.annotator or next(iter(VIEWS))) if args.condition == APPEARANCE else None
+    kind = view_kind(args)
     defaults = {"views": 1, "every": 1.0, "seed": 0}
     for name, of in (("views", "crops"), ("seed", "crops"), ("every", "frames")):
         if getattr(args, name) is None:

@@ -70,8 +70,7 @@ class Levels:
         return torch.where(self.is_clean, clean_timestep, self.timestep)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Levels:
-        moved = (each.to(device, dtype) for each in (self.alpha, self.sigma, self.timestep))
-        alpha, sigma, timestep = moved
+        alpha, sigma, timestep = (t.to(device, dtype) for t in (self.alpha, self.sigma, self.timestep))
         host = None if alpha.device.type == "cpu" else self._host or self
         return Levels(alpha=alpha, sigma=sigma, timestep=timestep, _host=host)
 

@@ -15,7 +15,8 @@ and the two other laws. Each is measured on prompts and depth maps of scenes tha
 - `control`: mean absolute difference of the given depth map and the one read back from the picture.
 
 Running it again goes on: each result is a line of results.jsonl, a style half learnt continues. It says how
-long the rest will take. (Not under `unicon eval`: measurements there do not train.)
+long the rest will take. `--share 1/2` and `--share 2/2` fill one folder from two processes, each with every
+second training. (Not under `unicon eval`: measurements there do not train.)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import io
 import math
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -171,14 +173,17 @@ def write_references(folder: Path, style: str, num: int, size_px: int) -> Path:
     if folder.exists():
         return folder
     found = scenes(REFERENCE_SEED, num, style, size_px)
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     for number, (image, caption) in enumerate(zip(found.pictures, found.captions, strict=True)):
         pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         Image.fromarray(pixels).save(temporary / f"{number}.png")
         (temporary / f"{number}.txt").write_text(caption)
-    return Path(shutil.move(temporary, folder))
+    try:
+        return temporary.rename(folder)
+    except OSError:  # another process was faster; its pictures are the same
+        shutil.rmtree(temporary)
+        return folder
 
 
 # --- measuring --------------------------------------------------------------------------------------------
@@ -256,20 +261,29 @@ class Ruler:
 # --- the sweep --------------------------------------------------------------------------------------------
 
 
-def run(out: Path, base: str, todo: Sequence[Cell], budget: Budget, stop_after: float = math.inf) -> int:
-    """Train and measure what is not done yet; how many are left when the time is over."""
+def run(
+    out: Path,
+    base: str,
+    todo: Sequence[Cell],
+    budget: Budget,
+    stop_after: float = math.inf,
+    share: tuple[int, int] = (1, 1),
+) -> int:
+    """Train and measure what is not done yet of this share (K, N), every N-th from the K-th on; how many are
+    left when the time is over."""
+    mine = slice(share[0] - 1, None, share[1])
     started, spent, rulers = time.monotonic(), [], {}
     pipe = UniConPipeline.from_pretrained(base, adapters=["depth"])
     pipe.set_progress_bar_config(disable=True)
     weights = fingerprint(pipe)
     known = done(out, budget, weights)
-    for style in dict.fromkeys(cell.style for cell in todo):
+    for style in list(dict.fromkeys(cell.style for cell in todo))[mine]:
         if not any(r.settings.get("style") == style and "what" in r.settings for r in known):
             rulers[style] = Ruler(pipe, style, budget)
             for what, numbers in rulers[style].references().items():
                 note(out, numbers, {"style": style, "what": what, "weights": weights}, budget)
     finished = {tuple(r.settings[n] for n in ("style", "law", "rank", "seed")) for r in learnt(known)}
-    left = [c for c in todo if (c.style, c.law, c.rank, c.seed) not in finished]
+    left = [c for c in todo[mine] if (c.style, c.law, c.rank, c.seed) not in finished]
     for number, cell in enumerate(left):
         over = time.monotonic() - started
         if over > stop_after:
@@ -434,6 +448,14 @@ def write_tables(out: Path, budget: Budget) -> Iterator[Path]:
         yield out / "style_claims.png"
 
 
+def share(text: str) -> tuple[int, int]:
+    """Raises argparse.ArgumentTypeError for what is not `K/N` with 1 <= K <= N."""
+    first, _, every = text.partition("/")
+    if not (first.isdecimal() and every.isdecimal() and 1 <= int(first) <= int(every)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N, such as 1/2")
+    return int(first), int(every)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/style_claims"))
@@ -441,6 +463,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--styles", default=",".join(STYLES), help=f"of {', '.join(HELD_OUT_STYLES)}")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="MINUTES")
     parser.add_argument("--first", type=int, default=None, metavar="N", help="only the first N trainings")
+    parser.add_argument(
+        "--share", type=share, default=(1, 1), metavar="K/N", help="every N-th, from the K-th on"
+    )
     parser.add_argument("--tables", action="store_true", help="of what is there; nothing is trained")
     for name, value in asdict(Budget()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
@@ -452,7 +477,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     left = 0
     if not args.tables:
         args.out.mkdir(parents=True, exist_ok=True)
-        left = run(args.out, args.base, cells(styles)[: args.first], budget, args.stop_after * 60)
+        todo = cells(styles)[: args.first]
+        left = run(args.out, args.base, todo, budget, args.stop_after * 60, args.share)
     print(*write_tables(args.out, budget), sep="\n")
     print(f"{left} trainings left; run the same command again" if left else "all of it is there")
     return 3 if left else 0

@@ -94,23 +94,24 @@ def test_it_goes_on_where_it_was_stopped(base, tmp_path, capsys):
     assert not done(tmp_path, TINY, "of other weights")
     numbers = [tuple(record.numbers.values()) for record in learnt(done(tmp_path, TINY))]
     assert len(set(numbers)) == 3
-    arguments = [
-        "--out",
-        str(tmp_path),
-        "--steps",
-        "1",
-        "--num",
-        "2",
-        "--styled",
-        "2",
-        "--drawing-steps",
-        "1",
-    ]
+    arguments = f"--out {tmp_path} --steps 1 --num 2 --styled 2 --drawing-steps 1".split()
     assert main(["--tables", *arguments]) == 0
     table = (tmp_path / "table.md").read_text()
     for row in ("| base |", "| rendered in the style |", "| uniform | 4 | 1 |", "| normal(-6, 2) | 4 | 1 |"):
         assert row in table
     assert (tmp_path / "style_claims.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_shares_fill_one_folder(base, tmp_path):
+    todo = [Cell(style=style, law="uniform", rank=4, seed=0) for style in ("ink", "neon", "watercolour")]
+    for share, styles in (((2, 2), ["neon"]), ((1, 2), ["neon", "ink", "watercolour"])):
+        assert run(tmp_path, base, todo, TINY, share=share) == 0
+        records = done(tmp_path, TINY)
+        assert [record.settings["style"] for record in learnt(records)] == styles
+    assert sum(record.settings.get("what") == "base" for record in records) == 3
+    with pytest.raises(SystemExit):
+        main(["--share", "3/2"])
 
 
 def test_claims_name_the_numbers_that_decide_them():

@@ -160,7 +160,7 @@ def style_emergence(
     reader, device = TextReader.of(pipe), pipe.unet.device
     plain_rows = reader([*(None for _ in prompts), *prompts], device).to(pipe.unet.dtype)
     bare, plain_text = plain_rows.unflatten(0, (2, -1))
-    styled_words = list(with_phrases(list(prompts), phrases) or [])
+    styled_words = list(with_phrases(list(prompts), phrases, reader.fits) or [])
     styled_text = reader(styled_words, device, styled=True).to(pipe.unet.dtype)
 
     def denoiser(text: Tensor, with_style: bool) -> Denoiser:

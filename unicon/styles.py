@@ -8,8 +8,12 @@ that the command line draws under several styles names all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+
+from diffusers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 _FIELDS = {
     "title": "modelspec.title",
@@ -54,15 +58,30 @@ class StyleCard:
         return f"{self.title or name} ({about or 'says nothing about itself'})"
 
 
-def with_phrases(prompt: str | Sequence[str] | None, phrases: Sequence[str]) -> str | list[str] | None:
-    """An image's prompt, or each of several, with the styles' phrases behind it that it does not have yet."""
+def with_phrases(
+    prompt: str | Sequence[str] | None,
+    phrases: Sequence[str],
+    fits: Callable[[str], bool] = lambda text: True,
+) -> str | list[str] | None:
+    """An image's prompt, or each of several, with the styles' phrases behind it that it does not have yet.
+
+    `fits` says whether a text is read whole (`TextReader.fits`): last words of a prompt that is too long make
+    room for the phrases, with a warning in the log.
+    """
     if not phrases:
         return prompt if prompt is None or isinstance(prompt, str) else list(prompt)
     if prompt is not None and not isinstance(prompt, str):
-        return [_with_phrases(each, phrases) for each in prompt]
-    return _with_phrases(prompt or "", phrases)
+        return [_with_phrases(each, phrases, fits) for each in prompt]
+    return _with_phrases(prompt or "", phrases, fits)
 
 
-def _with_phrases(prompt: str, phrases: Sequence[str]) -> str:
+def _with_phrases(prompt: str, phrases: Sequence[str], fits: Callable[[str], bool]) -> str:
     missing = [p for p in phrases if p and not re.search(rf"(?<!\w){re.escape(p)}(?!\w)", prompt)]
-    return ", ".join([prompt, *missing] if prompt else missing)
+    if not missing:
+        return prompt
+    kept = prompt
+    while kept and not fits(", ".join([kept, *missing])):
+        kept = kept.rpartition(" ")[0].rstrip(" ,")
+    if kept != prompt:
+        logger.warning(f"the prompt {prompt!r} is cut after {kept!r}, so that the style's words are read")
+    return ", ".join([kept, *missing] if kept else missing)

@@ -46,6 +46,11 @@ class TextReader:
             nothing_is_zero=has_two and bool(pipe.config.get("force_zeros_for_empty_prompt")),
         )
 
+    def fits(self, text: str) -> bool:
+        """Whether every tokenizer reads all of it."""
+        lengths = [len(tokenizer(text, verbose=False).input_ids) for tokenizer in self.tokenizers]
+        return all(n <= t.model_max_length for n, t in zip(lengths, self.tokenizers, strict=True))
+
     def __call__(
         self,
         texts: Sequence[str | None],

@@ -67,6 +67,9 @@ class Reader:
         self.known: dict[str | None, int] = {}
         self.styled: set[str | None] = set()
 
+    def fits(self, text):
+        return True
+
     def __call__(self, texts, device=None, *, styled=False):
         self.styled |= set(texts) if styled else set()
         rows = [self.known.setdefault(text, len(self.known)) for text in texts]

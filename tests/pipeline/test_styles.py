@@ -17,6 +17,7 @@ from unicon import Branch, UniConPipeline
 from unicon.limits import strangeness
 from unicon.sources import style_name
 from unicon.styles import StyleCard, with_phrases
+from unicon.texts import TextReader
 
 CARD = StyleCard(title="Ink", phrase="in ink", author="Ada", licence="CC-BY-4.0", allowed_use="anything")
 
@@ -91,6 +92,21 @@ def test_its_phrase_follows_the_images_prompt_alone(own, tmp_path):
     ]
     assert with_phrases(None, []) is None
     assert with_phrases("a pink chair", ["ink"]) == "a pink chair, ink"
+
+
+def test_a_long_prompt_makes_room_for_the_styles_words(tmp_path):
+    def short(text: str) -> bool:
+        return len(text) <= 20
+
+    assert with_phrases("a red chair, by a tree", ["in ink"], short) == "a red chair, in ink"
+    assert with_phrases(["a dog", "x" * 30], ["in ink"], short) == ["a dog, in ink", "in ink"]
+    assert with_phrases("in ink, a red chair by a tree", ["in ink"], short) == "in ink, a red chair by a tree"
+    reader = TextReader.of(tiny_pipeline(tmp_path))
+    most = reader.tokenizers[0].model_max_length
+    told = with_phrases("dog " * most, ["in ink"], reader.fits)
+    assert told.endswith("dog, in ink")
+    assert reader.fits(told)
+    assert not reader.fits(f"dog {told}")
 
 
 def test_styles_stack_and_keep_their_credits(own, tmp_path):

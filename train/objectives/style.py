@@ -166,7 +166,8 @@ class StyleObjective(Objective):
         shapes = sorted({tuple(latents.shape) for latents in self.latents})
         self._groups = np.array([shapes.index(tuple(latents.shape)) for latents in self.latents])
         captions = ["", *(reference.caption for reference in self.references)]
-        encoded = TextReader.of(pipe)([str(with_phrases(caption, [config.phrase])) for caption in captions])
+        reader = TextReader.of(pipe)
+        encoded = reader([str(with_phrases(caption, [config.phrase], reader.fits)) for caption in captions])
         self.bare, self.texts = encoded[0].float().cpu(), encoded[1:].float().cpu()
 
     @property

@@ -80,7 +80,7 @@ def branch_embeddings(
     `phrases` of styles follow the image's prompt. Where a branch is unguided, its unprompted half has its
     prompt: the image's unprompted half reads it as it is.
     """
-    words = _words(request, triggers, phrases)
+    words = _words(request, triggers, phrases, reader)
     texts = [batch.texts(each) for each in words]
     own, others = itertools.chain(*texts[:2]), itertools.chain(*texts[2:])
     rows = reader(list(own), device, styled=True)
@@ -97,14 +97,16 @@ def branch_embeddings(
     return rows
 
 
-def _words(request: Request, triggers: Mapping[str, str], phrases: Sequence[str]) -> list[Words]:
+def _words(
+    request: Request, triggers: Mapping[str, str], phrases: Sequence[str], reader: TextReader
+) -> list[Words]:
     """The negative prompt and the prompt of every branch: the image's with the phrases of styles behind it,
     those of conditions with their trigger words in front."""
     words: list[Words] = []
     for name, branch in request.branches.items():
         prompt = request.branches[IMAGE].prompt if branch.prompt is None else branch.prompt
         if name == IMAGE:
-            words += [branch.negative_prompt, with_phrases(prompt, phrases)]
+            words += [branch.negative_prompt, with_phrases(prompt, phrases, reader.fits)]
         else:  # an empty prompt keeps its trigger: it says which kind of map it is
             words += [_after(triggers[name], own) for own in (branch.negative_prompt, prompt)]
     return words

@@ -36,8 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--num", type=positive, metavar="N", help="at most N pairs, from all over the set (default: all)"
     )
     parser.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="of clips: frames from one view to the other"
-    )
+        "--every", type=positive, default=1, metavar="N",
+        help="of clips: frames from one view to the other (default 1); pairs of another N stay there",
+    )  # fmt: skip
     parser.add_argument(
         "--lines", choices=LINES, default=LINES[0],
         help="of bsds: lines as bright as annotators agree (default), or any annotator's at full brightness",

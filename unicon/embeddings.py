@@ -37,6 +37,9 @@ NAMES = {
 UNIT_TOLERANCE = 0.01
 """How far an embedding's length may be from 1: half precision is far better than that."""
 
+CHUNK = 64
+"""Pictures that go through the image encoder at once."""
+
 _SHOWN_WEIGHTS = 8
 _SAME = 0.02
 """By how much two copies of one CLIP may differ in a weight, relatively: they may be stored in bfloat16."""
@@ -98,20 +101,24 @@ def check_unit(z: Tensor, width: int, name: str) -> Tensor:
 def embed_pictures(
     image_encoder: CLIPVisionModelWithProjection,
     feature_extractor: Any,
-    pictures: Tensor,
+    pictures: Tensor | Sequence[Tensor],
     device: torch.device | None = None,
 ) -> Tensor:
-    """Embeddings (n, width) of pictures (n, 3, H, W) in [0, 1], of the length the encoder gives them.
+    """Embeddings (n, width) of pictures (n, 3, H, W) in [0, 1], or of several such in sizes of their own, of
+    the length the encoder gives them.
 
     The shorter side is resized to the encoder's, the middle is cropped. Means and deviations are those of
     `feature_extractor`, or 0.5 without one, as in the mini family.
     """
     config: Any = image_encoder.config
-    seen = _middle(pictures.to(device or image_encoder.device), config.image_size)
+    device = device or image_encoder.device
+    several = [pictures] if isinstance(pictures, Tensor) else pictures
+    seen = torch.cat([_middle(each.to(device), config.image_size) for each in several])
     mean = getattr(feature_extractor, "image_mean", None) or [0.5] * 3
     std = getattr(feature_extractor, "image_std", None) or [0.5] * 3
     seen = (seen - seen.new_tensor(mean)[:, None, None]) / seen.new_tensor(std)[:, None, None]
-    return image_encoder(seen.to(image_encoder.dtype)).image_embeds.float()
+    seen = seen.to(image_encoder.dtype).split(CHUNK)
+    return torch.cat([image_encoder(part).image_embeds.float() for part in seen])
 
 
 def _middle(pictures: Tensor, side: int) -> Tensor:

@@ -5,7 +5,8 @@ Pictures are (n, 3, H, W) in [0, 1]; latents (n, C, h, w), float32, scaled as th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -39,6 +40,18 @@ def decode(vae: Autoencoder, latents: Tensor) -> Tensor:
     scaled = latents / vae.config["scaling_factor"] + _shift(vae)
     pictures = _finite(vae, lambda part: cast(Any, vae).decode(part).sample, scaled)
     return (pictures / 2 + 0.5).clamp(0, 1)
+
+
+@contextmanager
+def in_parts(vae: Autoencoder, wanted: bool) -> Iterator[None]:
+    """For a while the autoencoder takes pictures that are larger than its tile in overlapping parts, if that
+    is wanted; one that does so anyway stays as it is."""
+    before = vae.use_tiling
+    vae.use_tiling = before or wanted
+    try:
+        yield
+    finally:
+        vae.use_tiling = before
 
 
 def _finite(vae: Autoencoder, run: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:

@@ -21,10 +21,12 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from unicon.bases import base_size
+from unicon.call.framing import check_affordable
 from unicon.embeddings import principal, slerp
 from unicon.pictures import as_pictures
 from unicon.pipeline import UniConPipeline
 from unicon.ranges import AT_LEAST_1
+from unicon.sampling.levels import is_flow, scheduler_config
 
 LEAST_DIFFERENCE = 1e-3
 """Of the unit vectors of two texts; below it lies rounding."""
@@ -88,13 +90,25 @@ def variations(
 ) -> Any:
     """`num` pictures of the same meaning. eta 0 gives the picture itself, up to the error of its inversion;
     the more fresh noise, the more of what the embedding does not say is drawn anew (section 3.1)."""
+    return variation_rows(pipe, picture, num, [eta], drawing=drawing)[0]
+
+
+def variation_rows(
+    pipe: UniConPipeline, picture: Any, num: int, etas: Sequence[float], *, drawing: Drawing | None = None
+) -> list[Any]:
+    """`variations` at several amounts of fresh noise, with one inversion of the picture for all."""
     drawing = drawing or Drawing()
     if num < 1:
         raise ValueError(f"num is {num}; give at least 1")
     shown, z = _seen(pipe, picture, "picture")
     with ddim(pipe):
-        noise = drawing.noise_of(pipe, shown, z)
-        return drawing.each(pipe, z.expand(num, -1), noise, eta=eta, **_size(shown))
+        noise, size = drawing.noise_of(pipe, shown, z), _size(shown)
+        return [
+            drawing.each(pipe, z.expand(num, -1), noise, eta=eta, **size)
+            if eta
+            else _joined([drawing.each(pipe, z, noise, **size)] * num)
+            for eta in etas
+        ]
 
 
 def interpolate(
@@ -204,7 +218,7 @@ def swap(
 ) -> Any:
     """One picture that shows what `meaning` shows in the map of `structure`, which is estimated from it."""
     drawing = drawing or Drawing()
-    shown = _one(structure, "structure")
+    shown = _one(pipe, structure, "structure")
     z = pipe.embed(meaning)
     if len(z) > 1:
         raise ValueError(f"meaning: got {len(z)} pictures; give one")
@@ -223,6 +237,11 @@ def swap(
 def ddim(pipe: UniConPipeline) -> Iterator[None]:
     """The pipeline with DDIM on its own schedule, for a while."""
     kept = pipe.scheduler
+    if is_flow(scheduler_config(kept)):
+        raise ValueError(
+            "this base is of flow matching, by which pictures are not inverted here; give one that predicts "
+            "noise, velocity or samples on a schedule that DDIM takes"
+        )
     # Without a word on clipping, as in configs of other schedulers, DDIM would clip latents.
     changed: Any = DDIMScheduler.from_config(kept.config, clip_sample=False)
     pipe.scheduler = changed
@@ -244,17 +263,20 @@ def _direction(pipe: UniConPipeline, text: str, instead_of: str) -> Tensor:
     return F.normalize(difference, dim=-1)
 
 
-def _one(picture: Any, name: str) -> Tensor:
-    """One picture, (1, 3, H, W) in [0, 1]. ValueError for several."""
+def _one(pipe: UniConPipeline, picture: Any, name: str) -> Tensor:
+    """One picture, (1, 3, H, W) in [0, 1]. ValueError for several, and for one too large for the base."""
     found = as_pictures(picture, name)
     if len(found) > 1:
         raise ValueError(f"{name}: got {len(found)} pictures; give one, and call again for the others")
+    own_px = base_size(pipe.unet, pipe.vae).own_px
+    remedy = f"Make it smaller: picture.thumbnail(({own_px}, {own_px}))"
+    check_affordable((found.shape[-2], found.shape[-1]), own_px, f"{name}: {remedy}")
     return found
 
 
 def _seen(pipe: UniConPipeline, picture: Any, name: str) -> tuple[Tensor, Tensor]:
     """One picture (1, 3, H, W), and its embedding (1, width)."""
-    found = _one(picture, name)
+    found = _one(pipe, picture, name)
     return found, pipe.embed(found)
 
 

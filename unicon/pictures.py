@@ -146,7 +146,7 @@ def resize(pictures: Tensor, height: int, width: int, *, sharp: bool = False) ->
         rows, columns = min(height, pictures.shape[-2]), min(width, pictures.shape[-1])
         pictures = F.adaptive_max_pool2d(pictures, (rows, columns))
         return F.interpolate(pictures, (height, width), mode="nearest-exact")
-    return F.interpolate(pictures, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+    return F.interpolate(pictures, (height, width), mode="bicubic", antialias=True).clamp_(0, 1)
 
 
 def as_output(pictures: Tensor, output_type: str) -> list[PIL.Image.Image] | np.ndarray | Tensor:

@@ -206,12 +206,14 @@ class UniConPipeline(AdaptedPipeline):
         # 1. What is asked for: branches, what each does, what comes back.
         main = image_branch(
             image,
-            noise=1.0 if invert and noise is None else noise,
+            noise=noise,
             mask=mask,
             prompt=prompt,
             negative_prompt=negative_prompt,
             guidance_scale=guidance_scale,
         )
+        if invert and main.noise is None:
+            main = replace(main, noise=1.0)
         names = Names(adapters=tuple(self.adapters), parameters=self.call_parameters())
         embeddings = Embeddings(prompted=prompt_embeds, unprompted=negative_prompt_embeds)
         request = read_request(
@@ -279,7 +281,8 @@ class UniConPipeline(AdaptedPipeline):
         trajectory = replace(trajectory, known=known)
         x = start(trajectory, clean, draws, shape, device=device)
         if invert:
-            began = inverse(guidance(network.evaluate), trajectory, clean[IMAGE], x)
+            with self.progress_bar(total=trajectory.num_steps) as bar:  # pyright: ignore[reportCallIssue]
+                began = inverse(guidance(network.evaluate), trajectory, clean[IMAGE], x, bar)
             self.maybe_free_model_hooks()
             result = latent_output({IMAGE: began})
             return result if return_dict else result.to_tuple()
@@ -417,7 +420,7 @@ class UniConPipeline(AdaptedPipeline):
             return Told.nothing(num_samples, settings, self.decoder, device)
         return Told.of(z.to(device), settings, self.decoder, noise)
 
-    def _embed(self, pictures: Tensor) -> Tensor:
+    def _embed(self, pictures: Sequence[Tensor]) -> Tensor:
         self._check_clip(self.decoder)
         if self.image_encoder is None:
             raise ValueError(
@@ -432,11 +435,13 @@ class UniConPipeline(AdaptedPipeline):
         return [card.phrase for name, card in self.styles.items() if weights[name] != 0 and card.phrase]
 
     def _encode(self, pictures: Tensor, given: Given) -> Tensor:
-        return autoencoder.encode(self.vae, given.frame.enter(pictures))
+        with autoencoder.in_parts(self.vae, given.is_huge):
+            return autoencoder.encode(self.vae, given.frame.enter(pictures))
 
     def _decode(self, name: str, latents: Tensor, given: Given, batch: Batch) -> Tensor:
         """Pictures in the user's size; what was known is as it was given."""
-        pictures = given.frame.leave(autoencoder.decode(self.vae, latents))
+        with autoencoder.in_parts(self.vae, given.is_huge):
+            pictures = given.frame.leave(autoencoder.decode(self.vae, latents))
         if name not in given.masks:
             return pictures
         kept, mask = (batch.spread(t).to(pictures) for t in (given.in_users_size(name), given.masks[name]))

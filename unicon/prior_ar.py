@@ -210,11 +210,12 @@ def sample_prior_ar(
     settings = settings or ArPriorSettings()
     check_buckets(prior)
     device, num = texts.z.device, len(texts.z)
+    wide = torch.float32 if device.type == "mps" else torch.float64  # which Apple's devices do not have
     several = texts[torch.arange(num, device=device).repeat_interleave(settings.n_best)]
 
     def chance(step: int) -> Tensor:
         """Uniform in (0, 1), one per candidate, from each sample's own noise."""
-        drawn = noise.draw(PRIOR_AR, step, (settings.n_best,)).to(device, torch.float64)
+        drawn = noise.draw(PRIOR_AR, step, (settings.n_best,)).to(device, wide)
         return torch.special.ndtr(drawn).flatten()
 
     upper = prior.config["nearnesses"] // 2
@@ -231,7 +232,7 @@ def sample_prior_ar(
 
 def draw(logits: Tensor, chance: Tensor, settings: ArPriorSettings) -> Tensor:
     """One bucket (n,) of each row of logits (n, buckets), the one that `chance` in (0, 1) falls on."""
-    shares = (logits.double() / settings.temperature).softmax(-1)
+    shares = (logits.to(chance.dtype) / settings.temperature).softmax(-1)
     shares, order = shares.sort(descending=True, dim=-1, stable=True)
     before = shares.cumsum(-1) - shares
     shares = shares.where(before < settings.top_p, 0)

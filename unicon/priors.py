@@ -73,7 +73,7 @@ class WithPriors(DiffusionPipeline):
         another CLIP than the decoder adapter or image encoder.
         """
         self.check_prior(prior, clip)
-        torch.nn.Module.to(prior, self.unet.device, self.unet.dtype)
+        torch.nn.Module.to(prior, self._execution_device, self.unet.dtype)
         self.register_modules(**{_slot(prior): prior})
         tell_clip(prior, clip)
 

@@ -158,12 +158,21 @@ def test_a_large_picture_is_worked_on_when_asked_to(pipe):
         assert out.images.shape == (1, 16, 160, 3)
 
 
-def test_a_mask_without_a_size_of_its_own_fits_every_sample(pipe, photo, depth):
-    masks = np.stack([depth > 0.5, depth > 0.2])[..., None]
+def test_a_mask_without_a_size_of_its_own_fits_every_sample(pipe, photo):
+    masks = np.zeros((2, *photo.shape[:2], 1), bool)
+    masks[0, :, 16:] = masks[1, 8:] = True
     found = call(pipe, "a", image=Branch(map=photo, mask=masks), num_inference_steps=1).images
     for made, mask in zip(found, masks[..., 0], strict=True):
         np.testing.assert_allclose(made[~mask], photo[~mask], atol=1e-6)
         assert np.abs(made[mask] - photo[mask]).max() > 0.05
+
+
+def test_a_mask_that_leaves_no_cell_whole_is_refused(pipe, photo):
+    mask = np.ones((*photo.shape[:2], 1))
+    mask[::8, ::8] = 0  # single known points
+    with pytest.raises(ValueError, match="no black area holds a whole cell of 4 x 4 px"):
+        call(pipe, "a", image=Branch(map=photo, mask=mask), num_inference_steps=1)
+    call(pipe, "a", image=Branch(map=photo, mask=np.ones_like(mask)), num_inference_steps=1)
 
 
 def test_a_long_prompt_is_cut_with_a_warning_in_the_log(pipe, caplog, monkeypatch):

@@ -150,7 +150,9 @@ def test_who_is_told():
 
 def test_pictures_of_one_call_are_seen_one_by_one_as_unit_vectors():
     pictures = [torch.full((3, 4, 4), 0.25), torch.full((3, 2, 6), 0.75)]
-    found = read_like(pictures, 2, lambda p: torch.stack([p.mean() * 8, torch.tensor(6.0)])[None])
+    found = read_like(
+        pictures, 2, lambda all_of_them: torch.tensor([[float(p.mean()) * 8, 6.0] for p in all_of_them])
+    )
     torch.testing.assert_close(
         found, torch.tensor([[2.0, 6.0], [6.0, 6.0]]) / torch.tensor([[40.0], [72.0]]).sqrt()
     )

@@ -8,6 +8,7 @@ import torch
 from diffusers.callbacks import PipelineCallback
 
 from tests.pipeline.conftest import call
+from unicon.call import network
 
 
 def test_what_a_callback_sees(pipe, depth):
@@ -93,3 +94,18 @@ def test_the_progress_bar_counts_steps(pipe, depth, capsys):
     shown = capsys.readouterr().err
     assert "drawing" in shown
     assert "2/2" in shown
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_what_is_handed_back_as_it_was_is_not_computed_again(pipe, depth, monkeypatch, changes):
+    recorded = []
+    own = network.record_clean
+    monkeypatch.setattr(network, "record_clean", lambda *a, **k: recorded.append(1) or own(*a, **k))
+
+    def watch(pipe, step, timestep, tensors):
+        if changes:
+            tensors["latents"] += 1e-3
+        return tensors
+
+    call(pipe, "a dog", depth=depth, num_inference_steps=3, callback_on_step_end=watch)
+    assert len(recorded) == (3 if changes else 1)

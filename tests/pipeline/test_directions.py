@@ -20,6 +20,9 @@ def close(a, b, tolerance=TOLERANCE):
     return np.abs(np.asarray(a) - np.asarray(b)).max() <= tolerance
 
 
+MASK = np.tri(2).repeat(SIDE_PX // 2, 0).repeat(SIDE_PX // 2, 1)
+"""All white but a quarter."""
+
 DIRECTIONS = {
     "generation": (lambda p, d: {"depth": d}, {"image"}),
     "estimation": (lambda p, d: {"image": p, "outputs": ["depth"]}, {"depth"}),
@@ -27,8 +30,8 @@ DIRECTIONS = {
     "coarse, held": (lambda p, d: {"depth": Branch(map=d, noise=0.4, hold=True)}, {"image"}),
     "coarse, refined": (lambda p, d: {"depth": Branch(map=d, noise=0.4)}, {"image", "depth"}),
     "editing": (lambda p, d: {"image": p, "noise": 0.6, "depth": d}, {"image"}),
-    "inpainting": (lambda p, d: {"image": p, "mask": d > 0.5, "depth": d}, {"image"}),
-    "inpainting a map": (lambda p, d: {"image": p, "depth": Branch(map=d, mask=d > 0.5)}, {"depth"}),
+    "inpainting": (lambda p, d: {"image": p, "mask": MASK, "depth": d}, {"image"}),
+    "inpainting a map": (lambda p, d: {"image": p, "depth": Branch(map=d, mask=MASK)}, {"depth"}),
     "two conditions": (lambda p, d: {"depth": d, "pose": Branch(map=p, weight=0.6)}, {"image"}),
     "image first": (
         lambda p, d: {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
 from tests.pipeline.conftest import call
 from tests.tiny_base import tiny_pipeline
@@ -21,6 +21,7 @@ from unicon.manipulations import (
     interpolate,
     reconstruct,
     swap,
+    variation_rows,
     variations,
 )
 from unicon.pictures import as_pictures
@@ -250,3 +251,33 @@ def test_refusals(pipe, drawn, depth):
         call(pipe, "a dog", image=drawn, invert=True)
     assert isinstance(pipe.scheduler, DPMSolverMultistepScheduler)
     pipe.scheduler = DDIMScheduler.from_config(kept.config)
+
+
+def test_a_picture_may_be_given_as_a_branch_to_be_inverted(pipe, drawn):
+    plain = call(pipe, "a dog", image=drawn, invert=True).images
+    assert torch.equal(call(pipe, "a dog", image=Branch(map=drawn), invert=True).images, plain)
+    part = call(pipe, "a dog", image=Branch(map=drawn, noise=0.6), invert=True).images
+    assert torch.equal(part, call(pipe, "a dog", image=drawn, noise=0.6, invert=True).images)
+
+
+def test_all_amounts_of_fresh_noise_share_one_inversion(pipe, drawn, monkeypatch):
+    inverted = []
+    own = Drawing.noise_of
+    monkeypatch.setattr(Drawing, "noise_of", lambda *a: inverted.append(1) or own(*a))
+    still, fresh = variation_rows(pipe, drawn, 2, [0.0, 0.7], drawing=DRAWING)
+    assert len(inverted) == 1
+    np.testing.assert_array_equal(still[0], still[1])
+    np.testing.assert_array_equal(fresh, variations(pipe, drawn, 2, eta=0.7, drawing=DRAWING))
+
+
+def test_what_manipulations_cannot_work_on_is_refused(pipe, drawn):
+    huge = np.zeros((160, 32, 3), np.float32)
+    with pytest.raises(ValueError, match=r"Make it smaller: picture.thumbnail\(\(32, 32\)\)"):
+        variations(pipe, huge, 1, drawing=DRAWING)
+    kept = pipe.scheduler
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler()
+    try:
+        with pytest.raises(ValueError, match="this base is of flow matching"):
+            variations(pipe, drawn, 1, drawing=DRAWING)
+    finally:
+        pipe.scheduler = kept

@@ -87,6 +87,28 @@ def test_one_window_is_the_run_without(pipe, depth):
         )
 
 
+def test_an_estimate_in_parts_keeps_the_pictures_size(pipe):
+    large = np.random.default_rng(0).random((48, 64, 3), dtype=np.float32)
+    at_once = call(pipe, image=large, outputs=["depth"], output_type="latent").conditions["depth"]
+    in_parts = call(pipe, image=large, outputs=["depth"], output_type="latent", tile_size=0).conditions[
+        "depth"
+    ]
+    assert at_once.shape[-2:] == (6, 8)
+    assert in_parts.shape[-2:] == (12, 16)
+
+
+def test_a_huge_picture_passes_the_autoencoder_in_parts_too(pipe, monkeypatch):
+    seen, own = [], type(pipe.vae).decode
+    monkeypatch.setattr(
+        type(pipe.vae), "decode", lambda vae, *a, **k: seen.append(vae.use_tiling) or own(vae, *a, **k)
+    )
+    for height in (128, 160):
+        map_ = np.zeros((height, 32, 3), np.float32)
+        call(pipe, depth=map_, tile_size=0, num_inference_steps=1)
+    assert seen == [False, True]
+    assert not pipe.vae.use_tiling
+
+
 def test_cached_and_uncached_parts_agree_and_are_not_the_whole(pipe):
     large = np.random.default_rng(0).random((48, 64, 3), dtype=np.float32)
     drawn = {

@@ -12,6 +12,7 @@ from diffusers import (
 
 from unicon.sampling.grids import Spacing, grid_from_sigmas, grid_from_timesteps, steps_for_noise
 from unicon.sampling.levels import Schedule
+from unicon.sampling.solvers import solver_from_scheduler
 
 # diffusers hands its tensors to numpy in a way that numpy 2 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -72,6 +73,16 @@ def test_karras_and_log_snr_spacing():
             (levels.sigma / levels.alpha).float(), scheduler.sigmas[:-1], rtol=1e-4, atol=0
         )
         torch.testing.assert_close(levels.timestep.float(), scheduler.timesteps, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("named", ["linspace", "leading", "trailing"])
+def test_eulers_karras_spacing_ends_where_its_timesteps_do(named):
+    scheduler = EulerDiscreteScheduler(**SD, use_karras_sigmas=True, timestep_spacing=named, steps_offset=1)
+    scheduler.set_timesteps(9)
+    levels = solver_from_scheduler(scheduler)[1].grid(SCHEDULE, 9).at(range(9))
+    torch.testing.assert_close(
+        (levels.sigma / levels.alpha).float(), scheduler.sigmas[:-1], rtol=1e-4, atol=0
+    )
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 8, 50])

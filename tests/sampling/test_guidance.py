@@ -92,6 +92,18 @@ def test_beyond_its_levels_a_branch_is_not_guided(reach, variants):
     assert torch.equal(guided[1], expected)
 
 
+def test_a_branch_that_is_clean_already_is_not_guided():
+    levels = SCHEDULE.at_log_snr([-1.0, math.inf])
+    asked = []
+
+    def evaluate(x, levels, wanted):
+        asked.append(tuple(wanted))
+        return torch.stack([x for _ in wanted])
+
+    Guidance(text=(1.0, 3.0), condition=(0.0, 2.0))(evaluate)(randn(0), levels)
+    assert asked == [(CONDITIONED,)]
+
+
 def test_rescale():
     guided, prompted = randn(1, 2)
     guided = 3 * guided

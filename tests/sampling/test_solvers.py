@@ -297,6 +297,13 @@ def test_schedulers_and_options_without_a_counterpart():
         solver_from_scheduler(UniPCMultistepScheduler())
     with pytest.raises(ValueError, match="option clip_sample=True is not supported; set it to False"):
         solver_from_scheduler(DDIMScheduler())
+    for option, value in {"sigma_max": 5.0, "interpolation_type": "log_linear"}.items():
+        with pytest.raises(ValueError, match=f"option {option}={value!r} is not supported"):
+            solver_from_scheduler(EulerDiscreteScheduler(**{option: value}))
+    with pytest.raises(ValueError, match="lambda_min_clipped=-5.1 is not supported; set it to -inf"):
+        solver_from_scheduler(DPMSolverMultistepScheduler(lambda_min_clipped=-5.1))
+    with pytest.raises(ValueError, match="use_karras_sigmas=True is not supported in flow matching"):
+        solver_from_scheduler(FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True))
     with pytest.raises(ValueError, match="option final_sigmas_type='sigma_min'"):
         solver_from_scheduler(DPMSolverMultistepScheduler(final_sigmas_type="sigma_min"))
     with pytest.raises(ValueError, match="of order 1 or 2 .* got 'dpmsolver[+][+]', order 3"):

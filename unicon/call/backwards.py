@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from unicon.branch import IMAGE
@@ -31,13 +33,13 @@ def check_invertible(request: Request, solver: Solver, **unused: object) -> None
         raise ValueError(f"invert makes no use of {given[0]}; leave it out")
 
 
-def inverse(denoise: Denoiser, trajectory: Trajectory, clean: Tensor, x: Tensor) -> Tensor:
+def inverse(denoise: Denoiser, trajectory: Trajectory, clean: Tensor, x: Tensor, bar: Any) -> Tensor:
     """The image's initial noise (sample, C, h, w), as `latents` of a call take it, from its `clean` latents;
-    `x` is what a run starts from, of which the held branches count."""
+    `x` is what a run starts from, of which the held branches count. A progress `bar` counts the steps."""
     index = trajectory.names.index(IMAGE)
     x = x.clone()
     x[index] = clean
-    started = invert(denoise, x, trajectory)[index]
+    started = invert(denoise, x, trajectory, on_step=bar.update)[index]
     if float(trajectory.positions[0, index]) == 0:
         return started  # from pure noise: it is the latent itself
     return noise_estimate(started[None], x[index][None], trajectory.levels[0, [index]])[0]

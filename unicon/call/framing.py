@@ -38,6 +38,8 @@ class Given:
     """(n, 3, h, w) in [0, 1], each in a size of its own."""
     masks: dict[str, Tensor]
     """(n, 1, H, W) in the user's size: 1 where the branch is generated, 0 where it is kept."""
+    is_huge: bool = False
+    """Whether the autoencoder, too, is to see a part at a time."""
 
     def in_users_size(self, name: str) -> Tensor:
         """A branch's pictures (n, 3, H, W)."""
@@ -67,17 +69,19 @@ def read_given(
     masks = {n: _mask(b, n, size) for n, b in branches.items() if b.mask is not None}
     estimating = not request.plans[IMAGE].moves and set(pictures) == {IMAGE}
     longest = processing_resolution
-    if longest is None and estimating:
+    if longest is None and estimating and not tiled:
         longest = base.own_px
     frame = Frame.of(*size, base.multiple_px, longest or None)
+    worked_on = (frame.work_height, frame.work_width)
     if processing_resolution is None and not tiled:
         check_affordable(
-            (frame.work_height, frame.work_width),
+            worked_on,
             base.own_px,
             f"Give processing_resolution={base.own_px} to work smaller and get results in this size, "
             "tile_size=0 to work on a part at a time, or processing_resolution=0 to insist",
         )
-    return Given(frame=frame, pictures=pictures, masks=masks)
+    is_huge = tiled and not _is_affordable(worked_on, base.own_px)
+    return Given(frame=frame, pictures=pictures, masks=masks, is_huge=is_huge)
 
 
 def _size(
@@ -141,11 +145,15 @@ def _mask(branch: Branch, name: str, size: tuple[int, int]) -> Tensor:
 
 def check_affordable(size: tuple[int, int], own_px: int, remedy: str) -> None:
     """ValueError for a (height, width) that a base of `own_px` a side is not to work on at once."""
-    if max(size) > MOST_TIMES_OWN * own_px:
+    if not _is_affordable(size, own_px):
         raise ValueError(
             f"{size[0]} x {size[1]} pixels (height x width) are too many for a base of {own_px} px: at most "
             f"{MOST_TIMES_OWN * own_px} a side. {remedy}"
         )
+
+
+def _is_affordable(size: tuple[int, int], own_px: int) -> bool:
+    return max(size) <= MOST_TIMES_OWN * own_px
 
 
 def known_parts(
@@ -153,7 +161,8 @@ def known_parts(
 ) -> dict[int, Known]:
     """Known parts by branch index. A latent cell that is partly white is generated; `factor` pixels a side.
 
-    Raises ValueError under `torch.inference_mode`, where guidance has no gradients.
+    Raises ValueError for a mask that leaves no cell whole, which would keep nothing, and under
+    `torch.inference_mode`, where guidance has no gradients.
     """
     if torch.is_inference_mode_enabled() and any(b.mask_guidance for b in request.branches.values()):
         raise ValueError("mask_guidance needs gradients: call the pipeline outside of torch.inference_mode")
@@ -161,6 +170,11 @@ def known_parts(
     for index, (name, branch) in enumerate(request.branches.items()):
         if name in given.masks:
             cells = F.max_pool2d(given.frame.enter(given.masks[name], sharp=True), factor)
+            if bool(cells.all()) and not bool(given.masks[name].all()):
+                raise ValueError(
+                    f"mask of {name}: no black area holds a whole cell of {factor} x {factor} px in the size "
+                    "that is worked on, so that nothing would be kept in the run; paint larger black areas"
+                )
             mask = batch.spread(cells).to(clean[name].device)
             known[index] = Known(clean=clean[name], mask=mask, weight=branch.mask_guidance)
     return known

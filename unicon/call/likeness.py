@@ -97,21 +97,21 @@ def read_prior(
     return prior
 
 
-def read_like(like: Any, width: int, embed: Callable[[Tensor], Tensor]) -> Tensor:
+def read_like(like: Any, width: int, embed: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
     """Embeddings (n, width) of what a call is given.
 
-    Either they themselves, as tensors or arrays of one or two dimensions, or pictures of any sizes, each of
-    which `embed` takes as (1, 3, H, W).
+    Either they themselves, as tensors or arrays of one or two dimensions, or pictures of any sizes, which
+    `embed` takes as a list of (n, 3, H, W).
     """
     if isinstance(like, np.ndarray) and like.ndim <= 2:
         like = torch.from_numpy(like)
     if isinstance(like, Tensor) and like.ndim <= 2:
         return check_unit(like, width, LIKE)
     values = like if isinstance(like, Sequence) and not isinstance(like, str) else [like]
-    pictures = [picture[None] for value in values for picture in as_pictures(value, LIKE)]
+    pictures = [as_pictures(value, LIKE) for value in values]
     if not pictures:
         raise ValueError("like is an empty list; give at least one picture, or leave it out")
-    return F.normalize(torch.cat([embed(picture) for picture in pictures]), dim=-1)
+    return F.normalize(embed(pictures), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from torch import Tensor
 
 from unicon.call.network import BranchNetwork
 from unicon.call.tiles import TiledNetwork
@@ -46,10 +47,12 @@ class Watch:
             tensors = {"latents": state.x, "clean": state.clean}
             told = trajectory.levels[state.index].timestep
             wanted = {name: tensors[name] for name in self.inputs}
-            self._take(self.callback(self.pipe, state.index, told, wanted) or {}, state)
+            version = _version(state.x)
+            changed = self.callback(self.pipe, state.index, told, wanted) or {}
+            self._take(changed, state, version)
         state.stop = self.pipe.interrupt
 
-    def _take(self, changed: dict[str, Any], state: State) -> None:
+    def _take(self, changed: dict[str, Any], state: State, version: int | None) -> None:
         unchanged = {"clean": state.clean}  # callbacks may hand back all they were given
         for name, value in changed.items():
             if name != "latents" and value is not unchanged.get(name):
@@ -60,5 +63,12 @@ class Watch:
         if latents.shape != state.x.shape:
             shapes = f"{tuple(latents.shape)}; expected {tuple(state.x.shape)}"
             raise ValueError(f"the callback returned latents of shape {shapes}")
+        if latents is state.x and version is not None and version == _version(state.x):
+            return  # all that was given, handed back as it was: what was computed of it still holds
         self.network.forget()
         state.x = latents.to(state.x)
+
+
+def _version(x: Tensor) -> int | None:
+    """How often a tensor was changed in place; None where nobody counts."""
+    return None if x.is_inference() else x._version

@@ -133,7 +133,6 @@ def _grid(
     others: list[Image.Image],
 ) -> Grid:  # fmt: skip
     """What the options ask for."""
-    import torch
 
     from unicon import manipulations as do
 
@@ -154,12 +153,13 @@ def _grid(
         drawn = do.swap(pipe, picture, given["map_of"], asked.condition, drawing=drawing)
         return Grid(name="swap", columns=["what it shows", "whose map"], rows={"drawn": drawn})
     if args.pictures is not None:
-        components = do.PrincipalComponents.of(torch.cat([pipe.embed(each) for each in others]))
+        components = do.PrincipalComponents.of(pipe.embed(others))
         most = len(components.directions)
         nums = sorted({max(1, round(most**s)) for s in steps})
         drawn = do.reconstruct(pipe, picture, components, nums, drawing=drawing)
         return Grid(name="components", columns=[str(n) for n in nums], rows={"components": drawn})
-    rows = {f"eta {eta}": do.variations(pipe, picture, num, eta=eta, drawing=drawing) for eta in ETAS}
+    drawn = do.variation_rows(pipe, picture, num, ETAS, drawing=drawing)
+    rows = {f"eta {eta}": row for eta, row in zip(ETAS, drawn, strict=True)}
     return Grid(name="variations", columns=[str(i + 1) for i in range(num)], rows=rows)
 
 

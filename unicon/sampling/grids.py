@@ -85,6 +85,8 @@ class Spacing:
     """Added to every timestep of `leading`."""
     rho: float = 7.0
     """Exponent of `karras`."""
+    ends: Literal["trailing", "leading", "linspace"] = "linspace"
+    """Whose first and last timestep `log_snr` and `karras` run between; linspace is the whole schedule."""
     shift: float = 1.0
     """Flow matching only: sigma -> shift * sigma / (1 + (shift - 1) * sigma)."""
     original_steps: int = 50
@@ -124,14 +126,28 @@ class Spacing:
         return np.linspace(schedule.last_timestep, 0, num_steps)
 
     def _log_snr(self, schedule: Schedule, num_steps: int) -> np.ndarray:
-        high, low = _log_snr_ends(schedule, self.name)
+        high, low = self._log_snr_ends(schedule, num_steps)
         return _timesteps(schedule, np.linspace(low, high, num_steps))
 
     def _karras(self, schedule: Schedule, num_steps: int) -> np.ndarray:
-        high, low = _log_snr_ends(schedule, self.name)
+        high, low = self._log_snr_ends(schedule, num_steps)
         ends = np.exp(np.array([-low, -high]) / (2 * self.rho))  # (sigma / alpha) ** (1 / rho)
         ratio = np.linspace(ends[0], ends[1], num_steps) ** self.rho
         return _timesteps(schedule, -2 * np.log(ratio))
+
+    def _log_snr_ends(self, schedule: Schedule, num_steps: int) -> tuple[float, float]:
+        """Log-SNR of the last and of the first timestep."""
+        spread = getattr(self, f"_{self.ends}")(schedule, num_steps)
+        last = (
+            0.0 if self.ends == "linspace" else spread[-1]
+        )  # of a single step, linspace has the first alone
+        high, low = schedule.at_timestep([last, spread[0]]).log_snr.tolist()
+        if math.isinf(low):
+            raise ValueError(
+                f"{self.name!r} spacing needs a finite log-SNR at the noisy end, and this schedule has zero "
+                "terminal SNR: use 'trailing', or give timesteps"
+            )
+        return high, low
 
     def _lcm(self, schedule: Schedule, num_steps: int) -> np.ndarray:
         stride = (schedule.last_timestep + 1) // self.original_steps
@@ -166,16 +182,6 @@ def steps_for_noise(noise: float, num_steps: int) -> int:
     if not 0 <= noise <= 1:
         raise ValueError(f"noise is a fraction of the grid, from 0 (clean) to 1 (pure noise), got {noise}")
     return max(int(noise > 0), int(noise * num_steps + 0.5 + 1e-9))
-
-
-def _log_snr_ends(schedule: Schedule, name: str) -> tuple[float, float]:
-    if schedule.zero_terminal_snr:
-        raise ValueError(
-            f"{name!r} spacing needs a finite log-SNR at the noisy end, and this schedule has zero terminal "
-            "SNR: use 'trailing', or give timesteps"
-        )
-    high, low = schedule.at_timestep([0, schedule.last_timestep]).log_snr.tolist()
-    return high, low
 
 
 def _timesteps(schedule: Schedule, log_snr: np.ndarray) -> np.ndarray:

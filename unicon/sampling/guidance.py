@@ -62,7 +62,7 @@ class Guidance:
     outputs)."""
     log_snr: tuple[float, float] = (-math.inf, math.inf)
     """Lowest and highest level at which a branch is guided, both included; beyond them all its scales are off
-    (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724). So they are where it is CLEAN: there is nothing to guide."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rescale <= 1:
@@ -102,9 +102,9 @@ class Guidance:
     def _at(self, levels: Levels) -> Guidance:
         """The scales that hold at one level per branch."""
         low, high = self.log_snr
-        if math.isinf(low) and math.isinf(high):
+        guided = [low <= level <= high and level != math.inf for level in levels.on_host.log_snr.tolist()]
+        if all(guided):
             return self
-        guided = [low <= level <= high for level in levels.on_host.log_snr.tolist()]
 
         def where(scale: float | tuple[float, ...], off: float) -> tuple[float, ...]:
             values = _each(scale)

@@ -8,6 +8,9 @@ parts and steps with fresh noise have no inverse.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,11 +23,16 @@ SUBSTITUTIONS = 5
 
 
 def invert(
-    denoise: Denoiser, x: Tensor, trajectory: Trajectory, *, substitutions: int = SUBSTITUTIONS
+    denoise: Denoiser,
+    x: Tensor,
+    trajectory: Trajectory,
+    *,
+    substitutions: int = SUBSTITUTIONS,
+    on_step: Callable[[], Any] = lambda: None,
 ) -> Tensor:
     """The latents a trajectory starts from, of those it ends with, [branch, sample, ...] both.
 
-    `denoise` is called `substitutions` times per step. Held branches stay as they are.
+    `denoise` is called `substitutions` times per step, `on_step` after each. Held branches stay as they are.
     """
     assert not trajectory.known, "a run with known parts has no inverse"
     levels = trajectory.levels.to(x.device, x.dtype)
@@ -34,6 +42,7 @@ def invert(
         for _ in range(substitutions):
             clean = denoise(x, level_from)[moving]
             x[moving] = _substituted(x[moving], clean, target, level_from[moving], level_to[moving])
+        on_step()
     return x
 
 

@@ -17,6 +17,7 @@ not done here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -238,6 +239,10 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "invert_sigmas": (False,),
     "shift_terminal": (None,),
     "stochastic_sampling": (False,),
+    "lambda_min_clipped": (-math.inf,),
+    "sigma_min": (None,),
+    "sigma_max": (None,),
+    "interpolation_type": ("linear",),
 }
 
 
@@ -265,12 +270,21 @@ def _dpm_solver(config: Mapping[str, Any]) -> Solver:
 
 def _spacing(config: Mapping[str, Any]) -> Spacing:
     if is_flow(config):
+        if named := [n for n in ("use_karras_sigmas", "use_exponential_sigmas") if config.get(n)]:
+            raise ValueError(
+                f"{config['_class_name']} option {named[0]}=True is not supported in flow matching; set it "
+                "to False"
+            )
         return Spacing(shift=config.get("shift", config.get("flow_shift", 1.0)))
     if config["_class_name"] == "LCMScheduler":
         return Spacing(name="lcm", original_steps=config.get("original_inference_steps", 50))
+    kind, offset = config["_class_name"], config.get("steps_offset", 0)
+    default = "linspace" if kind.startswith(("Euler", "Heun", "DPM")) else "leading"
+    named = config.get("timestep_spacing", default)
+    # diffusers' Euler and Heun take the ends from the spaced timesteps, its DPM-Solver from the schedule.
+    ends = named if kind.startswith(("Euler", "Heun")) else "linspace"
     if config.get("use_karras_sigmas"):
-        return Spacing(name="karras")
+        return Spacing(name="karras", ends=ends, steps_offset=offset)
     if config.get("use_exponential_sigmas") or config.get("use_lu_lambdas"):
-        return Spacing(name="log_snr")
-    default = "linspace" if config["_class_name"].startswith(("Euler", "Heun", "DPM")) else "leading"
-    return Spacing(name=config.get("timestep_spacing", default), steps_offset=config.get("steps_offset", 0))
+        return Spacing(name="log_snr", ends=ends, steps_offset=offset)
+    return Spacing(name=named, steps_offset=offset)

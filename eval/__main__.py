@@ -25,7 +25,6 @@ COMMANDS = {
         "eval.protocols.scenes_command",
         "estimation, generation and joint samples on held-out scenes",
     ),
-    "nyu": ("eval.protocols.nyu", "zero-shot depth of real rooms"),
     "vae": ("eval.protocols.vae", "what the compressor leaves of pictures and maps"),
     "maps": ("eval.protocols.maps_command", "a folder of saved maps against a folder of truths"),
     "control": ("eval.protocols.control", "maps read back from generated pictures, or from joint samples"),

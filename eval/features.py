@@ -29,6 +29,7 @@ from torch import Tensor
 from adapters.files import write_arrays
 from eval.pictures import Pictures, find_pictures
 from unicon.conditions.arrays import as_bytes
+from unicon.typed import positive
 
 MINI = "mini"
 RESIZES = {
@@ -106,7 +107,9 @@ def add_resizing(top: argparse.ArgumentParser) -> None:
     """Options of how a vision model sees pictures; `resizing` reads them."""
     top.add_argument("--resize", choices=list(RESIZES), default="bicubic", help="default bicubic")
     top.add_argument("--fit", choices=FITS, default="crop", help="the centred square (default), or all of it")
-    top.add_argument("--size", type=int, metavar="PX", help="default: what the model's preprocessing says")
+    top.add_argument(
+        "--size", type=positive, metavar="PX", help="default: what the model's preprocessing says"
+    )
 
 
 def resizing(arguments: argparse.Namespace) -> dict[str, Any]:

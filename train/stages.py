@@ -126,12 +126,12 @@ def _render(stage: RenderStage, folder: Path, workers: int) -> None:
 
 
 def _photos(folder: Path, path: str | None) -> None:
-    from train.photos import PhotoSource, prepare_photos
+    from train.photos import prepare_photos
 
     if path is None and not folder.exists():
-        raise ValueError("this recipe learns from photographs too: give --photos FILE_OR_FOLDER (parquet)")
+        raise ValueError("this recipe learns from photographs too: give --photos FILE_OR_FOLDER")
     if path is not None:
-        prepare_photos(PhotoSource(path=path), folder)
+        prepare_photos(path, folder)
 
 
 def _pairs(stage: PairStage, folder: Path, path: str | None) -> None:

@@ -24,6 +24,13 @@ def number(text: str, what: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
 def fraction(text: str) -> float:
     """A noise in [0, 1]."""
     value = number(text, "noise")

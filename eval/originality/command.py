@@ -35,7 +35,7 @@ from eval.protocols.fidelity import KINDS, check_comparable
 from eval.protocols.generated import Outputs, captions_of, maps_in, of_stems, open_outputs
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from unicon.devices import pick_device
-from unicon.typed import check_idle
+from unicon.typed import check_idle, positive
 
 RAREST = "rarest.txt"
 """The names of the kept pictures, rarest first."""
@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     top.add_argument("--features", default=MINI, metavar="MODEL", help="mini, or a transformers vision model")
     add_resizing(top)
-    top.add_argument("--neighbours", type=int, default=3, metavar="K", help="of the manifold (default 3)")
+    top.add_argument(
+        "--neighbours", type=positive, default=3, metavar="K", help="of the manifold (default 3)"
+    )
     top.add_argument(
         "--level", type=float, default=0.01, help="share of false alarms of near-copies (default 0.01)"
     )

@@ -34,6 +34,7 @@ from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.strata import read_labels, strata_records
 from eval.records import Record
 from unicon.devices import pick_device
+from unicon.typed import positive
 
 Settings = dict[str, str | int | float | bool]
 KID_SUBSETS, KID_SIZE = 100, 1000
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
         help="which part of the real set this is, for the record",
     )
     top.add_argument(
-        "--neighbours", type=int, nargs="+", default=[3], metavar="K", help="of the manifold (default 3)"
+        "--neighbours", type=positive, nargs="+", default=[3], metavar="K", help="of the manifold (default 3)"
     )
     top.add_argument(
         "--strata", nargs="*", metavar="FILE",
@@ -138,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         help="also each set in the other's manifold, at the size of the smaller: to compare two data sets",
     )  # fmt: skip
     top.add_argument(
-        "--sample-sizes", type=int, nargs="+", metavar="N", help="also the Fréchet distance at these N"
+        "--sample-sizes", type=positive, nargs="+", metavar="N", help="also the Fréchet distance at these N"
     )
     top.add_argument("--seed", type=int, default=0, help="of random subsets (default 0)")
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")

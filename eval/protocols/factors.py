@@ -23,7 +23,7 @@ from eval.command import command
 from eval.emergence import image_features
 from eval.metrics.summary import bootstrap_interval, markdown_table
 from eval.protocols.results import save
-from eval.protocols.setup import add_machine_arguments, check_positive, load_pipeline
+from eval.protocols.setup import add_machine_arguments, load_pipeline
 from eval.records import Record
 from unicon.bases import base_size
 from unicon.data.scenes import Scene, SceneConfig, render
@@ -38,6 +38,7 @@ from unicon.data.scenes.config import (
 from unicon.data.scenes.lights import WORDS as LIGHT_WORDS
 from unicon.data.scenes.styles import WORDS as STYLE_WORDS
 from unicon.pipeline import UniConPipeline
+from unicon.typed import positive
 
 FIRST_SEED = 900_000
 """Nothing else renders scenes from here."""
@@ -195,13 +196,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: unicon eval factors --num 200 --out results.jsonl",
     )
     top.add_argument("--base", default="mini", help="mini, or another base with an image encoder")
-    top.add_argument("--num", type=int, default=200, metavar="N", help="scenes of each set (default 200)")
+    top.add_argument(
+        "--num", type=positive, default=200, metavar="N", help="scenes of each set (default 200)"
+    )
     add_machine_arguments(top)
     return top
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    check_positive(arguments, "num")
     if arguments.num < 2:
         raise ValueError(f"--num is {arguments.num}; an interval needs at least 2 scenes")
     pipe = load_pipeline(arguments.base, arguments.device, "float32", [])

@@ -22,6 +22,7 @@ from eval.runs.settings import (
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos
 from unicon.devices import pick_device
+from unicon.typed import positive
 
 CONDITIONING, SECOND = "made the condition", "second reader"
 """What a reader is to the maps. Whether the second is held out is for its user to know: where neither the
@@ -39,7 +40,7 @@ def add_map_reader_arguments(top: argparse._ActionsContainer) -> None:
         "base (--base itself), or a folder of a judge, a regressor or another base",
     )
     top.add_argument("--base", default="mini", help="base whose VAE a regressor uses (default mini)")
-    top.add_argument("--steps", type=int, default=20, metavar="N", help="of a judge that is a base")
+    top.add_argument("--steps", type=positive, default=20, metavar="N", help="of a judge that is a base")
     top.add_argument(
         "--read", action="append", default=[], metavar="NAME=DIR",
         help="maps that another model has read already, by the pictures' stems; may be repeated",

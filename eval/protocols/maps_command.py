@@ -30,6 +30,7 @@ from eval.protocols.map_folders import (
 )
 from eval.protocols.results import save, tables
 from eval.records import Record
+from unicon.typed import positive
 
 PROTOCOLS = {
     "depth": (*BENCHMARKS,),
@@ -74,7 +75,9 @@ def _add_conditions(top: argparse.ArgumentParser) -> None:
         "--truth-scale", type=float, metavar="X", help="metres = value of a truth's picture / X"
     )
     edge = top.add_argument_group("edge")
-    edge.add_argument("--thresholds", type=int, default=99, metavar="N", help="of bsds and nyud (default 99)")
+    edge.add_argument(
+        "--thresholds", type=positive, default=99, metavar="N", help="of bsds and nyud (default 99)"
+    )
     edge.add_argument("--raw", action="store_true", help="without non-maximum suppression")
     edge.add_argument("--engine", choices=("own", "pyEdgeEval"), default="own", help="who matches")
     edge.add_argument("--cache", metavar="DIR", help="where counts are kept for the next run")

@@ -115,7 +115,9 @@ def _cells(one: Record, settings: Sequence[str]) -> dict[str, object]:
             continue
         deviation = one.numbers.get(name + DEVIATION)
         text = f"{value:.3f}" if isinstance(value, float) else value
-        cells[LABELS.get(name, name)] = text if deviation is None else f"{text} ± {deviation:.3f}"
+        says_how_near = name == "pck" and "pck_at" in one.settings
+        label = "PCK" if says_how_near else LABELS.get(name, name)
+        cells[label] = text if deviation is None else f"{text} ± {deviation:.3f}"
     return cells
 
 
@@ -137,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="unicon eval table",
         description="Turn result records into markdown tables.",
-        epilog="example: unicon eval table results/scenes.jsonl results/nyu.jsonl",
+        epilog="example: unicon eval table results/scenes.jsonl results/vae.jsonl",
     )
     top.add_argument("files", nargs="+", metavar="FILE", help="JSON lines written with --out")
     return top

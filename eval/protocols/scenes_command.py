@@ -21,7 +21,6 @@ from eval.protocols.setup import (
     add_run_arguments,
     add_scene_arguments,
     add_temperature_argument,
-    check_positive,
     load_pipeline,
 )
 from eval.records import Record
@@ -29,7 +28,7 @@ from unicon.bases import base_size
 from unicon.data.scenes import FAR_M
 from unicon.pipeline import UniConPipeline
 from unicon.sources import MINI
-from unicon.typed import temperature
+from unicon.typed import positive, temperature
 
 DEFAULT_NUM = {"estimate": 500, "generate": 100, "joint": 100}
 CONVENTIONS = {
@@ -54,8 +53,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--direction", choices=list(DEFAULT_NUM), default="estimate")
     splits = "; ".join(f"{name}: {SPLITS[name].meaning}" for name in TEST_SPLITS)
     top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
-    top.add_argument("--num", type=int, metavar="N", help="scenes (default 500, 100 for generate and joint)")
-    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
+    top.add_argument(
+        "--num", type=positive, metavar="N", help="scenes (default 500, 100 for generate and joint)"
+    )
+    top.add_argument(
+        "--seeds", type=positive, default=3, metavar="N", help="repeats with other noise (default 3)"
+    )
     add_reader_arguments(top, judge=MINI)
     top.add_argument(
         "--guidance",
@@ -79,7 +82,11 @@ def _add_references(top: argparse.ArgumentParser) -> None:
         help="also measure depth by an ensemble of N, 2 or more",
     )
     top.add_argument(
-        "--ensemble-num", type=int, default=100, metavar="N", help="scenes for the ensemble (default 100)"
+        "--ensemble-num",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="scenes for the ensemble (default 100)",
     )
     top.add_argument(
         "--ensemble-temperature",
@@ -94,10 +101,18 @@ def _add_references(top: argparse.ArgumentParser) -> None:
         help="rendered training scenes for mean maps (default: some are rendered)",
     )
     top.add_argument(
-        "--training-num", type=int, default=256, metavar="N", help="training scenes to render (default 256)"
+        "--training-num",
+        type=positive,
+        default=256,
+        metavar="N",
+        help="training scenes to render (default 256)",
     )
     top.add_argument(
-        "--validation-num", type=int, default=64, metavar="N", help="scenes edge thresholds are chosen on"
+        "--validation-num",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="scenes edge thresholds are chosen on",
     )
     add_scene_arguments(top)
 
@@ -123,17 +138,6 @@ def _check(arguments: argparse.Namespace, conditions: list[str]) -> None:
     check_conditions(conditions)
     if arguments.num is None:
         arguments.num = DEFAULT_NUM[arguments.direction]
-    check_positive(
-        arguments,
-        "num",
-        "seeds",
-        "steps",
-        "batch_size",
-        "training_num",
-        "validation_num",
-        "ensemble_num",
-        "workers",
-    )
     if arguments.num < 2:
         raise ValueError("--num is 1; the shuffled references need at least 2 scenes")
     if arguments.ensemble and (arguments.ensemble < 2 or arguments.direction != "estimate"):

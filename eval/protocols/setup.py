@@ -10,7 +10,7 @@ import torch
 
 from unicon.devices import pick_device, pick_dtype
 from unicon.sources import adapter_name, saved_adapters
-from unicon.typed import temperature
+from unicon.typed import positive, temperature
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def add_run_arguments(top: argparse.ArgumentParser, *, steps: int) -> None:
     """--steps, --batch-size, --device, --dtype, --out."""
     top.add_argument(
-        "--steps", type=int, default=steps, metavar="N", help=f"denoising steps (default {steps})"
+        "--steps", type=positive, default=steps, metavar="N", help=f"denoising steps (default {steps})"
     )
     add_machine_arguments(top)
     add_dtype_argument(top)
@@ -38,7 +38,9 @@ def add_dtype_argument(top: argparse.ArgumentParser) -> None:
 def add_scene_arguments(top: argparse.ArgumentParser) -> None:
     """--cache and --workers of rendered scenes."""
     top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
-    top.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render (default 1)")
+    top.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="processes that render (default 1)"
+    )
 
 
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
@@ -69,19 +71,14 @@ def add_reader_arguments(top: argparse.ArgumentParser, *, judge: str) -> None:
 
 def add_machine_arguments(top: argparse.ArgumentParser, *, folder: str | None = None) -> None:
     """--batch-size, --device, --out: a file of results, or with `folder` one to write, by default that."""
-    top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
+    top.add_argument(
+        "--batch-size", type=positive, default=16, metavar="N", help="samples per call (default 16)"
+    )
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     if folder is None:
         top.add_argument("--out", metavar="FILE", help="append the results to this file of JSON lines")
     else:
         top.add_argument("--out", default=folder, metavar="DIR", help=f"folder to write (default {folder})")
-
-
-def check_positive(arguments: argparse.Namespace, *names: str) -> None:
-    """ValueError naming the option unless each is at least 1."""
-    for name in names:
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; it is at least 1")
 
 
 def load_pipeline(

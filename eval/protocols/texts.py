@@ -17,7 +17,7 @@ from eval.metrics.text import SCALES, Scale, text_score
 from eval.protocols.generated import captioned
 from eval.protocols.maps_command import write_rows
 from eval.protocols.results import save, tables
-from eval.protocols.setup import add_machine_arguments, check_positive
+from eval.protocols.setup import add_machine_arguments
 from eval.records import Record
 from unicon.devices import pick_device
 
@@ -45,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    check_positive(arguments, "batch_size")
     pictures, texts = captioned(arguments.generated, arguments.captions)
     clip = Clip(arguments.clip, resize=arguments.resize, device=str(pick_device(arguments.device)))
     bar = partial(tqdm, desc="embedding", unit="batch", leave=False)

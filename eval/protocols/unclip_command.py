@@ -16,7 +16,6 @@ from eval.protocols.setup import (
     add_judge_argument,
     add_machine_arguments,
     add_scene_arguments,
-    check_positive,
     load_pipeline,
 )
 from eval.protocols.unclip import WAYS, Bench, Budget, cells, done, run, ways_of
@@ -24,6 +23,7 @@ from eval.protocols.unclip_report import write_report
 from unicon.bases import base_size
 from unicon.priors import find_prior
 from unicon.sources import MINI, find_decoder
+from unicon.typed import positive
 
 BUDGET_HELP = {
     "--num": "captions",
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0], metavar="S", help="default 1 2 4"
     )
     add_judge_argument(top, judge=MINI)
-    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
+    top.add_argument("--seeds", type=positive, default=3, metavar="N", help="repetitions (default 3)")
     top.add_argument(
         "--caption-guidance", type=float, metavar="S",
         help="of captions, where an embedding is told (default: as --guidance, which is then of both)",
@@ -91,7 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, left: list[int]) -> str:
-    check_positive(arguments, "seeds", "batch_size", "steps")
     budget = Budget(**{name: getattr(arguments, name) for name in asdict(Budget())})
     out, weights = Path(arguments.out), None
     if not arguments.tables:

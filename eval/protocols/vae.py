@@ -23,12 +23,13 @@ from eval.metrics.pictures import psnr, ssim
 from eval.protocols.map_scores import DepthScore, EdgeScore, MapScore, PoseScore, choose_threshold, score
 from eval.protocols.results import Outcome, record, save, tables
 from eval.protocols.scene_set import CONDITIONS, SceneSet, scene_set
-from eval.protocols.setup import add_machine_arguments, add_scene_arguments, check_positive
+from eval.protocols.setup import add_machine_arguments, add_scene_arguments
 from unicon.data.photos import centred_square, list_photos, load_photo
 from unicon.devices import pick_device
 from unicon.latents import Autoencoder, decode, downscale, encode
 from unicon.pictures import as_array, as_pictures
 from unicon.sources import MINI, find_base
+from unicon.typed import positive
 
 KINDS: dict[str, type[AutoencoderKL] | type[AutoencoderTiny] | type[AutoencoderDC]] = {
     kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny, AutoencoderDC)
@@ -137,12 +138,14 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--base", default="mini", help='a base, a folder with a VAE alone, or "mini" (default)')
     top.add_argument(
-        "--num", type=int, default=200, metavar="N", help="scenes, and photographs (default 200)"
+        "--num", type=positive, default=200, metavar="N", help="scenes, and photographs (default 200)"
     )
-    top.add_argument("--size", type=int, default=128, metavar="PX", help="side of the pictures (default 128)")
+    top.add_argument(
+        "--size", type=positive, default=128, metavar="PX", help="side of the pictures (default 128)"
+    )
     top.add_argument("--photos", metavar="DIR", help="photographs to reconstruct too (centred squares)")
     top.add_argument(
-        "--validation-num", type=int, default=64, metavar="N", help="scenes for the edge threshold"
+        "--validation-num", type=positive, default=64, metavar="N", help="scenes for the edge threshold"
     )
     add_scene_arguments(top)
     add_machine_arguments(top)
@@ -150,7 +153,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    check_positive(arguments, "num", "validation_num", "batch_size", "workers")
     vae = load_vae(arguments.base, pick_device(arguments.device))
     if arguments.size % downscale(vae):
         raise ValueError(f"--size is {arguments.size}; this VAE takes multiples of {downscale(vae)}")

@@ -12,7 +12,7 @@ from eval import pages
 from eval.runs.items import Item, Task
 from eval.runs.measures.kinds import from_json
 from eval.runs.report import as_text, cells
-from eval.runs.scores import Row, extremes
+from eval.runs.scores import SHUFFLED, Row, extremes
 from eval.runs.store import Store, read_picture
 from unicon.sheets import picture
 
@@ -132,14 +132,7 @@ def _histogram(own: Row, rows: list[Row]) -> str:
     number = own.measure.numbers[0]
     values = own.per_item(number.name).ravel()
     others = [r for r in rows if r.prediction != "adapter" and r.measure.KIND == own.measure.KIND]
-    beside = next(
-        (
-            r.per_item(number.name).ravel()
-            for r in others
-            if "another" in r.prediction or "different" in r.prediction
-        ),
-        values[:0],
-    )
+    beside = next((r.per_item(number.name).ravel() for r in others if r.prediction in SHUFFLED), values[:0])
     known, known_beside = values[np.isfinite(values)], beside[np.isfinite(beside)]
     if len(known) < 8:
         return ""

@@ -18,6 +18,11 @@ from eval.runs.measures.measure import Measure
 LEVEL = 0.95
 RESAMPLES = 1000
 
+ANOTHER_PICTURE, ANOTHER_MAP = "adapter, another picture", "adapter, another map"
+DIFFERENT_HALVES = "halves of different samples"
+SHUFFLED = (ANOTHER_PICTURE, ANOTHER_MAP, DIFFERENT_HALVES)
+"""Names of what an item is compared with that belongs to its neighbour."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:

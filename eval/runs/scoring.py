@@ -32,7 +32,7 @@ from eval.runs.measures.kinds import as_json
 from eval.runs.measures.measure import Calibrates, Measure, Redraws
 from eval.runs.members import read_members
 from eval.runs.roll import Roll
-from eval.runs.scores import Row
+from eval.runs.scores import ANOTHER_MAP, ANOTHER_PICTURE, DIFFERENT_HALVES, SHUFFLED, Row
 from eval.runs.store import FactsFile, Store, read_picture
 from eval.runs.truth import DEPTH_RANGE, truth_of_map
 from unicon import conditions
@@ -140,7 +140,7 @@ class Scorer:
             )
         found.append(
             Prediction(
-                name="adapter, another picture",
+                name=ANOTHER_PICTURE,
                 seeds=first,
                 by="adapter",
                 places=sorted(another),
@@ -206,7 +206,7 @@ class Scorer:
         found = [
             Prediction(name="adapter", seeds=seeds, by="judge", places=places, sample=own),
             Prediction(
-                name="adapter, another map", seeds=seeds[:1], by="judge", places=sorted(another),
+                name=ANOTHER_MAP, seeds=seeds[:1], by="judge", places=sorted(another),
                 sample=shuffled,
             ),
             Prediction(
@@ -239,7 +239,7 @@ class Scorer:
         found = [
             Prediction(name="adapter", seeds=seeds, by="judge", places=places, sample=own),
             Prediction(
-                name="halves of different samples", seeds=seeds[:1], by="judge", places=sorted(another),
+                name=DIFFERENT_HALVES, seeds=seeds[:1], by="judge", places=sorted(another),
                 sample=shuffled,
             ),
             Prediction(
@@ -309,14 +309,14 @@ class Scorer:
     def _stems(self, prediction: Prediction) -> dict[int, str]:
         """By place; with the neighbour's where it is compared with: another set has another neighbour."""
         stems = {place: self.roll.entries[place].stem for place in prediction.places}
-        if "another" not in prediction.name and "different" not in prediction.name:
+        if prediction.name not in SHUFFLED:
             return stems
         another = self.roll.another(prediction.places)
         return {n: f"{stem} {self.roll.entries[another.get(n, n)].stem}" for n, stem in stems.items()}
 
     def _key(self, task: Task, prediction: Prediction, measure: Measure, seed: int) -> str:
         keys, condition = self.store.keys, task.condition
-        made = [keys.reader(condition, "regressor" if prediction.name == "regressor" else "adapter")]
+        made = [keys.reader(condition, "regressor" if prediction.by == "regressor" else "adapter")]
         if task.direction == "estimate" and prediction.by in (None, "mean"):
             made = []  # by no adapter: measured once for all that a folder's runs compare
         if task.direction != "estimate":

@@ -22,7 +22,6 @@ from eval.protocols.setup import (
     add_dtype_argument,
     add_reader_arguments,
     add_temperature_argument,
-    check_positive,
     load_pipeline,
 )
 from eval.runs.costs import Costs
@@ -35,7 +34,7 @@ from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
 from unicon.processes import share
-from unicon.typed import work_sizes
+from unicon.typed import positive, work_sizes
 
 OPENING = "opening base and data"
 """The first part of what a run costs; rendering is in it where the data are rendered."""
@@ -90,11 +89,17 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
         "--conditions", metavar="LIST", help=f"default {','.join(suite.conditions) or 'all of the data'}"
     )
     top.add_argument("--directions", metavar="LIST", help=f"default {','.join(suite.directions)}")
-    top.add_argument("--num", type=int, metavar="N", help="the first N pictures (default: see the suite)")
-    top.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats with other noise (default 3)")
-    top.add_argument("--steps", type=int, default=suite.steps, metavar="N", help=f"default {suite.steps}")
     top.add_argument(
-        "--ensemble", type=int, default=1, metavar="N", help="estimates combined to a map (default 1)"
+        "--num", type=positive, metavar="N", help="the first N pictures (default: see the suite)"
+    )
+    top.add_argument(
+        "--seeds", type=positive, default=3, metavar="N", help="repeats with other noise (default 3)"
+    )
+    top.add_argument(
+        "--steps", type=positive, default=suite.steps, metavar="N", help=f"default {suite.steps}"
+    )
+    top.add_argument(
+        "--ensemble", type=positive, default=1, metavar="N", help="estimates combined to a map (default 1)"
     )
     add_temperature_argument(top)
     top.add_argument(
@@ -116,7 +121,9 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
         metavar="MODEL",
         help="in which sets of pictures are compared: mini (default), a transformers vision model, none",
     )
-    top.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples per call (default 16)")
+    top.add_argument(
+        "--batch-size", type=positive, default=16, metavar="N", help="samples per call (default 16)"
+    )
     top.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     add_dtype_argument(top)
     suite.configure(top)
@@ -125,9 +132,6 @@ def parser(suite: Suite) -> argparse.ArgumentParser:
 
 def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     began = time.monotonic()
-    check_positive(arguments, "seeds", "steps", "ensemble", "batch_size")
-    if arguments.num is not None:
-        check_positive(arguments, "num")
     conditions = _conditions(suite, arguments)
     directions = _directions(suite, arguments)
     group, folder = share(), Path(arguments.out)

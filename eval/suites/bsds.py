@@ -13,18 +13,17 @@ from functools import partial
 import numpy as np
 
 from eval.data import bsds
-from eval.protocols.setup import check_positive
 from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures.edges import BoundaryMeasure
 from eval.runs.scoring import Material
 from unicon.conditions.edges import canny_strength, edges_to_map, strength_to_map
 from unicon.sampling.noise import stable_hash
+from unicon.typed import positive
 
 
 def open_photos(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
     """The first `--num` of a part."""
-    check_positive(arguments, "thresholds")
     photos = bsds(arguments.data, "all")
     photos = photos[: suite.first(len(photos), arguments.num, "pictures")]
 
@@ -51,7 +50,7 @@ def configure(top: argparse.ArgumentParser) -> None:
     )
     top.add_argument(
         "--thresholds",
-        type=int,
+        type=positive,
         default=99,
         metavar="N",
         help="of the benchmark (default 99, the benchmark's)",

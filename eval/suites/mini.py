@@ -12,7 +12,7 @@ import numpy as np
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX, typical_range
 from eval.protocols.mean_maps import mean_map
 from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, scene_set
-from eval.protocols.setup import add_scene_arguments, check_positive
+from eval.protocols.setup import add_scene_arguments
 from eval.runs import suite
 from eval.runs.items import Item, Items, WhenAsked
 from eval.runs.measures.depth import DepthMeasure
@@ -24,6 +24,7 @@ from eval.runs.scoring import Material
 from eval.runs.truth import shows_nothing
 from unicon.data.scenes import FAR_M
 from unicon.sources import MINI
+from unicon.typed import positive
 
 NUM = 100
 MEASURES: dict[str, tuple[Measure, ...]] = {
@@ -53,7 +54,6 @@ def items_of(scenes: SceneSet) -> Items:
 
 def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
     """Rendered, or from the cache."""
-    check_positive(arguments, "training_num", "validation_num", "workers")
     render = partial(scene_set, size_px=size_px, cache_folder=arguments.cache, workers=arguments.workers)
     scenes = render(arguments.split, arguments.num or NUM)
     training = Path(arguments.training) if arguments.training else render("training", arguments.training_num)
@@ -80,11 +80,15 @@ def configure(top: argparse.ArgumentParser) -> None:
         help="rendered training scenes for mean maps (default: some are rendered)",
     )
     top.add_argument(
-        "--training-num", type=int, default=256, metavar="N", help="training scenes to render (default 256)"
+        "--training-num",
+        type=positive,
+        default=256,
+        metavar="N",
+        help="training scenes to render (default 256)",
     )
     top.add_argument(
         "--validation-num",
-        type=int,
+        type=positive,
         default=64,
         metavar="N",
         help="scenes edge thresholds are chosen on (default 64)",

@@ -207,7 +207,7 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
     assert f"{curve.numbers['frechet_at_infinity']:.3f}" in printed
     with pytest.raises(SystemExit):
         front.main(["distributions", *sources, "--neighbours", "0"])
-    assert "--neighbours are [0]; each is at least 1" in capsys.readouterr().err
+    assert "argument --neighbours: expected a whole number from 1, got '0'" in capsys.readouterr().err
     # What can be known is refused before anything is embedded.
     (tmp_path / "pictures").mkdir()
     for n in range(5):

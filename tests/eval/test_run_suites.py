@@ -383,7 +383,7 @@ def test_a_folder_of_pairs_in_every_direction(base, tmp_path):
     "more, text",
     [
         (["--num", "9"], "--num is 9, but there are 4 pairs in"),
-        (["--num", "0"], "--num is 0; it is at least 1"),
+        (["--num", "0"], "argument --num: expected a whole number from 1"),
         (["--conditions", "pose"], "--conditions pose: folder has no 'pose', only depth"),
         (["--directions", "backwards"], "--directions backwards: folder has no 'backwards', only estimate"),
         (["--adapter", "nowhere"], "adapter 'nowhere': no such folder"),

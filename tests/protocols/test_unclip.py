@@ -223,7 +223,7 @@ def test_schedule_and_number_format_are_in_the_key_of_results(tmp_path):
     [
         (["--judge", "nowhere"], "nowhere"),
         (["--draws", "1"], "expected at least 4 captions, 2 pictures of each"),
-        (["--seeds", "0"], "--seeds is 0; it is at least 1"),
+        (["--seeds", "0"], "argument --seeds: expected a whole number from 1"),
         (["--tables"], "holds no results of this budget"),
         (["--condition", "lines"], "has no adapter lines"),
     ],

@@ -11,7 +11,7 @@ import train.photos
 from train import recipes
 from train.command import main
 from train.config import override
-from train.photos import HELD_OUT_EVERY, PhotoSource, prepare_photos
+from train.photos import HELD_OUT_EVERY, prepare_photos
 from train.shards import open_shards
 from unicon import UniConPipeline
 from unicon.data.photos import centred_square
@@ -34,7 +34,7 @@ def parquet(tmp_path):
 
 
 def test_photographs_become_squares_with_captions_and_some_are_held_out(parquet, tmp_path):
-    prepare_photos(PhotoSource(path=str(parquet), size_px=8), tmp_path / "shards")
+    prepare_photos(str(parquet), tmp_path / "shards", size_px=8)
     shards = open_shards(tmp_path / "shards")
     assert shards.captions[:3] == ["a photo of a hat", "a photo of shoes", "a photo of a dress"]
     reds = [int(np.median(shards.row("image", n)[..., 0])) for n in range(len(shards))]
@@ -44,10 +44,37 @@ def test_photographs_become_squares_with_captions_and_some_are_held_out(parquet,
     assert (shards.mostly_posed(np.arange(3), np.zeros(3)) == np.arange(3)).all()
 
 
+def test_words_come_from_captions_names_of_labels_and_folders(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Value
+    from datasets import Image as ImageColumn
+
+    def prepared(name: str, column: str, kind, values: list) -> list[str]:
+        rows = {"image": [Image.new("RGB", (9, 9))] * len(values), column: values}
+        features = Features({"image": ImageColumn(), column: kind})
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{name}.parquet")
+        prepare_photos(str(tmp_path / f"{name}.parquet"), tmp_path / name, size_px=8)
+        return open_shards(tmp_path / name).captions
+
+    assert prepared("named", "label", ClassLabel(names=["Cat", "Shoes"]), [1, 0]) == [
+        "a photo of shoes", "a photo of a cat",
+    ]  # fmt: skip
+    assert prepared("told", "text", Value("string"), ["My cat."]) == ["My cat."]
+    with pytest.raises(
+        ValueError, match="have the columns image, kind; expected image, and one of label, capt"
+    ):
+        prepared("other", "kind", Value("string"), ["cat"])
+    assert not (tmp_path / "other").exists()
+    for label in ("dog", "cat"):
+        (tmp_path / "sorted" / label).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "sorted" / label / "1.png")
+    prepare_photos(str(tmp_path / "sorted"), tmp_path / "shards", size_px=8)
+    assert open_shards(tmp_path / "shards").captions == ["a photo of a cat", "a photo of a dog"]
+
+
 def test_prepared_photographs_are_kept(parquet, tmp_path):
-    prepare_photos(PhotoSource(path=str(parquet), size_px=8), tmp_path / "shards")
+    prepare_photos(str(parquet), tmp_path / "shards", size_px=8)
     before = (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns
-    prepare_photos(PhotoSource(path="nowhere"), tmp_path / "shards")
+    prepare_photos("nowhere", tmp_path / "shards")
     assert (tmp_path / "shards" / "shard_000000").stat().st_mtime_ns == before
 
 
@@ -62,10 +89,9 @@ def test_photographs_are_prepared_whole_or_not_at_all(parquet, tmp_path, monkeyp
 
     monkeypatch.setattr("train.shards.SCENES_PER_SHARD", 4)
     monkeypatch.setattr("train.photos.centred_square", stopped)
-    source = PhotoSource(path=str(parquet), size_px=8)
     with pytest.raises(KeyboardInterrupt):
-        prepare_photos(source, tmp_path / "shards")
-    prepare_photos(source, tmp_path / "shards")
+        prepare_photos(str(parquet), tmp_path / "shards", size_px=8)
+    prepare_photos(str(parquet), tmp_path / "shards", size_px=8)
     assert len(open_shards(tmp_path / "shards")) == HELD_OUT_EVERY
 
 

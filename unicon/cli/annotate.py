@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli import pair_making
-from unicon.cli.models import positive
 from unicon.cli.options import seed
 from unicon.cli.pair_making import APPEARANCE, VIEWS, Maker, Task
 from unicon.cli.photo_batches import left_out
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import Share, share
+from unicon.typed import positive
 
 if TYPE_CHECKING:
     from unicon.data.captioner import Captioner

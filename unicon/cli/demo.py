@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from unicon.cli.files import write_json, write_picture
 from unicon.cli.generate import GUIDANCE_HELP
-from unicon.cli.models import add_run_options, load_pipeline, own_size_px, positive
+from unicon.cli.models import add_run_options, load_pipeline, own_size_px
+from unicon.typed import positive
 
 if TYPE_CHECKING:
     from PIL import Image

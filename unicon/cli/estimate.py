@@ -22,14 +22,13 @@ from unicon.cli.models import (
     generators,
     load_pipeline,
     output_of,
-    positive,
     stated_base,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos, left_out
 from unicon.cli.run_marks import RUN, Results, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
-from unicon.typed import temperature, work_sizes
+from unicon.typed import positive, temperature, work_sizes
 
 if TYPE_CHECKING:
     from unicon.limits import Limits

@@ -17,11 +17,10 @@ from unicon.cli.models import (
     load_pipeline,
     output_of,
     own_size_px,
-    positive,
 )
 from unicon.cli.rarest import add_keep_options, check_keep, check_keep_size, drawn_in, keep_rarest
 from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
-from unicon.typed import fraction, interval, work_size
+from unicon.typed import fraction, interval, positive, work_size
 from unicon.usual_guidance import IN_WORDS
 
 if TYPE_CHECKING:

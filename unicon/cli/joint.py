@@ -16,9 +16,9 @@ from unicon.cli.models import (
     generators,
     load_pipeline,
     output_of,
-    positive,
 )
 from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
+from unicon.typed import positive
 
 if TYPE_CHECKING:
     from unicon.output import UniConOutput

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from unicon.cli.files import write_json
-from unicon.cli.models import load_pipeline, own_size_px, positive
+from unicon.cli.models import load_pipeline, own_size_px
 from unicon.cli.options import add_model_options
+from unicon.typed import positive
 
 EXAMPLE = "%(prog)s --base runs/family --out runs/family --num 200"
 AT_ONCE = 8

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.options import add_model_options, device_and_dtype
+from unicon.typed import positive
 
 if TYPE_CHECKING:
     import torch
@@ -38,13 +39,6 @@ def add_style_option(parser: argparse.ArgumentParser) -> None:
         "--style", action="append", default=[], metavar="[NAME=]FILE[,weight=N]",
         help="draw in a style (a LoRA file), all of it or N times; may be repeated",
     )  # fmt: skip
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 of the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
 
 
 def condition_names(values: Sequence[str]) -> list[str]:

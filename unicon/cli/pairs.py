@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unicon.cli.models import positive
+from unicon.typed import positive
 
 if TYPE_CHECKING:
     from train.pairs.public import Asked, PublicSet, Task

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from unicon.cli.files import slug, write_bytes
 from unicon.cli.given import GivenMap
-from unicon.cli.models import positive
 from unicon.cli.run_marks import drawn_with, of_its_own
-from unicon.typed import check_idle
+from unicon.typed import check_idle, positive
 
 _PASSED_ON = ("training", "features", "clip", "judge")
 """Options that mean what they mean to `unicon eval originality`."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import write_picture
 from unicon.cli.given import GivenMap, add_map_shortcuts, fit, given_map, read_map
-from unicon.cli.models import add_run_options, facts, load_pipeline, own_size_px, positive
+from unicon.cli.models import add_run_options, facts, load_pipeline, own_size_px
 from unicon.cli.run_marks import DRAWN, drawing_mark, of_its_own
-from unicon.typed import check_idle
+from unicon.typed import check_idle, positive
 
 if TYPE_CHECKING:
     from PIL import Image

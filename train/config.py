@@ -11,7 +11,7 @@ import dataclasses
 import json
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,6 @@ class RunConfig:
     objective: Any
     """An objective's config (`train.objectives`); its type chooses the objective."""
     loop: LoopConfig
-    needs: tuple[str, ...] = field(default=())
-    """Names of the runs whose exported folders this one reads."""
 
 
 def read_assignments(path: Path) -> dict[str, str]:
@@ -129,7 +127,7 @@ def read_assignments(path: Path) -> dict[str, str]:
     for name, value in content.items():
         if name in ("loop", "objective") and isinstance(value, dict):
             fields |= {f"{name}.{each}": _as_text(v, plain[name][each]) for each, v in value.items()}
-        elif name not in ("name", "needs"):
+        elif name not in ("name", "needs"):  # the latter stands in files of older runs
             fields[name] = _as_text(value, plain[name])
     fields.pop("objective.type", None)
     return fields

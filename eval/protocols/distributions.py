@@ -149,8 +149,6 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> str:
     ks = sorted(set(arguments.neighbours))
-    if ks[0] < 1:
-        raise ValueError(f"--neighbours are {arguments.neighbours}; each is at least 1")
     labels = None
     if arguments.strata is not None:  # before anything is decoded
         labels = read_labels(arguments.strata, arguments.real, arguments.generated, k=ks[0])

@@ -70,8 +70,10 @@ def test_photos_become_pairs_that_check_takes(tmp_path, capsys):
 def test_no_metadata_of_a_photo_is_copied(tmp_path):
     photo = gps_photo(tmp_path / "in" / "a.jpg")
     assert opened(photo).getexif().get_ifd(0x8825)
-    annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge")
-    for path in (tmp_path / "out").rglob("*.png"):
+    assert annotate(tmp_path / "in", tmp_path / "out", "--condition", "edge") == 0
+    written = list((tmp_path / "out").rglob("*.png"))
+    assert len(written) == 3  # picture, map and sheet
+    for path in written:
         picture = opened(path)
         assert not picture.getexif()
         assert picture.info == {}

@@ -70,5 +70,7 @@ def test_two_workers_write_the_same_files_as_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     write_scenes(one, range(3), CONFIG)
     write_scenes(two, range(3), CONFIG, num_workers=2)
-    files = [p.relative_to(one) for p in one.rglob("*") if p.is_file()]
+    files, again = ({p.relative_to(top) for p in top.rglob("*") if p.is_file()} for top in (one, two))
+    assert len(files) >= 3
+    assert files == again
     assert all((one / p).read_bytes() == (two / p).read_bytes() for p in files)

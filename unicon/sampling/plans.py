@@ -116,9 +116,9 @@ def hold(name: str, noise: float = 0.0) -> BranchPlan:
     return BranchPlan(name=name, stages=((progress, progress),))
 
 
-def staged(name: str, *stages: Stage, known: Known | None = None) -> BranchPlan:
+def staged(name: str, *stages: Stage) -> BranchPlan:
     """A branch with a (from, to) of its own in every stage of an asynchronous plan."""
-    return BranchPlan(name=name, stages=stages, known=known)
+    return BranchPlan(name=name, stages=stages)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from accelerate.hooks import CpuOffload
 from torch import Tensor, nn
 
 from adapters.base import bare
@@ -95,6 +96,9 @@ def _with_likeness(
         found = tuple(getattr(likeness, name).shape)
         if found != expected:
             raise ValueError(f"likeness.{name} has shape {found}, this call needs {expected}")
+    # A UNet that is moved to its device when it is called takes the decoder with it, which is asked before.
+    if isinstance(hook := getattr(bare(unet), "_hf_hook", None), CpuOffload):
+        hook.pre_forward(bare(unet))
     tokens, change = decoder.adapter(likeness, dtype)
     branches = tuple(b for b in layout.running if b in likeness.branches)
     layout = replace(layout, like=tokens, like_branches=branches, like_weight=float(likeness.weight))

@@ -15,6 +15,7 @@ from torch import nn
 
 from adapters.adapter import JointAdapter
 from adapters.base import bare, check_base, transformer_blocks
+from adapters.compiling import allow_shapes
 from adapters.decoder import DecoderAdapter, check_decoder_base
 from adapters.image_lora import ImageLora
 from adapters.joint import GraftedProcessor, JointAttention, TextAttention
@@ -183,8 +184,10 @@ def _check_graftable(unet: nn.Module, adapters: Mapping[str, JointAdapter]) -> N
 
 
 def _check_name(name: str, taken: Mapping[str, Any], what: str) -> None:
-    if not name or "." in name:
-        raise ValueError(f"{what.split()[-1]} name {name!r}: must be a non-empty name without dots")
+    if not name or set(name) & set("./\\"):
+        raise ValueError(
+            f"{what.split()[-1]} name {name!r}: must be a non-empty name without dots and slashes"
+        )
     if hasattr(nn.ModuleDict, name):
         raise ValueError(f"{what.split()[-1]} name {name!r}: torch has a method of that name; choose another")
     if name in taken:
@@ -228,6 +231,7 @@ def check_in_place(unet: nn.Module) -> None:
 def _installed(unet: nn.Module) -> Iterator[tuple[str, BasicTransformerBlock]]:
     """(path, block) with our processors on its attentions. ValueError, before any is changed, where one has a
     processor that is not to be replaced."""
+    allow_shapes()
     blocks = transformer_blocks(unet)
     for path, block in blocks.items():
         for attn in (block.attn1, block.attn2):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adapters.compiling import guard_hooks
 from adapters.hidden import Hidden
 from adapters.layout import Layout
 from adapters.lowrank import LowRank
@@ -101,6 +102,7 @@ def graft_layers(root: nn.Module, name: str, updates: Mapping[str, nn.Module]) -
 
     Raises ValueError, and changes nothing, where one of that name is there.
     """
+    guard_hooks()
     hooked = _hooked(root)
     if any(name in loras.updates for loras in hooked.values()):
         raise ValueError(

@@ -103,10 +103,10 @@ def load_lora(
         layers=_updates(layers, parts, without=attentions),
         text=_updates(text, parts),
     )
-    scale = _Scale.stated(metadata, path)
     of_text = {key.replace("/", "."): update for key, update in lora.text.items()}
     for name, update in (*lora.items(), *lora.layers().items(), *of_text.items()):
-        _fill(update, parts[name], name, scale, path)
+        part = _PLACES_OF_TEXT.get(name.partition(".")[0], "unet.")
+        _fill(update, parts[name], name, _Scale.stated(metadata, path, part), path)
     return lora if dtype is None else lora.to(dtype)
 
 
@@ -189,6 +189,10 @@ def _layers_of_text(encoders: Sequence[nn.Module]) -> dict[str, nn.Module]:
     }
 
 
+_PLACES_OF_TEXT = {"te": "text_encoder.", "te1": "text_encoder.", "te2": "text_encoder_2."}
+"""Where a pipeline's file has the layers of each text encoder."""
+
+
 def _kohya_of_text(name: str) -> str:
     label, _, path = name.partition(".")
     return f"lora_{label}_" + f"text_model.{path.removeprefix('text_model.')}".replace(".", "_")
@@ -198,7 +202,7 @@ def _written_of_text(name: str) -> list[str]:
     """How a layer of a text encoder is called in files."""
     label, _, path = name.partition(".")
     whole = f"text_model.{path.removeprefix('text_model.')}"
-    place = "text_encoder_2." if label == "te2" else "text_encoder."
+    place = _PLACES_OF_TEXT[label]
     return [_kohya_of_text(name), place + whole, f"{place}{whole}.lora_linear_layer"]
 
 
@@ -213,8 +217,9 @@ class _Scale:
     """alpha / sqrt(rank) instead (Kalajdzievski 2023)."""
 
     @classmethod
-    def stated(cls, metadata: Mapping[str, str], path: Path) -> _Scale:
-        """As diffusers writes it into the header, or peft into `adapter_config.json` beside the file."""
+    def stated(cls, metadata: Mapping[str, str], path: Path, part: str) -> _Scale:
+        """For a part of the pipeline ("unet."), as diffusers writes it into the header, or peft into
+        `adapter_config.json` beside the file."""
         beside = path.with_name("adapter_config.json")
         try:
             if "lora_adapter_metadata" in metadata:
@@ -224,7 +229,7 @@ class _Scale:
         except ValueError as error:
             raise ValueError(f"{path}: what it says about its alpha is no JSON ({error})") from error
         # In a pipeline's file every part of the pipeline has its own, "unet.lora_alpha".
-        own = {key.removeprefix("unet."): value for key, value in config.items()}
+        own = {key.removeprefix(part): value for key, value in config.items()}
         patterns = own.get("alpha_pattern") or {}
         return cls(own.get("lora_alpha"), patterns, bool(own.get("use_rslora")))
 

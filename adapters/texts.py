@@ -7,6 +7,7 @@ both without knowing of it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -45,9 +46,16 @@ def told(unet: nn.Module, text: Tensor, sample: Tensor) -> dict[str, Any]:
     if not wants_pooled(unet):
         return {"encoder_hidden_states": text}
     height, width = (PIXELS_PER_CELL * side for side in sample.shape[-2:])
-    sizes = text.new_tensor([height, width, 0, 0, height, width]).expand(len(text), SIZES)
+    sizes = _sizes(height, width, text.device, text.dtype).expand(len(text), SIZES)
     added = {"text_embeds": text[:, -1, : pooled_width(unet)], "time_ids": sizes}
     return {"encoder_hidden_states": text[:, :-1], "added_cond_kwargs": added}
+
+
+@lru_cache(maxsize=16)
+def _sizes(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(1, 6), brought to the device once."""
+    with torch.inference_mode(False):
+        return torch.tensor([[height, width, 0, 0, height, width]], device=device, dtype=dtype)
 
 
 def _config(unet: nn.Module) -> Any:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from adapters.compiling import allow_shapes
+
 BLOCKS = ("BasicTransformerBlock", "ResnetBlock2D")
-_MOST_SHAPES = 64
-"""Compiled versions of one kind of block: one for every width and picture size. torch gives up at 8."""
 
 
 def compile_blocks(model: nn.Module, backend: str = "inductor") -> int:
     """Compile every block of `model` in place; names of parameters stay. Returns how many there are."""
-    import torch._dynamo
-
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_SHAPES)
+    allow_shapes()
     blocks = [module for module in model.modules() if type(module).__name__ in BLOCKS]
     for block in blocks:
         block.compile(backend=backend)

@@ -44,6 +44,7 @@ from adapters import (
 from adapters.base import check_base
 from adapters.decoder import check_decoder_base
 from adapters.layer_lora import graft_layers, ungraft_layers
+from adapters.published import TRIGGERS
 from unicon.embeddings import check_same_clip, identity
 from unicon.ranges import FINITE
 from unicon.sources import LORA_FILE, find_adapter, find_decoder, find_style, style_name
@@ -72,15 +73,17 @@ class WithGrafts(DiffusionPipeline):
     ) -> None:
         """Load one adapter from a folder (or OWNER/NAME/FOLDER on the hub) and add it, see `add_adapter`.
 
-        A folder in UniCon's published layout is taken, too. It does not say what it is for: that is `name`,
-        or else the folder's own. The words before its maps' prompts are those it was released with
-        (`adapters.published.TRIGGERS`), or `trigger`. Raises ValueError for a folder that is neither, an
-        adapter of another base, and a `trigger` for one that has its own.
+        A folder in UniCon's published layout is taken, too. It does not say what it is for: that is `name`
+        or the folder's own, whichever is a condition that it was released for. The words before its maps'
+        prompts are those it was released with (`adapters.published.TRIGGERS`), or `trigger`. Raises
+        ValueError for a folder that is neither, an adapter of another base, and a `trigger` for one that has
+        its own.
         """
         place = find_adapter(folder)
         if is_published(place):
             name = place.name if name is None else name
-            self.add_adapter(load_published(place, self.unet, name, trigger=trigger), name, replace=replace)
+            known = next((each for each in (name, place.name) if each in TRIGGERS), name)
+            self.add_adapter(load_published(place, self.unet, known, trigger=trigger), name, replace=replace)
         elif trigger is not None:
             raise ValueError(f"{place} has trigger words of its own, in config.json; leave trigger out")
         else:
@@ -119,6 +122,11 @@ class WithGrafts(DiffusionPipeline):
     def styles(self) -> dict[str, StyleCard]:
         """What the loaded styles say about themselves, by name: phrase, author, licence, allowed use."""
         return {n: StyleCard.from_metadata(lora.metadata) for n, lora in grafted_loras(self.unet).items()}
+
+    def phrases(self) -> list[str]:
+        """Of the styles that pictures get."""
+        weights = lora_weights(self.unet)
+        return [card.phrase for name, card in self.styles.items() if weights[name] != 0 and card.phrase]
 
     def load_style(self, file: str | Path, name: str | None = None, *, weight: float = 1.0) -> None:
         """Load a style, a LoRA file, for the image and its words alone; several add up, each `weight` times.
@@ -248,22 +256,31 @@ class WithGrafts(DiffusionPipeline):
         """As in diffusers. What is grafted is no part of the UNet's state dict: offloaded one by one."""
         from accelerate import cpu_offload
 
+        if next(self.unet.parameters()).is_meta:
+            return  # it is already
         loaded, loras, weights = self.adapters, grafted_loras(self.unet), lora_weights(self.unet)
         decoder = self.decoder
         self.unload_adapter()
         self.unload_style()
         if decoder is not None:
             self.unload_decoder()
-        super().enable_sequential_cpu_offload(gpu_id, device)
-        for name, adapter in loaded.items():
-            cpu_offload(adapter, self._offload_device)
-            graft(self.unet, {name: adapter})
-        for name, lora in loras.items():
-            cpu_offload(lora, self._offload_device)
-            self._graft_style(name, lora, weights[name])
-        if decoder is not None:
-            cpu_offload(decoder, self._offload_device)
-            graft_decoder(self.unet, decoder)
+        offloaded = False
+        try:
+            super().enable_sequential_cpu_offload(gpu_id, device)
+            offloaded = True
+        finally:  # where there is nothing to offload from, all stays as it was
+            for name, adapter in loaded.items():
+                if offloaded:
+                    cpu_offload(adapter, self._offload_device)
+                graft(self.unet, {name: adapter})
+            for name, lora in loras.items():
+                if offloaded:
+                    cpu_offload(lora, self._offload_device)
+                self._graft_style(name, lora, weights[name])
+            if decoder is not None:
+                if offloaded:
+                    cpu_offload(decoder, self._offload_device)
+                graft_decoder(self.unet, decoder)
 
     def _graft_style(self, name: str, lora: ImageLora, weight: float) -> None:
         graft_lora(self.unet, name, lora, weight)

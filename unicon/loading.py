@@ -57,6 +57,7 @@ from unicon.sources import (
     saved_with,
     split_config,
 )
+from unicon.styles import with_phrases
 from unicon.switches import WithSwitches
 from unicon.texts import TextReader
 
@@ -241,7 +242,12 @@ class AdaptedPipeline(WithGrafts, WithPriors, WithSwitches):
             ).commit_url
 
     @torch.no_grad()
-    def encode_prompts(self, prompts: Sequence[str | None]) -> torch.Tensor:
+    def encode_prompts(self, prompts: Sequence[str | None], *, negative: bool = False) -> torch.Tensor:
         """What the call takes as `prompt_embeds`: (prompts, rows, width), with SDXL's pooled embedding as
-        the last row. None is no prompt."""
-        return TextReader.of(self)(prompts, self._execution_device)
+        the last row. None is no prompt. Loaded styles read them, and their phrases follow, as in the call.
+
+        `negative`: what it takes as `negative_prompt_embeds`, which no phrase follows.
+        """
+        reader, phrases = TextReader.of(self), [] if negative else self.phrases()
+        words = [with_phrases(each, phrases, reader.fits) for each in prompts]
+        return reader(words, self._execution_device, styled=True)  # pyright: ignore[reportArgumentType]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapters import Pair, joint_forward, lora_weights
+from adapters import Pair, joint_forward
 from adapters.grafting import check_in_place
 from unicon import latents as autoencoder
 from unicon.bases import base_size
@@ -393,7 +393,8 @@ class UniConPipeline(AdaptedPipeline):
     ) -> BranchNetwork:
         check_in_place(self.unet)
         configs = {name: adapter.config for name, adapter in self.adapters.items()}
-        reader, is_drawn = TextReader.of(self), request.plans[IMAGE].is_drawn
+        reader, image = TextReader.of(self), request.plans[IMAGE]
+        is_drawn = image.is_drawn and image.moves
         prompts = branch_embeddings(
             request,
             batch,
@@ -402,10 +403,12 @@ class UniConPipeline(AdaptedPipeline):
             # A style, its words and what it changes in the text encoder are for an image that is drawn.
             reader=reader if is_drawn else replace(reader, styles={}),
             device=device,
-            phrases=self._phrases() if is_drawn else [],
+            phrases=self.phrases() if is_drawn else [],
         )
         prediction = Schedule.from_scheduler(self.scheduler).prediction
-        return branch_network(self.unet, prediction, request, configs, prompts, held_clean, told)
+        return branch_network(
+            self.unet, prediction, request, configs, prompts, held_clean, told, styled=is_drawn
+        )
 
     def _told(
         self,
@@ -428,11 +431,6 @@ class UniConPipeline(AdaptedPipeline):
                 "load the base with image_encoder=CLIPVisionModelWithProjection.from_pretrained(...)"
             )
         return embed_pictures(self.image_encoder, self.feature_extractor, pictures, self._execution_device)
-
-    def _phrases(self) -> list[str]:
-        """Of the styles that pictures get."""
-        weights = lora_weights(self.unet)
-        return [card.phrase for name, card in self.styles.items() if weights[name] != 0 and card.phrase]
 
     def _encode(self, pictures: Tensor, given: Given) -> Tensor:
         with autoencoder.in_parts(self.vae, given.is_huge):

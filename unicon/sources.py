@@ -5,6 +5,7 @@ A place on the hub is OWNER/NAME, with @REVISION (a commit, a branch or a tag) w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -420,15 +421,22 @@ def find_style(source: str | Path) -> Path:
     place = _on_hub(source, "style", "file; give a .safetensors file, or OWNER/NAME/FILE.safetensors")
     file = place.inside or LORA_FILE
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
-    with explained(str(source) if place.inside else f"{source}/{file}"):
+    def fetched(path: str) -> Path:
         found = hf_hub_download(
             place.repository,
-            file,
+            path,
             revision=place.revision,
             local_files_only=without_network(place.repository),
         )
-    return Path(found)
+        return Path(found)
+
+    with explained(str(source) if place.inside else f"{source}/{file}"):
+        weights = fetched(file)
+    with contextlib.suppress(EntryNotFoundError):  # peft says beside it how strong it is
+        fetched(Path(file).with_name("adapter_config.json").as_posix())
+    return weights
 
 
 def style_name(source: str | Path) -> str:

@@ -65,8 +65,8 @@ def with_phrases(
 ) -> str | list[str] | None:
     """An image's prompt, or each of several, with the styles' phrases behind it that it does not have yet.
 
-    `fits` says whether a text is read whole (`TextReader.fits`): last words of a prompt that is too long make
-    room for the phrases, with a warning in the log.
+    `fits` says whether a text is read whole (`TextReader.fits`): the end of a prompt that is too long makes
+    room for the phrases, with a warning in the log, unless they are too long by themselves.
     """
     if not phrases:
         return prompt if prompt is None or isinstance(prompt, str) else list(prompt)
@@ -80,8 +80,11 @@ def _with_phrases(prompt: str, phrases: Sequence[str], fits: Callable[[str], boo
     if not missing:
         return prompt
     kept = prompt
+    if not fits(", ".join(missing)):
+        return ", ".join([prompt, *missing] if prompt else missing)
     while kept and not fits(", ".join([kept, *missing])):
-        kept = kept.rpartition(" ")[0].rstrip(" ,")
+        # The last word, or a character of what has no words.
+        kept = (re.sub(r"[^\s,]+$", "", kept) or kept[:-1]).rstrip(" ,")
     if kept != prompt:
         logger.warning(f"the prompt {prompt!r} is cut after {kept!r}, so that the style's words are read")
     return ", ".join([kept, *missing] if kept else missing)

@@ -17,6 +17,7 @@ from diffusers.utils import logging
 from torch import Tensor
 
 from adapters import lora_weights
+from adapters.base import bare
 from adapters.layer_lora import telling_layers
 from adapters.texts import with_pooled
 
@@ -39,9 +40,10 @@ class TextReader:
     def of(cls, pipe: DiffusionPipeline) -> TextReader:
         """A pipeline's."""
         has_two = pipe.text_encoder_2 is not None
+        encoders = (pipe.text_encoder, pipe.text_encoder_2) if has_two else (pipe.text_encoder,)
         return cls(
             tokenizers=(pipe.tokenizer, pipe.tokenizer_2) if has_two else (pipe.tokenizer,),
-            encoders=(pipe.text_encoder, pipe.text_encoder_2) if has_two else (pipe.text_encoder,),
+            encoders=[bare(each) for each in encoders],
             styles={name: weight for name, weight in lora_weights(pipe.unet).items() if weight != 0},
             nothing_is_zero=has_two and bool(pipe.config.get("force_zeros_for_empty_prompt")),
         )

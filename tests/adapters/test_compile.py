@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters import Pair, graft, joint_forward, merge_for_inference, record_clean
+from adapters import ImageLora, Pair, graft, graft_lora, joint_forward, merge_for_inference, record_clean
+from adapters.base import geometry
+from adapters.layer_lora import new_update, updatable
 from tests.adapters import tiny
 
 
@@ -67,3 +69,19 @@ def test_training_step_compiles():
     graft(unet, {"depth": adapter})
     tiny.two_way(compile_whole(unet)).square().mean().backward()
     assert all(p.grad is not None for p in adapter.parameters())
+
+
+@torch.no_grad()
+def test_a_lora_of_one_blocks_layers_acts_in_that_block_alone():
+    kinds = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
+    unet = tiny.tiny_unet(**kinds, mid_block_type=None)
+    _, second, *_ = geometry(unet).blocks
+    layers = {n: new_update(layer, 2) for n, layer in updatable(unet).items() if n.startswith(f"{second}.ff")}
+    attentions = {f"{block}.attn1.to_q": 2 for block in geometry(unet).blocks}
+    lora = ImageLora(geometry(unet), attentions, layers=layers).requires_grad_(False)
+    for number, parameter in enumerate(lora.parameters()):
+        parameter.copy_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    graft_lora(unet, "ink", lora)
+    expected = joint_forward(unet, *tiny.batch(2), pairs=[], num_branches=1)
+    compiled = joint_forward(compile_blocks(unet), *tiny.batch(2), pairs=[], num_branches=1)
+    torch.testing.assert_close(compiled, expected, atol=1e-5, rtol=1e-4)

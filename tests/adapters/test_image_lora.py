@@ -384,3 +384,21 @@ def test_layers_break_no_graph():
     torch._dynamo.reset()
     unet.compile_repeated_blocks(fullgraph=True, backend="eager")
     torch.testing.assert_close(two_way(unet), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_text_encoders_alpha_is_its_own(tmp_path):
+    unet, encoder = tiny_unet(), torch.nn.ModuleDict({"q_proj": torch.nn.Linear(6, 6)})
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    layer = unet.get_submodule(name)
+    tensors = {
+        f"unet.{name}.lora_A.weight": torch.randn(8, layer.in_features),
+        f"unet.{name}.lora_B.weight": torch.randn(layer.out_features, 8),
+        "text_encoder.text_model.q_proj.lora_A.weight": torch.randn(2, 6),
+        "text_encoder.text_model.q_proj.lora_B.weight": torch.randn(6, 2),
+    }
+    alphas = {"unet.lora_alpha": 8, "text_encoder.lora_alpha": 6}
+    save_file(tensors, tmp_path / "a.safetensors", metadata={"lora_adapter_metadata": json.dumps(alphas)})
+    lora = load_lora(tmp_path / "a.safetensors", unet, text_encoders=[encoder])
+    (text,), ((_, image),) = lora.text.values(), lora.items()
+    torch.testing.assert_close(text.up, 3 * tensors["text_encoder.text_model.q_proj.lora_B.weight"])
+    torch.testing.assert_close(image.up, tensors[f"unet.{name}.lora_B.weight"])

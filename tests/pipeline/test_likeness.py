@@ -261,3 +261,15 @@ def test_told_nothing_is_what_guidance_by_it_starts_from(pipe):
         call(pipe, "a dog", like=False, like_guidance_scale=2.0)
     with pytest.raises(ValueError, match="prior and like both say"):
         call(pipe, "a dog", like=False, prior=True)
+
+
+def test_a_unet_that_is_moved_when_it_is_called_is_there_before_its_decoder_is_asked(own):
+    own.add_decoder(tiny_decoder(own))
+    own.enable_model_cpu_offload(device="cpu")
+    order, hook = [], own.unet._hf_hook
+    move = hook.pre_forward
+    hook.pre_forward = lambda *a, **k: order.append("moved") or move(*a, **k)
+    asked = own.decoder.register_forward_pre_hook(lambda *_: order.append("asked"))
+    images(own, "a dog", like=z())
+    asked.remove()
+    assert order.index("moved") < order.index("asked")

@@ -6,6 +6,7 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
 
 from adapters import ImageLora, lora_weights, save_lora
@@ -99,7 +100,9 @@ def test_a_long_prompt_makes_room_for_the_styles_words(tmp_path):
         return len(text) <= 20
 
     assert with_phrases("a red chair, by a tree", ["in ink"], short) == "a red chair, in ink"
-    assert with_phrases(["a dog", "x" * 30], ["in ink"], short) == ["a dog, in ink", "in ink"]
+    assert with_phrases(["a dog", "x" * 30], ["in ink"], short) == ["a dog, in ink", f"{'x' * 12}, in ink"]
+    assert with_phrases("girl,solo,long_hair,red", ["in ink"], short) == "girl,solo, in ink"
+    assert with_phrases("a dog", ["x" * 30], short) == f"a dog, {'x' * 30}", "nothing makes room for that"
     assert with_phrases("in ink, a red chair by a tree", ["in ink"], short) == "in ink, a red chair by a tree"
     reader = TextReader.of(tiny_pipeline(tmp_path))
     most = reader.tokenizers[0].model_max_length
@@ -142,7 +145,8 @@ def test_merged_and_offloaded_styles_draw_the_same(own, tmp_path, depth, monkeyp
     own.unmerge()
     offload, plain = accelerate.cpu_offload, torch.device("cpu")  # diffusers' "cpu:0" is another to torch
     monkeypatch.setattr("accelerate.cpu_offload", lambda m, device, **options: offload(m, plain, **options))
-    own.enable_sequential_cpu_offload(device="cpu")
+    for _ in range(2):  # the second time it is already
+        own.enable_sequential_cpu_offload(device="cpu")
     np.testing.assert_allclose(call(own, "a dog", depth=depth).images, before, atol=1e-5)
 
 
@@ -196,3 +200,43 @@ def test_a_style_is_called_after_its_file_or_its_repository(own, tmp_path):
             own.set_style("ink", weight)
         with pytest.raises(ValueError, match="must be a finite number"):
             own.load_style(tmp_path / "me@work" / "ink.safetensors", "again", weight=weight)
+
+
+def test_embeddings_of_prompts_are_those_that_a_call_makes(own, tmp_path):
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    guided = {"negative_prompt": "bad", "guidance_scale": 3.0}
+    said = call(own, "a dog", **guided).images
+    embeddings = {
+        "prompt_embeds": own.encode_prompts(["a dog"]),
+        "negative_prompt_embeds": own.encode_prompts(["bad"], negative=True),
+    }
+    np.testing.assert_array_equal(call(own, **embeddings, guidance_scale=3.0).images, said)
+
+
+def test_a_noisy_image_that_is_held_is_in_no_style(own, tmp_path, photo):
+    def estimated():
+        image = Branch(map=photo, noise=0.4, hold=True)
+        return call(own, "a dog", image, outputs=["depth"]).maps["depth"]
+
+    before = estimated()
+    own.load_style(style(own, tmp_path / "ink.safetensors"))
+    np.testing.assert_array_equal(estimated(), before)
+
+
+def test_an_offload_that_fails_leaves_everything_where_it_was(own, tmp_path, depth, monkeypatch):
+    own.load_style(style(own, tmp_path / "ink.safetensors"), weight=0.5)
+    before = call(own, "a dog", depth=depth).images
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("no accelerator")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", fails)
+        with pytest.raises(RuntimeError, match="no accelerator"):
+            own.enable_sequential_cpu_offload()
+    np.testing.assert_array_equal(call(own, "a dog", depth=depth).images, before)
+
+
+def test_a_name_that_would_be_a_folder_is_refused(own, tmp_path):
+    with pytest.raises(ValueError, match="name 'me/ink': must be a non-empty name without dots and slashes"):
+        own.load_style(style(own, tmp_path / "ink.safetensors"), name="me/ink")

@@ -151,11 +151,14 @@ class Told:
         if not branches:
             return None
         shape = (len(variants), len(self.z))
-        given = torch.tensor([v.like and self.anything for v in variants], device=self.z.device)
+        # Filled on the device: a list would be brought to it in every step.
+        given = [
+            torch.full((1, len(self.z)), v.like and self.anything, device=self.z.device) for v in variants
+        ]
         return Likeness(
             z=self.z.expand(*shape, -1),
             noise_level=torch.full(shape, float(self.settings.noise_level), device=self.z.device),
-            given=given[:, None].expand(shape),
+            given=torch.cat(given),
             weight=self.settings.scale,
             branches=branches,
         )

@@ -47,6 +47,8 @@ class BranchNetwork:
     """What the image is to look like."""
     scales: Tensor | None = None
     """(branch, width) each branch's guidance, where the UNet is told it."""
+    styled: bool = True
+    """Whether the image is one that is drawn, which styles are for."""
     cache: CleanCache | None = field(default=None, init=False)
     cached_variants: Sequence[Variant] | None = field(default=None, init=False)
     """Those that the cache is for; None: all alike."""
@@ -69,7 +71,7 @@ class BranchNetwork:
             num_branches=len(x),
             num_guidance=len(variants),
             cache=self._cache(x, levels, cached, variants),
-            lora_branches=() if 0 in clean else (0,),  # styles are for an image that is being drawn
+            lora_branches=(0,) if self.styled and 0 not in clean else (),
             likeness=None if self.told is None else self.told.likeness(variants, running, clean),
             timestep_cond=self._scales(running, x.shape[1], len(variants)),
         ).unflatten(0, (len(variants), len(running), -1))
@@ -124,7 +126,11 @@ class BranchNetwork:
 
     def _pairs(self, clean: list[int], variants: Sequence[Variant], num_samples: int) -> list[Pair]:
         """The pairs, without reads of clean branches and in guidance halves that ask each branch alone."""
-        joint = torch.tensor([float(v.joint) for v in variants])[:, None].expand(-1, num_samples)
+        # Filled where it is needed: a list would be brought to the device in every step.
+        halves = [
+            self.prompts.new_full((1, num_samples), float(v.joint), dtype=torch.float32) for v in variants
+        ]
+        joint = torch.cat(halves)
 
         def reads(pair: Pair, branch: int, weight: float | Tensor) -> float | Tensor:
             if branch in clean and pair.adapter not in self.reads_when_clean:
@@ -168,6 +174,8 @@ def branch_network(
     prompts: Tensor,
     held_clean: HeldClean,
     told: Told | None = None,
+    *,
+    styled: bool = True,
 ) -> BranchNetwork:
     """The network of a call, its image paired with every condition.
 
@@ -194,6 +202,7 @@ def branch_network(
         reads_when_clean=[name for name, config in configs.items() if config.reads_when_clean],
         shortcut=_shortcut(held_clean, [n for n, config in configs.items() if not config.allows_shortcut]),
         told=told,
+        styled=styled,
         scales=_told_scales(unet, request).to(prompts.device) if is_told_guidance(unet) else None,
     )
 

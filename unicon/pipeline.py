@@ -276,7 +276,7 @@ class UniConPipeline(AdaptedPipeline):
         if tile is not None:
             network = TiledNetwork.of(network, (rows, columns), tile)
         # 6. Clean latents of what was given, and latents to start from.
-        clean = {n: batch.spread(self._encode(p.to(device), given)) for n, p in given.pictures.items()}
+        clean = {n: batch.spread(self._encode(p, given, device)) for n, p in given.pictures.items()}
         known = known_parts(request, given, batch, clean, self.vae_scale_factor)
         trajectory = replace(trajectory, known=known)
         x = start(trajectory, clean, draws, shape, device=device)
@@ -432,9 +432,10 @@ class UniConPipeline(AdaptedPipeline):
             )
         return embed_pictures(self.image_encoder, self.feature_extractor, pictures, self._execution_device)
 
-    def _encode(self, pictures: Tensor, given: Given) -> Tensor:
+    def _encode(self, pictures: Tensor, given: Given, device: torch.device) -> Tensor:
+        # Resized where they are: CUDA refuses to make large photographs small, and they are large to bring.
         with autoencoder.in_parts(self.vae, given.is_huge):
-            return autoencoder.encode(self.vae, given.frame.enter(pictures))
+            return autoencoder.encode(self.vae, given.frame.enter(pictures).to(device))
 
     def _decode(self, name: str, latents: Tensor, given: Given, batch: Batch) -> Tensor:
         """Pictures in the user's size; what was known is as it was given."""

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
+from unicon.typed import named_place
 
 ADAPTERS_FOLDER, STYLES_FOLDER, DECODER_FOLDER = "adapters", "styles", "decoder"
 PRIOR_FOLDERS = ("prior", "prior_ar")
@@ -156,6 +159,12 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
         place = HubPlace.read(source)
         place = replace(place, revision=place.revision or revision)
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+            said = getattr(error, "server_message", None) or first
+            raise ValueError(
+                f"{source}: the hub does not give it to you ({said}). Check the name; if it is private or "
+                "gated, ask for access on its page, and log in with `hf auth login` or set HF_TOKEN"
+            ) from error
         raise ValueError(
             f"{source} is not in this machine's cache and the hub does not give it ({first}). Check the name "
             f"and the network; without one, run `{place.command}` where there is one, and copy the folder it "
@@ -268,12 +277,20 @@ def hub_commit(path: str | Path) -> str | None:
     return found[1] if found else None
 
 
+def _json(path: Path) -> dict[str, Any]:
+    """ValueError for a file that holds none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON ({error}); copy it again") from error
+
+
 def _check_parts(folder: Path) -> None:
     """ValueError for a base on this disk without a part that it names itself and that is needed."""
     index = folder / "model_index.json"
     if not index.is_file():
         return
-    for name, kind in json.loads(index.read_text(encoding="utf-8")).items():
+    for name, kind in _json(index).items():
         if name in NEEDED and isinstance(kind, list) and any(kind) and not (folder / name).is_dir():
             raise ValueError(
                 f"base {str(folder)!r}: has no folder {name!r}, which its model_index.json names; "
@@ -338,7 +355,7 @@ def saved_with(
     return Saved(
         adapters={path.parent.name: path.parent for path in configs},
         styles={path.stem: path for path in files},
-        weights=json.loads(weights.read_text()) if weights.is_file() else {},
+        weights=_json(weights) if weights.is_file() else {},
         decoder=decoder if (decoder / "config.json").is_file() else None,
         priors={name: folder / name for name in PRIOR_FOLDERS if (folder / name / "config.json").is_file()},
     )
@@ -396,7 +413,7 @@ def adapter_name(text: str) -> str:
     from adapters import is_published
     from adapters.store import read_config
 
-    name, _, source = text.rpartition("=")
+    name, source = named_place(text)
     place = find_adapter(source)
     own = place.name if is_published(place) else read_config(place).condition
     return name or own

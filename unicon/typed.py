@@ -13,6 +13,12 @@ from collections.abc import Sequence
 LEAST_WORK_PX = 16
 
 
+def named_place(text: str) -> tuple[str | None, str]:
+    """Name, if there is one, and place of `[NAME=]PLACE`; a place may have equals signs of its own."""
+    name, equals, place = text.partition("=")
+    return (name, place) if equals and name.isidentifier() else (None, text)
+
+
 def number(text: str, what: str) -> float:
     """A finite number; `what` it is, for the error."""
     try:

@@ -10,7 +10,7 @@ import torch
 
 from unicon.devices import pick_device, pick_dtype
 from unicon.sources import adapter_name, saved_adapters
-from unicon.typed import positive, temperature
+from unicon.typed import named_place, positive, temperature
 
 if TYPE_CHECKING:
     from unicon.pipeline import UniConPipeline
@@ -104,7 +104,7 @@ def load_pipeline(
         )
     pipe = UniConPipeline.from_pretrained(base, adapters=needed, dtype=chosen)
     for text, name in zip(adapters, given, strict=True):
-        pipe.load_adapter(text.rpartition("=")[2], name, replace=True)
+        pipe.load_adapter(named_place(text)[1], name, replace=True)
     pipe = pipe.to(place)
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -107,7 +107,7 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
     for _ in range(2):  # the second time the other two are done
         assert estimate(tmp_path / "out", *how) == 1
         assert names(tmp_path / "out") == ["a_edge.png", "deep/c_edge.png"]
-        assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
+        assert "1 of 3 photos are left out:\n  " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_sizes_that_are_none(size, text, capsys):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (("no.jpg", "--condition", "depth"), "1 of 1 photos could not be read:\n  no.jpg: no such file"),
+        (("no.jpg", "--condition", "depth"), "1 of 1 photos are left out:\n  no.jpg: no such file"),
         (("empty", "--condition", "depth"), "empty: holds no picture"),
         (("empty", "--recursive", "--condition", "depth"), "empty: holds no picture, nor do its folders"),
         (("a.png", "--condition", "sketch"), "condition 'sketch': "),

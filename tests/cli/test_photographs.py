@@ -264,7 +264,7 @@ def test_processes_end_alike_once_all_are_there_and_the_first_lists_what_failed(
         for failures, status in ((["b", "a"], 2), (["a"], 1), ([], 0)):
             assert left_out(failures, 2, ours=ours) == status
         assert ours.wait.call_count == 3
-        listed = "2 of 2 photos could not be read:\n  a\n  b\n1 of 2 photos could not be read:\n  a\n"
+        listed = "2 of 2 photos are left out:\n  a\n  b\n1 of 2 photos are left out:\n  a\n"
         assert capsys.readouterr().err == (listed if is_first else "")
 
 
@@ -282,7 +282,7 @@ def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for
     said = capfd.readouterr()
     assert code == 1, said.out + said.err
     assert sorted(said.out.split()) == [str(tmp_path / "two" / name) for name in names(tmp_path / "two")]
-    assert said.err.count("2 of 5 photos could not be read:") == 1
+    assert said.err.count("2 of 5 photos are left out:") == 1
     assert "Traceback" not in said.err
     assert estimate(tmp_path / "one", tmp_path / "in", *how) == 1
     for seed in (0, 2, 4):
@@ -291,7 +291,7 @@ def test_two_processes_share_a_folder_and_one_that_has_nothing_to_read_waits_for
 
 
 def test_the_command_that_is_launched_names_this_very_run(monkeypatch):
-    monkeypatch.setattr("unicon.cli.launch.subprocess.call", lambda words, env: words)
+    monkeypatch.setattr("unicon.cli.launch.wait_for", lambda words, env: words)
     words = module.launched(
         type("Args", (), {"processes": 2}),  # pyright: ignore[reportArgumentType]
         ["estimate", "a.png"],
@@ -299,3 +299,36 @@ def test_the_command_that_is_launched_names_this_very_run(monkeypatch):
     assert words[0] == sys.executable
     assert words[-3:] == ["unicon", "estimate", "a.png"]
     assert json.dumps(words).count("--num_processes") == 1
+
+
+def test_maps_of_another_photo_and_files_of_nobody_are_not_written_over(tmp_path, capsys):
+    out = tmp_path / "out"
+    for seed, folder in enumerate(("one", "two")):
+        save_noise(tmp_path / folder / "a.png", seed=seed)
+    assert estimate(out, tmp_path / "one" / "a.png", "--condition", "depth") == 0
+    before = (out / "a_depth.png").read_bytes()
+    assert estimate(out, tmp_path / "two" / "a.png", "--condition", "depth") == 2
+    assert "a_depth.png is there and was not made of it; choose another --out" in capsys.readouterr().err
+    assert (out / "a_depth.png").read_bytes() == before
+    save_noise(tmp_path / "two" / "a_depth.png", seed=7)  # somebody's ground truth
+    truth = (tmp_path / "two" / "a_depth.png").read_bytes()
+    assert estimate(tmp_path / "two", tmp_path / "two" / "a.png", "--condition", "depth") == 2
+    assert (tmp_path / "two" / "a_depth.png").read_bytes() == truth
+    moved = tmp_path / "moved"
+    (tmp_path / "one").rename(moved)
+    assert estimate(out, moved / "a.png", "--condition", "depth", "--seed", 1) == 0
+
+
+def test_files_of_other_settings_do_not_stay_beside_a_new_map(tmp_path):
+    save_noise(tmp_path / "in" / "a.png", seed=0)
+    out = tmp_path / "out"
+    assert estimate(out, tmp_path / "in", "--condition", "depth", "--ensemble", 2, "--raw", "both") == 0
+    assert (out / "a_depth_uncertainty.png").exists()
+    assert estimate(out, tmp_path / "in", "--condition", "depth", "--raw", "none") == 0
+    assert set(names(out)) == {"a_depth.png"}
+
+
+def test_an_out_that_is_a_file_is_told_before_anything_is_loaded(tmp_path, capsys):
+    save_noise(tmp_path / "a.png", seed=0)
+    assert estimate(tmp_path / "a.png", tmp_path / "a.png", "--condition", "depth") == 2
+    assert "a.png is a file; give a folder" in capsys.readouterr().err

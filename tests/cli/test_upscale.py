@@ -45,7 +45,7 @@ def test_a_folder_is_read_past_files_that_cannot_be(tmp_path, capsys):
     arguments = ("upscale", tmp_path / "in", "--recursive", "--adapter", upscaler(), "--out", out)
     assert command(*arguments, steps=1) == 1
     assert names(out) == ["a_x2.png", "deep/c_x2.png"]
-    assert "1 of 3 photos could not be read:\n  " in capsys.readouterr().err
+    assert "1 of 3 photos are left out:\n  " in capsys.readouterr().err
 
 
 def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_drawn_picture_is_enlarged_with_the_noise_of_its_seed(tmp_path):
         (["generate", "x", "--upscale", "9"], "scale must be a number above 1 and of at most 4, got 9.0"),
         (
             ["upscale", "nowhere.png", "--adapter", "LOWRES"],
-            "1 of 1 photos could not be read:\n  nowhere.png",
+            "1 of 1 photos are left out:\n  nowhere.png",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unicon.cli.map_files import COLOURED, RAW, is_done, write
+from unicon.cli.map_files import COLOURED, RAW, in_the_way, is_done, write
 from unicon.cli.models import (
     STABLE_DIFFUSION,
     add_run_options,
@@ -25,7 +25,7 @@ from unicon.cli.models import (
     stated_base,
 )
 from unicon.cli.photo_batches import Photo, PhotoFile, Reader, find_photos, left_out
-from unicon.cli.run_marks import RUN, Results, run_mark, run_settings
+from unicon.cli.run_marks import RUN, Results, refusal, run_mark, run_settings
 from unicon.cli.shares import add_processes_option, launched
 from unicon.processes import share
 from unicon.typed import positive, temperature, work_sizes
@@ -92,13 +92,16 @@ def run(args: argparse.Namespace) -> int:
     earlier = Results(out)
     photos = find_photos(args.photos, recursive=args.recursive, but=earlier)
     settings = run_settings(args, _asked(args))
-    mine = [f for f in ours.of(photos) if args.again or not is_done(f, out, names, settings)]
-    num_left = len(ours.gathered(mine))
+    todo = [f for f in ours.of(photos) if args.again or not is_done(f, out, names, settings)]
+    refused = {f: taken for f in todo if (taken := in_the_way(f, out, names, settings)) is not None}
+    mine = [f for f in todo if f not in refused]
+    num_left = len(ours.gathered(todo))
     if ours.is_first:
         earlier.say(len(photos), num_left, "have their maps")
     if not num_left:
         return 0
     reader, far = Reader(files=mine, batch_size=args.batch), []
+    reader.failures += [refusal(file, taken) for file, taken in refused.items()]
     if mine:
         limits = _limits(args.base)
         pipe = load_pipeline(args, needs=names)
@@ -116,7 +119,7 @@ def _asked(args: argparse.Namespace) -> list[object]:
     views = [args.ensemble, args.size, args.mirrored]
     several = args.ensemble > 1 or args.mirrored or isinstance(args.size, tuple)
     together = sorted(TOGETHER.items()) if several else []
-    return [args.seed, args.steps, args.temperature, *views, *together, args.raw, args.colour]
+    return [args.seed, args.steps, args.temperature, args.dtype, *views, *together, args.raw, args.colour]
 
 
 def _check_colour(names: Sequence[str]) -> None:

@@ -47,7 +47,13 @@ def run(args: argparse.Namespace) -> int | None:
         options = launch_options(args)
         if str(CONFIGS / "deepspeed.yaml") in options and find_spec("deepspeed") is None:
             raise MissingExtra(f"deepspeed is not installed; install it with: {install_command('deepspeed')}")
-        return subprocess.call(command(args.command, args.rest, options), env=environment())
+        num = None if args.launch is not None else args.processes
+        if num is not None and 0 < num_accelerators() < num:
+            raise ValueError(
+                f"--processes {num}, but this machine has {num_accelerators()} accelerator(s), one for each: "
+                "start fewer, or hide them to use processors (CUDA_VISIBLE_DEVICES=)"
+            )
+        return wait_for(command(args.command, args.rest, options), environment(num))
     return ours(f"{args.command}.__main__").main(args.rest)
 
 
@@ -86,13 +92,32 @@ def command(package: str, arguments: Sequence[str], options: Sequence[str]) -> l
     return [*accelerate, str(runner.__file__), package, *arguments]
 
 
-def environment() -> dict[str, str]:
-    """Ours, and the word to accelerate that processes without an accelerator are to find each other.
+def wait_for(words: Sequence[str], environment: dict[str, str]) -> int:
+    """Run the launcher and return its exit code; an interrupt goes to it, too, and it may save and end."""
+    with subprocess.Popen(words, env=environment) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
 
-    Without it `accelerate launch --multi_gpu` starts unconnected copies on a machine without one.
-    """
+
+def num_accelerators() -> int:
+    """How many there are that processes can work on together; Apple's is none of them."""
     import torch
 
-    if torch.accelerator.is_available():
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return 0 if found is None or found.type == "mps" else torch.accelerator.device_count()
+
+
+def environment(num: int | None = None) -> dict[str, str]:
+    """Ours, for `num` processes of this machine (None: as the user's own options say).
+
+    Where they cannot have an accelerator each, accelerate is told that they are to find each other without:
+    `accelerate launch --multi_gpu` would start unconnected copies. They share the cores, of which accelerate
+    would give them one each.
+    """
+    if num_accelerators() >= (num or 1):
         return dict(os.environ)
-    return {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    threads = {} if num is None else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num))}
+    return {**threads, **os.environ, "ACCELERATE_USE_CPU": "true"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.files import write_bytes
+from unicon.cli.options import DTYPES, device_and_dtype
 
 if TYPE_CHECKING:
     from eval.emergence import Emergence
@@ -47,6 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     measured.add_argument("--steps", type=int, default=20, metavar="N", help="of a drawing (default 20)")
     measured.add_argument("--guidance-scale", type=float, default=2.0, metavar="S", help="default 2")
     measured.add_argument("--seed", type=int, default=0)
+    measured.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    measured.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="default float32: other formats move the numbers"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -80,10 +85,12 @@ def _calibrated(args: argparse.Namespace) -> str:
         raise ValueError("--calibrate needs a style: --style FILE, or --phrase WORDS that the base knows")
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}; expected at least 2, for a law the more the better")
-    pipe = UniConPipeline.from_pretrained(args.base, adapters=())
+    device, dtype = device_and_dtype(args)
+    pipe = UniConPipeline.from_pretrained(args.base, adapters=(), dtype=dtype)
     pipe.unload_style()
     if args.style:
         pipe.load_style(args.style)
+    pipe.to(device)
     found = style_emergence(
         pipe,
         list(args.prompts),

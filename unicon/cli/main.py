@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from types import ModuleType
 
 from unicon import __version__
@@ -72,6 +73,9 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `unicon ARGUMENTS` and return the exit code: 0, 1 from a command, 2 for bad input."""
+    for stream in (sys.stdout, sys.stderr):  # a name that a terminal cannot show is no reason to stop
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     prefer_ours()
     quiet_about_torchvision()
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adapters.files import write_array
 from unicon.cli.files import write_deep_picture, write_json, write_picture
 from unicon.cli.photo_batches import PhotoFile
-from unicon.cli.run_marks import BESIDE, are_marked, run_mark
+from unicon.cli.run_marks import BESIDE, are_marked, beside, of_another, run_mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,12 @@ def is_done(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> 
     """Whether a run of these settings has written all maps of a photo. The view is written last."""
     views = [out / f"{file.stem}_{name}.png" for name in names]
     return are_marked(views, run_mark(file, settings))
+
+
+def in_the_way(file: PhotoFile, out: Path, names: Sequence[str], settings: str) -> Path | None:
+    """A file of another's where a map of this photo would be written."""
+    ends = [f"_{name}{end}" for name in names for end in (".png", "_16bit.png")]
+    return of_another([out / f"{file.stem}{end}" for end in ends], run_mark(file, settings))
 
 
 def write(
@@ -65,9 +71,12 @@ def write(
             shown = (deviation / UNCERTAINTY_WHITE).clip(0, 1)
             paths.append(_write_view(spread, shown, {**about, WHITE: f"{UNCERTAINTY_WHITE:g}"}))
         ends = " ".join(path.name.removeprefix(target.name) for path in paths)
-        beside = {BESIDE: ends} if ends else {}
+        for path in beside(target.with_name(f"{target.name}.png")):
+            if path not in paths:  # of a run with other settings, to whose map it belonged
+                path.unlink(missing_ok=True)
+        told = {**about, BESIDE: ends} if ends else about
         in_colour = args.colour and kind in COLOURED
-        written += [*paths, _write_view(target, values, {**about, **beside}, in_colour=in_colour)]
+        written += [*paths, _write_view(target, values, told, in_colour=in_colour)]
     return written
 
 

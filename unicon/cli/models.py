@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unicon.cli.options import add_model_options, device_and_dtype
-from unicon.typed import positive
+from unicon.typed import named_place, positive
 
 if TYPE_CHECKING:
     import torch
@@ -56,12 +57,13 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
     Raises ValueError when the base cannot be loaded, or has no adapter for one of `needs`; before anything is
     loaded, where the files tell.
     """
+    check_folder(Path(args.out))
     check_files(args, needs)
     device, dtype = device_and_dtype(args)
     pipe = _base(args.base, dtype)
     for text in args.adapter:
-        name, equals, folder = text.rpartition("=")
-        pipe.load_adapter(folder, name if equals else None, replace=True)
+        name, folder = named_place(text)
+        pipe.load_adapter(folder, name, replace=True)
     check_loaded(pipe.adapters, needs, base=args.base)
     for text in getattr(args, "style", ()):
         name, file, weight = _styled(text)
@@ -71,12 +73,21 @@ def load_pipeline(args: argparse.Namespace, *, needs: Sequence[str] = ()) -> Uni
     return pipe.to(device)
 
 
+def check_folder(out: Path) -> None:
+    """ValueError where nothing can be written to `--out`, before anything is made for it."""
+    place = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise ValueError(f"--out {out}: {place} is a file; give a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out}: nothing may be written to {place}; give another folder")
+
+
 def _styled(text: str) -> tuple[str | None, str, float]:
     """Name, file and weight of a `--style`."""
     place, _, option = text.partition(",weight=")
-    name, equals, file = place.rpartition("=")
+    name, file = named_place(place)
     try:
-        return (name if equals else None), file, float(option or 1)
+        return name, file, float(option or 1)
     except ValueError:
         raise ValueError(
             f"--style {text}: weight {option!r} is no number; expected FILE,weight=0.5"

@@ -69,7 +69,7 @@ class Reader:
 
 
 def left_out(
-    failures: Sequence[str], num: int, what: str = "photos could not be read", ours: Share = ALONE
+    failures: Sequence[str], num: int, what: str = "photos are left out", ours: Share = ALONE
 ) -> int:
     """A command's status at the end: 0, 1 if some of `num` failed, 2 if all did.
 

@@ -91,7 +91,7 @@ def _values(path: Path) -> np.ndarray:
                 if picture.mode == "P":
                     raise ValueError("a palette's numbers are no values")
                 values = np.asarray(PIL.ImageOps.exif_transpose(picture))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, EOFError, ValueError, SyntaxError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); copy it again, or save it as grey") from error
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]

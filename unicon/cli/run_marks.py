@@ -19,6 +19,7 @@ from unicon.cli.given import GivenMap
 from unicon.cli.models import base_folder, style_file
 from unicon.cli.photo_batches import PhotoFile
 from unicon.sources import split_config
+from unicon.typed import named_place
 
 RUN = "unicon-run"
 """Entry of a picture's file that says which run made it of a photo."""
@@ -39,7 +40,7 @@ def run_settings(args: argparse.Namespace, asked: object) -> str:
     """What all results of one run have in common: the weights and `asked`, every setting that changes a value
     as JSON can hold it; not the device, nor the batch."""
     folder, single = base_folder(args.base), [Path(split_config(args.base)[0])]
-    adapters = [Path(text.rpartition("=")[2]) for text in args.adapter]
+    adapters = [Path(named_place(text)[1]) for text in args.adapter]
     styles = [Path(style_file(text)) for text in getattr(args, "style", ())]
     settings = {
         "base": [args.base, *_state(single)] if folder is None else _state(_files(folder)),
@@ -52,8 +53,28 @@ def run_settings(args: argparse.Namespace, asked: object) -> str:
 
 
 def run_mark(file: PhotoFile, settings: str) -> str:
-    """A photo and its run, as a short digest that its results carry."""
-    return _digest(json.dumps(_state([file.path])) + settings)
+    """A photo and its run, as its results carry them: digests of where the photo lies, of what it is (its
+    name, size and time), and of that with the settings."""
+    state = json.dumps(_state([file.path]))
+    return " ".join(map(_digest, (str(file.path.resolve()), state, state + settings)))
+
+
+def of_another(pictures: Sequence[Path], mark: str) -> Path | None:
+    """The first of these files that is there and is no result of the photo of `mark`, and so not to be
+    written over: another photo's, or nobody's."""
+    for path in pictures:
+        entries = _entries(path) if path.exists() else None
+        if entries is not None:  # what is no picture at all is a result that was damaged
+            found = entries.get(RUN, "").split()
+            own = any(a == b for a, b in zip(found[:-1], mark.split(), strict=False))
+            if not own and len(found) != 1:  # older results tell their photo and settings together alone
+                return path
+    return None
+
+
+def refusal(file: PhotoFile, taken: Path) -> str:
+    """What is said of a photo that is left out for it."""
+    return f"{file.path}: {taken} is there and was not made of it; choose another --out, or move it away"
 
 
 def drawing_mark(args: argparse.Namespace, *, num: int | None = None) -> str:
@@ -90,16 +111,20 @@ def drawn_with(mark: str, folder: Path) -> list[Path]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def are_marked(pictures: Sequence[Path], mark: str) -> bool:
     """Whether all of these files are there and carry `mark`, and what was written beside them is there."""
     return all(
-        _mark(path) == mark
-        and all(path.with_name(path.stem + end).exists() for end in (_mark(path, BESIDE) or "").split())
+        (_mark(path) or "").split()[-1:] == mark.split()[-1:] and all(p.exists() for p in beside(path))
         for path in pictures
     )
+
+
+def beside(picture: Path) -> list[Path]:
+    """The files that were written with a result, as it says; none where it is not there."""
+    return [picture.with_name(picture.stem + end) for end in (_mark(picture, BESIDE) or "").split()]
 
 
 class Results:
@@ -126,13 +151,18 @@ class Results:
 
 def _mark(path: Path, name: str = RUN) -> str | None:
     """The mark of a picture's file; None where there is none."""
+    return (_entries(path) or {}).get(name)
+
+
+def _entries(path: Path) -> dict | None:
+    """What a picture's file says; None where it is none that can be read."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of huge photos, which are none of ours
             with Image.open(path) as picture:
-                return picture.info.get(name)
+                return picture.info
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
 

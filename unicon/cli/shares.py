@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 from collections.abc import Sequence
 
 
@@ -32,4 +31,4 @@ def launched(args: argparse.Namespace, arguments: Sequence[str]) -> int | None:
 
     args.launch = None
     words = launch.command("unicon", arguments, launch.launch_options(args))
-    return subprocess.call(words, env=launch.environment())
+    return launch.wait_for(words, launch.environment(args.processes))

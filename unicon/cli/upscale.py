@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unicon.cli.files import write_picture
 from unicon.cli.models import add_run_options, add_style_option, facts, generators, load_pipeline
 from unicon.cli.photo_batches import PhotoFile, Reader, find_photos, left_out
-from unicon.cli.run_marks import RUN, Results, are_marked, run_mark, run_settings
+from unicon.cli.run_marks import RUN, Results, are_marked, of_another, refusal, run_mark, run_settings
 from unicon.typed import fraction
 
 if TYPE_CHECKING:
@@ -67,17 +67,19 @@ def run(args: argparse.Namespace) -> int:
     )
     earlier = Results(Path(args.out))
     found = find_photos(args.photos, recursive=args.recursive, but=earlier)
-    asked = run_settings(args, [args.seed, asdict(settings)])
+    asked = run_settings(args, [args.seed, args.dtype, asdict(settings)])
     marks = {file: run_mark(file, asked) for file in found}
     files = [f for f in found if args.again or not are_marked([_target(args, f)], marks[f])]
     earlier.say(len(found), len(files), "are enlarged")
     if not files:
         return 0
-    reader = Reader(files=files, batch_size=1)
+    refused = {f: taken for f in files if (taken := of_another([_target(args, f)], marks[f])) is not None}
+    reader = Reader(files=[f for f in files if f not in refused], batch_size=1)
     pipe = load_pipeline(args)
     lowres_adapter(pipe)
     _enlarge(pipe, args, reader, settings, marks)
-    return left_out(reader.failures, len(found))
+    not_written = [refusal(file, taken) for file, taken in refused.items()]
+    return left_out(not_written + reader.failures, len(found))
 
 
 def _enlarge(

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ class _Refused(ValueError):
 def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Image.Image:
     if num_bytes == 0:
         raise ValueError(f"{name}: is empty (0 bytes); copy or download it again")
-    PIL.Image.init()
+    _register_plug_ins()
     try:
         # Our own limit below has a clearer text than Pillow's warning at a lower size, and what it says about
         # damaged metadata of a picture it reads is not for our users.
@@ -178,15 +179,24 @@ def _from_content(content: Path | BytesIO, name: str, num_bytes: int) -> PIL.Ima
         ) from error
 
 
+@cache
+def _register_plug_ins() -> None:
+    """Pillow's own, and of others the one for HEIC where it is installed."""
+    PIL.Image.init()
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+
+        register_heif_opener()
+
+
 def _unreadable(content: Path | BytesIO) -> str:
     """Why Pillow knows no decoder for a file."""
     start = content.getvalue()[:12] if isinstance(content, BytesIO) else _start(content)
     brand = start[8:12].decode("latin-1").lower() if start[4:8] == b"ftyp" else ""
     kind = {"avif": "AVIF", "avis": "AVIF"}.get(brand, "HEIC" if brand in HEIC_BRANDS else None)
     if kind is not None:
-        return (
-            f"is an {kind} picture, which this Pillow cannot read; convert it to JPEG or PNG, or in Python "
-            "register a plug-in first (pip install pillow-heif; pillow_heif.register_heif_opener())"
+        return f"is an {kind} picture, which this Pillow cannot read; convert it to JPEG or PNG" + (
+            ", or pip install pillow-heif" if kind == "HEIC" else ""
         )
     return f"is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
 

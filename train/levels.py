@@ -60,7 +60,7 @@ Law = Callable[[Schedule], LevelTable]
 
 def parse_law(text: str) -> Law:
     """The law that a text describes. Raises ValueError for what is none, with the nearest name."""
-    terms = [_term(part) for part in text.split("+")]
+    terms = [_term(part) for part in re.split(r"\+(?![^(]*\))", text)]  # not within parentheses
     total = sum(weight for weight, _ in terms)
     if len(terms) == 1:
         return terms[0][1]
@@ -78,7 +78,7 @@ def parse_law(text: str) -> Law:
     return mixture
 
 
-_TERM = re.compile(r"\s*(?:([\d.]+)\s*\*?\s+)?(\w+)\s*(?:\(([^()]*)\))?\s*")
+_TERM = re.compile(r"\s*(?:([\d.]+)(?:\s*\*\s*|\s+))?(\w+)\s*(?:\(([^()]*)\))?\s*")
 
 
 def _term(text: str) -> tuple[float, Law]:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from torch import Tensor
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from train import zero
 from train.checkpoint import read_state, whole_checkpoints
@@ -54,6 +55,12 @@ class Stepper:
         if self.under_zero:
             zero.check(loop, chosen)
             chosen = "no"  # accelerate would hand it to the engine's own casting, see `train.zero`
+        if _under_fsdp():
+            _check_fsdp(loop, chosen)
+        if chosen == "fp16" and processes().device.type == "cpu":
+            raise ValueError(
+                "--mixed_precision fp16 on a processor, which trains in float32: choose bf16 or no"
+            )
         if AcceleratorState._shared_state and (
             self.under_zero or AcceleratorState().mixed_precision != chosen
         ):
@@ -61,6 +68,9 @@ class Stepper:
         self.accelerator = Accelerator(
             mixed_precision=chosen, log_with=list(log_with) or None, project_dir=folder
         )
+        if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
+            # Weights are kept and exported in float32, and gradients added in it; fewer bits are autocast's.
+            plugin.mixed_precision_policy = MixedPrecisionPolicy()
         self.share = _share_per_process(loop, self.accelerator.num_processes)
         if self.under_zero:
             zero.configure(self.accelerator, loop, self.share, self.precision)
@@ -198,6 +208,21 @@ def precision(loop: LoopConfig, folder: Path | None) -> str:
 
 
 def _probed(loop: LoopConfig) -> str:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(device), "no")
-    return "no" if found == "fp16" and loop.optimizer == "muon" else found  # see LoopConfig
+    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(processes().device), "no")
+    return "no" if found == "fp16" and (loop.optimizer == "muon" or _under_fsdp()) else found
+
+
+def _under_fsdp() -> bool:
+    """Whether `accelerate launch` was told to spread weights."""
+    return parse_flag_from_env("ACCELERATE_USE_FSDP")
+
+
+def _check_fsdp(loop: LoopConfig, precision: str) -> None:
+    """Raises ValueError for what a run under FSDP cannot have."""
+    if loop.optimizer != "adamw":
+        raise ValueError(
+            f"--optimizer {loop.optimizer} under FSDP, which gives it a part of every weight: choose "
+            '--optimizer adamw, or --launch="--config_file ddp"'
+        )
+    if precision == "fp16":
+        raise ValueError("--mixed_precision fp16 under FSDP: choose bf16 or no")

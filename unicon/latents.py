@@ -58,7 +58,8 @@ def _finite(vae: Autoencoder, run: Callable[[Tensor], Tensor], given: Tensor) ->
     """What an autoencoder makes of chunks, float32. One that overflows in half precision (SDXL's does) is
     moved to float32 for good."""
     while True:
-        made = torch.cat([run(part).float() for part in given.to(vae.dtype).split(CHUNK)])
+        with torch.autocast(given.device.type, enabled=False):  # training's, in which some overflow, too
+            made = torch.cat([run(part).float() for part in given.to(vae.dtype).split(CHUNK)])
         if bool(made.isfinite().all()):
             return made
         if vae.dtype == torch.float32 or not bool(given.isfinite().all()):

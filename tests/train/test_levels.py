@@ -113,6 +113,11 @@ def test_the_same_law_under_other_names():
 
 def test_mixtures_keep_their_weights():
     table = parse_law("0.8 style_friendly + 0.2 uniform")(SD15)
+    again = parse_law("0.8*style_friendly + 0.2 * uniform")(SD15)
+    assert torch.equal(table.cumulative, again.cumulative)
+    assert torch.equal(
+        parse_law("normal(-2, +2)")(SD15).cumulative, parse_law("normal(-2, 2)")(SD15).cumulative
+    )
     parts = [parse_law(law)(SD15).cumulative for law in ("style_friendly", "uniform")]
     assert torch.allclose(table.cumulative, 0.8 * parts[0] + 0.2 * parts[1])
     assert torch.allclose(parse_law("4 style_friendly + 1 uniform")(SD15).cumulative, table.cumulative)

@@ -172,7 +172,7 @@ class BaseUnetObjective(Objective):
             clean, self.config.bare_clean, self.config.caption_dropout
         )
         levels = self.schedule.at_timestep(draws["progress"] * self.schedule.last_timestep)
-        levels = levels.clean_where(clean).to(self.device)
+        levels = levels.clean_where(clean).to(self.device, torch.float32)
         found = self._examples(items, kinds, draws, dropped.tolist())
         latents, text, mapped, clean = (part.to(self.device) for part in (*found, mapped, clean))
         told = levels.told(self.config.clean_timestep).float()

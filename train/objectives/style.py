@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from adapters import ImageLora, graft_lora, joint_forward, save_lora, set_lora_weight
@@ -118,13 +118,13 @@ def _caption(path: Path) -> str:
 
 
 def _page(references: Sequence[Reference]) -> Reference:
-    """All pictures in rows of equal cells, each as large as the first."""
+    """All pictures in rows of equal cells, as large as the first; those of another shape on white."""
     columns = math.ceil(math.sqrt(len(references)))
     rows = math.ceil(len(references) / columns)
     width, height = references[0].image.size
     page = Image.new("RGB", (columns * width, rows * height), "white")
     for number, reference in enumerate(references):
-        cell = reference.image.resize((width, height), Image.Resampling.LANCZOS)
+        cell = ImageOps.pad(reference.image, (width, height), Image.Resampling.LANCZOS, color="white")
         page.paste(cell, (number % columns * width, number // columns * height))
     captions = [reference.caption for reference in references if reference.caption]
     return Reference(image=page, caption=f"a page of {len(references)} panels: {'; '.join(captions)}")

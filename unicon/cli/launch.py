@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -93,13 +94,18 @@ def command(package: str, arguments: Sequence[str], options: Sequence[str]) -> l
 
 
 def wait_for(words: Sequence[str], environment: dict[str, str]) -> int:
-    """Run the launcher and return its exit code; an interrupt goes to it, too, and it may save and end."""
+    """Run the launcher and return its exit code. A request to stop goes on to it (an interrupt does so by
+    itself), and its processes may save and end."""
     with subprocess.Popen(words, env=environment) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
+        before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+        try:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    continue
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def num_accelerators() -> int:

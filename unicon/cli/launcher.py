@@ -20,7 +20,10 @@ if __name__ == "__main__":
 def main() -> int:
     """`accelerate launch` with this process's arguments."""
     from accelerate.commands.launch import main as launch
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    from unicon.cli.status import PAUSED
 
     # It says who has failed and who is ended for it, before it raises an error that says so again.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
@@ -30,6 +33,8 @@ def main() -> int:
         return _status(error, [failure.exitcode for failure in error.failures.values()])
     except CalledProcessError as error:  # of a single process
         return _status(error, [error.returncode])
+    except (SignalException, KeyboardInterrupt):  # all were asked to stop, and have had time to save
+        return PAUSED
     return 0
 
 

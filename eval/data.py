@@ -9,6 +9,7 @@ when files are added; see `fold`. Leaves out training sources (`unicon.data`) an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +133,7 @@ def nyu_depth(folder: str | Path, split: RoomSplit = "held_out") -> Photos[Depth
     folder = Path(folder)
 
     def load(row: dict) -> DepthPhoto:
-        depth = _picture(folder / row["depth_file_name"], "L").astype(np.float64) / 255
+        depth = _grey(folder / row["depth_file_name"]).astype(np.float64) / 255
         return DepthPhoto(name=key(row), image=_picture(folder / row["image_file_name"], "RGB"), depth=depth)
 
     columns = ("image_file_name", "depth_file_name")
@@ -247,6 +248,17 @@ def _some(kept: list[Item], place: Path, num: int, split: str, what: str = "pict
     if not kept:
         raise ValueError(f"{place}: none of its {num} {what} is in split {split!r}")
     return kept
+
+
+def _grey(path: Path) -> np.ndarray:
+    """(H, W) uint8. ValueError for a picture of more than 8 bits, of which Pillow would cut all above 255."""
+    with contextlib.suppress(OSError), Image.open(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            raise ValueError(
+                f"{path}: has values of more than 8 bits ({picture.mode}), where 8 bits are read: bring all "
+                "files to 8 by one factor first"
+            )
+    return _picture(path, "L")
 
 
 def _picture(path: Path, mode: str) -> np.ndarray:

@@ -82,17 +82,17 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 def commit() -> str:
     """Commit of the folder that holds this package, as it was when this process first asked: what was
     imported stays what it was."""
+    here = Path(__file__).resolve()
     try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
+        _git("ls-files", "--error-unmatch", here.name, at=here.parent)  # another project's may lie around it
+        return _git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*", at=here.parent)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def _git(*words: str, at: Path) -> str:
+    run = subprocess.run(["git", *words], cwd=at, capture_output=True, text=True, check=True, timeout=10)
+    return run.stdout.strip()
 
 
 def source_digest(files: Iterable[Path]) -> str:

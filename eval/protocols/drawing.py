@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from eval.protocols.readers import generators
 from eval.protocols.scene_set import SceneSet
+from unicon.bases import base_size
 from unicon.pipeline import UniConPipeline
 
 
@@ -76,6 +77,7 @@ class Painter:
         out = self.pipe(
             list(captions),
             conditions={condition: maps},
+            processing_resolution=self._work_px(maps.shape[1:3]),
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
             generator=generators(keys, seed, "generate"),
@@ -97,12 +99,18 @@ class Painter:
             outputs=["image", condition],
             height=size[0],
             width=size[1],
+            processing_resolution=self._work_px(size),
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
             generator=generators(keys, seed, "joint"),
             output_type="np",
         )
         return Drawings(pictures=as_bytes(out.images), maps=out.maps[condition].astype(np.float16))
+
+    def _work_px(self, size: Sequence[int]) -> int | None:
+        """Pictures that are larger than the base's own are drawn in its size: what it knows is measured."""
+        own_px = base_size(self.pipe.unet, self.pipe.vae).own_px
+        return own_px if max(size) > own_px else None
 
     def _spans(self, num: int, title: str) -> Iterator[slice]:
         for start in tqdm(range(0, num, self.batch_size), desc=title, unit="batch", leave=False):

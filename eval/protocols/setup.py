@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from unicon.devices import pick_device, pick_dtype
+from unicon.processes import share
 from unicon.sources import adapter_name, saved_adapters
 from unicon.typed import named_place, positive, temperature
 
@@ -92,7 +93,8 @@ def load_pipeline(
     from unicon.pipeline import UniConPipeline  # measures of files take options alone
 
     place = pick_device(device)
-    chosen = pick_dtype(place) if dtype == "auto" else DTYPES[dtype]
+    # Several processes take the first one's: near the limit each might find another.
+    chosen = share().gathered([pick_dtype(place)])[0] if dtype == "auto" else DTYPES[dtype]
     given = [adapter_name(text) for text in adapters]
     needed = [name for name in dict.fromkeys(conditions) if name not in given]
     own = saved_adapters(base, needed)

@@ -51,6 +51,7 @@ def compare(first: Run, second: Run) -> list[Line]:
     check_same_data(first, second)
     lines = []
     for task in [task for task in first.rows if task in second.rows]:
+        check_same_judge(first, second, task)
         others = {row.measure.KIND + row.measure.numbers[0].name: row for row in second.rows[task]}
         for own in first.rows[task]:
             other = others.get(own.measure.KIND + own.measure.numbers[0].name)
@@ -80,6 +81,18 @@ def check_same_data(first: Run, second: Run) -> None:
         raise ValueError(
             f"{first.folder} has {len(first.items)} pictures, {second.folder} {len(second.items)}, and "
             f"{len(both)} are the same: compare runs of the same pictures (--data, --num, --split)"
+        )
+
+
+def check_same_judge(first: Run, second: Run, task: Task) -> None:
+    """ValueError where maps were read back by two judges: then the rulers differ, not the models."""
+    if task.direction == "estimate":
+        return
+    judges = [run.report["settings"].get("judge") or "the base itself" for run in (first, second)]
+    if judges[0] != judges[1]:
+        raise ValueError(
+            f"{task.name} was read back by {judges[0]} in {first.folder} and by {judges[1]} in "
+            f"{second.folder}: run one of them again with the other's --judge"
         )
 
 

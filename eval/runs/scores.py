@@ -39,6 +39,10 @@ class Row:
         """Items without anything to measure, in the seed with most of them."""
         return int(np.isnan(self.facts[..., 0]).sum(1).max())
 
+    def num_telling(self, name: str) -> int:
+        """Pictures that say something of a number by themselves: of poses, those with joints."""
+        return int(np.isfinite(self.per_item(name)).all(0).sum())
+
     def per_item(self, name: str) -> np.ndarray:
         """(seeds, N) one number of every picture alone; NaN where it is not defined."""
         values = np.full(self.facts.shape[:2], np.nan)
@@ -64,12 +68,11 @@ class Result:
 
 def results(row: Row) -> dict[str, Result]:
     """All numbers of a row that are defined with every seed."""
-    num = row.facts.shape[1]
-    spread = _over_resamples(row, _weights(num)) if num >= FEWEST else {}
+    spread = _over_resamples(row, _weights(row.facts.shape[1]))
     found = {}
     for name, values in _per_seed(row).items():
         summary = over_seeds(values)
-        low, high = _ends(spread.get(name), num)
+        low, high = _ends(spread[name], row.num_telling(name))
         found[name] = Result(
             mean=summary.mean, deviation=summary.deviation if summary.num > 1 else None, low=low, high=high,
             per_seed=values,
@@ -115,12 +118,12 @@ def differences(first: Row, second: Row) -> dict[str, Difference]:
     assert second.facts.shape[1] == num, "the caller has seen to it"
     own, others = _means(first), _means(second)
     weights = _weights(num)
-    spread = [_over_resamples(row, weights) if num >= FEWEST else {} for row in (first, second)]
+    spread = [_over_resamples(row, weights) for row in (first, second)]
     found = {}
     for name in own:
         if name in others:
-            gap = spread[1][name] - spread[0][name] if name in spread[0] and name in spread[1] else None
-            low, high = _ends(gap, num)
+            gap = spread[1][name] - spread[0][name]
+            low, high = _ends(gap, min(row.num_telling(name) for row in (first, second)))
             found[name] = Difference(first=own[name], second=others[name], low=low, high=high)
     return found
 
@@ -144,10 +147,10 @@ def _numbers(measure: Measure, facts: np.ndarray, weights: np.ndarray) -> dict[s
     return {n.name: np.array([one.get(n.name, np.nan) for one in found]) for n in measure.numbers}
 
 
-def _ends(values: np.ndarray | None, num: int) -> tuple[float | None, float | None]:
-    """Of numbers from resamples of `num` pictures."""
-    values = None if values is None else values[np.isfinite(values)]
-    if values is None or not len(values):
+def _ends(values: np.ndarray, num: int) -> tuple[float | None, float | None]:
+    """Of numbers from resamples of pictures, of which `num` say something of it: of too few there is none."""
+    values = values[np.isfinite(values)]
+    if num < FEWEST or not len(values):
         return None, None
     beyond = tail(num, LEVEL)
     low, high = np.quantile(values, (beyond, 1 - beyond))

@@ -86,6 +86,8 @@ class Scorer:
     has_regressor: bool
     spread: Mapping[str, tuple[Measure, ...]]
     """The material's where members were kept."""
+    _calibrations: dict[tuple[Measure, str, str], Measure] = field(default_factory=dict, init=False)
+    """Measures that were calibrated, by themselves, the condition, and whose maps they chose by."""
 
     def rows(self, task: Task, seeds: Sequence[int]) -> list[Row]:
         """All predictions of a task by all measures, the model first. In one of several processes: its part
@@ -267,14 +269,20 @@ class Scorer:
     def _calibrated(self, measure: Measure, condition: str, prediction: Prediction) -> Measure:
         if prediction.by is None or not len(self.validation) or not isinstance(measure, Calibrates):
             return measure
+        key = (measure, condition, prediction.by)
+        if key not in self._calibrations:
+            self._calibrations[key] = self._calibrate(measure, condition, prediction.by)
+        return self._calibrations[key]
+
+    def _calibrate(self, measure: Calibrates, condition: str, by: str) -> Measure:
         samples = []
         for n, entry in enumerate(self.validation.entries):
             item = self.validation.load(n)
-            if prediction.by == "mean":
+            if by == "mean":
                 assert self.material.mean_map is not None
                 values = self.material.mean_map(condition, measure)
             else:
-                values = read_picture(self.store.estimate(condition, prediction.by, 0, entry.stem))
+                values = read_picture(self.store.estimate(condition, by, 0, entry.stem))
             samples.append(Sample(item=item, condition=condition, map=values, truth=item.truth[condition]))
         return measure.calibrated(samples)
 

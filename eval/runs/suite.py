@@ -34,7 +34,8 @@ from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
 from unicon.processes import share
-from unicon.typed import positive, work_sizes
+from unicon.sources import adapter_name
+from unicon.typed import named_place, positive, work_sizes
 
 OPENING = "opening base and data"
 """The first part of what a run costs; rendering is in it where the data are rendered."""
@@ -139,6 +140,12 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
         model_folder(arguments.features)  # before anything is rendered or drawn
     check_reader(arguments.judge, conditions if {*directions} - {"estimate"} else ())
     check_reader(arguments.regressor, conditions if "estimate" in directions else ())
+    for text in arguments.adapter:
+        if (name := adapter_name(text)) not in conditions:
+            raise ValueError(
+                f"--adapter {text} is an adapter for {name!r}, measured is {', '.join(conditions)}: write "
+                f"{conditions[0]}={named_place(text)[1]} to measure it as that"
+            )
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
     if group.is_first:
         material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)

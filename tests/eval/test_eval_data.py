@@ -76,6 +76,14 @@ def test_nyu_depth_is_a_share_of_the_maximum(tiny_nyu):
     assert photos[2:5].names == photos.names[2:5]
 
 
+def test_depth_of_more_than_eight_bits_is_refused(tmp_path):
+    folder = write(tmp_path, [{"image_file_name": "i.png", "depth_file_name": "d.png"}])
+    Image.new("RGB", (8, 6)).save(folder / "i.png")
+    Image.fromarray(np.full((6, 8), 3000, np.uint16)).save(folder / "d.png")
+    with pytest.raises(ValueError, match="d.png: has values of more than 8 bits"):
+        data.nyu_depth(folder, "all")[0]
+
+
 def test_baselines_by_hand(tiny_nyu):
     photos = data.nyu_depth(tiny_nyu, "all")
     depths = np.stack([p.depth for p in photos])

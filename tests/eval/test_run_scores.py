@@ -274,6 +274,17 @@ def test_one_picture_has_no_interval_and_one_seed_no_deviation():
     assert (found.mean, found.deviation, found.low) == (0.5, None, None)
 
 
+def test_pictures_that_say_nothing_make_no_interval():
+    few = np.full((1, 30), np.nan)
+    few[:, :4] = [[0.1, 0.2, 0.3, 0.4]]
+    assert results(row(few))["abs_rel"].low is None
+    assert not differences(row(few), row(few + 1))["abs_rel"].is_decided
+    few[:, 4] = 0.5
+    alone = row(few[:, :5])
+    assert (row(few).num_telling("abs_rel"), alone.num_telling("abs_rel")) == (5, 5)
+    assert results(row(few))["abs_rel"].low is not None
+
+
 def test_paired_differences_see_what_single_intervals_do_not():
     rng = np.random.default_rng(0)
     hard = rng.uniform(0.1, 2, (1, 50))  # pictures differ much more than the runs do

@@ -62,6 +62,8 @@ def test_other_data_or_suites_or_measures_are_not_compared(runs, tmp_path, capsy
     other = changed(runs[0], tmp_path / "other", lambda report: report.update(suite="nyu_depth"))
     assert "is a run of mini," in refusal(capsys, "compare", runs[0], other)
     assert "is no run's folder" in refusal(capsys, "compare", runs[0], tmp_path)
+    other = changed(runs[0], tmp_path / "judged", lambda report: report["settings"].update(judge="another"))
+    assert "was read back by" in refusal(capsys, "compare", runs[0], other)
     shutil.copytree(runs[0], tmp_path / "clipped")
     scores = json.loads((tmp_path / "clipped" / "scores.json").read_text())
     for row in scores["rows"]:

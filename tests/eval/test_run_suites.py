@@ -388,10 +388,12 @@ def test_a_folder_of_pairs_in_every_direction(base, tmp_path):
         (["--directions", "backwards"], "--directions backwards: folder has no 'backwards', only estimate"),
         (["--adapter", "nowhere"], "adapter 'nowhere': no such folder"),
         (["--judge", "nowhere", "--directions", "generate"], "nowhere: no such folder"),
+        (["--adapter", "near={base}/adapters/depth"], "measured is depth: write depth="),
     ],
 )
 def test_a_run_refuses(more, text, base, tmp_path, capsys):
     data = suite_data.pairs(tmp_path / "pairs")
+    more = [word.format(base=base) for word in more]
     assert text in refusal(capsys, "folder", *short(base, tmp_path / "run", "--data", data), *more)
     assert not (tmp_path / "run" / "report.json").exists()
 

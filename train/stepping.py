@@ -208,7 +208,7 @@ def precision(loop: LoopConfig, folder: Path | None) -> str:
 
 
 def _probed(loop: LoopConfig) -> str:
-    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(processes().device), "no")
+    found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(processes().device or "cpu"), "no")
     return "no" if found == "fp16" and (loop.optimizer == "muon" or _under_fsdp()) else found
 
 

@@ -274,7 +274,7 @@ class Scorer:
             self._calibrations[key] = self._calibrate(measure, condition, prediction.by)
         return self._calibrations[key]
 
-    def _calibrate(self, measure: Calibrates, condition: str, by: str) -> Measure:
+    def _calibrate(self, measure: Any, condition: str, by: str) -> Measure:
         samples = []
         for n, entry in enumerate(self.validation.entries):
             item = self.validation.load(n)

@@ -262,3 +262,14 @@ def test_two_processes_share_the_work(tmp_path, monkeypatch, capfd):
     for entry, alone in zip(open_pairs(out), open_pairs(tmp_path / "alone"), strict=True):
         assert entry.maps["edge"].read() == alone.maps["edge"].read()
     assert "WORLD_SIZE" not in os.environ
+
+
+def test_another_photo_of_a_known_name_is_named(tmp_path, capsys):
+    for seed, folder in enumerate(("one", "two")):
+        save_noise(tmp_path / folder / "a.png", seed=seed, width=80 + 20 * seed)
+    assert annotate(tmp_path / "one", tmp_path / "out", "--condition", "edge") == 0
+    before = (tmp_path / "out" / "image" / "a.png").read_bytes()
+    assert annotate(tmp_path / "two", tmp_path / "out", "--condition", "edge") == 2
+    assert "has pairs of another of this name, a.png (" in capsys.readouterr().err
+    assert (tmp_path / "out" / "image" / "a.png").read_bytes() == before
+    assert annotate(tmp_path / "one", tmp_path / "out", "--condition", "edge") == 0

@@ -84,8 +84,10 @@ def run(args: argparse.Namespace) -> int:
         folder.state(facts)
     ours.wait()
     captioned = captioner is not None
-    todo = [task for task in ours.of(tasks) if not folder.is_done(task.stem, captioned=captioned)]
-    failures = ours.gathered(write_all(folder, maker, captioner, todo, ours))
+    mine = ours.of(tasks)
+    todo = [task for task in mine if not folder.is_done(task.stem, captioned=captioned)]
+    failures = [refusal for task in mine if task not in todo and (refusal := of_another(folder, task))]
+    failures = ours.gathered(failures + write_all(folder, maker, captioner, todo, ours))
     if ours.is_first and len(failures) < len(tasks):
         report(args.condition, folder, facts, failures)
     return left_out(failures, len(tasks), FILES, ours)
@@ -173,12 +175,25 @@ def write_all(
             for made in maker(task):
                 captions = captions_of(task, partial(captioner, made.image) if captioner else None)
                 files += folder.write(replace(made, captions=captions))
-            folder.finish(task.stem, files, captioned=captioner is not None)
+            folder.finish(task.stem, files, captioned=captioner is not None, source=source_of(task))
         except (ValueError, OSError) as error:
             name = str(task.files[0])
             failures.append(str(error) if name in str(error) else f"{name}: {error}")
             tqdm.write(f"left out: {failures[-1]}", file=sys.stderr)
     return failures
+
+
+def source_of(task: Task) -> str:
+    """The names and sizes of a task's files."""
+    return ", ".join(f"{path.name} ({path.stat().st_size} bytes)" for path in task.files)
+
+
+def of_another(folder: PairFolder, task: Task) -> str | None:
+    """What is said of a task whose pairs are there already, and of other files."""
+    known = folder.source(task.stem)
+    if not known or not all(path.is_file() for path in task.files) or known == source_of(task):
+        return None
+    return f"{task.files[0]}: {folder.root} has pairs of another of this name, {known}; choose another folder"
 
 
 def captions_of(task: Task, caption: partial[str] | None) -> list[str]:

@@ -24,6 +24,8 @@ MANIFEST = "annotate.json"
 _RECORDS = ".records"
 _SOUGHT = "captions were sought"
 """Beside the files of a record, of which none may be a caption then."""
+_OF = "made of: "
+"""Begins what stands beside them of the source."""
 _COMPARED = ("annotator", "weights", "revision", "settings", "pictures")
 
 
@@ -93,7 +95,13 @@ class PairFolder:
         files = json.loads(record.read_text())
         if captioned and not any(name.startswith("caption/") or name == _SOUGHT for name in files):
             return False
-        return all((self.root / name).is_file() for name in files if name != _SOUGHT)
+        return all((self.root / f).is_file() for f in files if f != _SOUGHT and not f.startswith(_OF))
+
+    def source(self, task: str) -> str:
+        """What `finish` was told of the task's source; empty where nothing was."""
+        record = self._records / f"{task}.json"
+        told = json.loads(record.read_text()) if record.is_file() else []
+        return next((entry.removeprefix(_OF) for entry in told if entry.startswith(_OF)), "")
 
     def write(self, made: Made) -> list[str]:
         """Write a pair and return its files, relative to the folder. A picture that is there is kept.
@@ -113,11 +121,12 @@ class PairFolder:
             return [image, drawn, name]
         return [image, drawn]
 
-    def finish(self, task: str, files: Sequence[str], *, captioned: bool = False) -> None:
-        """Record that a task is done, with the files it wrote; `captioned`: captions were sought."""
+    def finish(self, task: str, files: Sequence[str], *, captioned: bool = False, source: str = "") -> None:
+        """Record that a task is done, with the files it wrote, and perhaps what of; `captioned`: captions
+        were sought."""
         record = self._records / f"{task}.json"
         record.parent.mkdir(parents=True, exist_ok=True)
-        told = [*files, *([_SOUGHT] if captioned else [])]
+        told = [*files, *([_SOUGHT] if captioned else []), *([_OF + source] if source else [])]
         write_whole(record, lambda path: path.write_text(json.dumps(told)))
 
     def _pictures(self) -> str:

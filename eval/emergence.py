@@ -245,8 +245,10 @@ def colour(pictures: Tensor, bins: int = 6) -> Tensor:
     """Histograms of colours: square roots of shares, so that distances are Hellinger's; (n, bins ** 3)."""
     places = (pictures.float().clamp(0, 1) * bins).long().clamp(max=bins - 1)
     numbers = (places[:, 0] * bins + places[:, 1]) * bins + places[:, 2]
-    counts = torch.nn.functional.one_hot(numbers.flatten(1), bins**3).float().mean(1)
-    return counts.sqrt()
+    numbers = numbers.flatten(1)
+    counts = pictures.new_zeros(len(numbers), bins**3, dtype=torch.float32)
+    counts.scatter_add_(1, numbers, torch.ones_like(numbers, dtype=torch.float32))
+    return (counts / numbers.shape[1]).sqrt()
 
 
 def light(pictures: Tensor) -> Tensor:

@@ -193,7 +193,8 @@ class Extractor:
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; known: {', '.join(known)}")
         folder = model_folder(model)
-        self.model, self.device = _vision_model(folder).to(device).eval().requires_grad_(False), device
+        network, self.reads_first_token = _vision_model(folder)
+        self.model, self.device = network.to(device).eval().requires_grad_(False), device
         self.side_px = size_px or _side(self.model, folder)
         self.asked = _other_size(self.model, self.side_px)
         self.mean, self.deviation = _normalisation(folder)
@@ -266,6 +267,8 @@ class Extractor:
         if logits is not None:
             out = answers[-1]
         pooled = getattr(out, "pooler_output", None)
+        if self.reads_first_token:
+            pooled = out.last_hidden_state[:, 0]
         if pooled is None:
             pooled = out.last_hidden_state.mean(1)
         return pooled.float().flatten(1), None if logits is None else logits.float()
@@ -317,8 +320,12 @@ def model_folder(model: str) -> Path:
     return Path(model)
 
 
-def _vision_model(folder: Path) -> torch.nn.Module:
-    """The class the folder names, so that a projection or a classifier is kept."""
+def _vision_model(folder: Path) -> tuple[torch.nn.Module, bool]:
+    """The class the folder names, so that a projection or a classifier is kept, in float32 whatever it is
+    stored in; and whether it was saved without its last layer, as DINO's are: then the first token counts.
+
+    Raises ValueError for a folder that lacks other weights: they would be random numbers.
+    """
     import transformers
 
     named = json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"]
@@ -326,9 +333,15 @@ def _vision_model(folder: Path) -> torch.nn.Module:
     if kind is None:
         raise ValueError(f"{folder}: transformers {transformers.__version__} has no class {named[0]}")
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        model, told = kind.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
     except OSError as error:
         raise ValueError(f"{folder}: holds no model that can be loaded ({error})") from error
+    missing = sorted(told["missing_keys"])
+    if others := [name for name in missing if "pooler." not in name]:
+        raise ValueError(f"{folder}: holds a {named[0]} without {others[0]}; download it again")
+    return model, bool(missing)
 
 
 def _own_side(model: Any) -> int | None:

@@ -132,13 +132,20 @@ def sparsification(errors: np.ndarray, uncertainty: np.ndarray, *, num_steps: in
     if not e.any():
         raise ValueError("all errors are 0: nothing to rank")
     kept = e.size - np.floor(np.arange(num_steps) / num_steps * e.size).astype(int)
-    curves = [_mean_of_first(e[np.argsort(by, kind="stable")], kept) / e.mean() for by in (u, e)]
+    curves = [_mean_of_first(_ordered(e, by), kept) / e.mean() for by in (u, e)]
     fractions = 1 - kept / e.size
     return Sparsification(
         fractions=tuple(fractions.tolist()),
         by_uncertainty=tuple(curves[0].tolist()),
         by_error=tuple(curves[1].tolist()),
     )
+
+
+def _ordered(errors: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Errors from the least to the most of `by`; of equals, which have no order, each has their mean."""
+    _, group, nums = np.unique(by, return_inverse=True, return_counts=True)
+    means = np.bincount(group.ravel(), weights=errors) / nums
+    return np.repeat(means, nums)
 
 
 def _mean_of_first(ordered: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -58,11 +58,14 @@ class Intrinsics:
         return cls(fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
 
 
-def angles(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+def angles(
+    predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None, *, guess: bool = False
+) -> np.ndarray:
     """(n,) angles in degrees between (H, W, 3) normals at the valid pixels; lengths do not matter.
 
     Valid: in `mask` (H, W) bool, and the truth is a finite vector that is not zero. Raises ValueError for
-    shapes that differ, no valid pixel, and predictions that are zero or not finite at one.
+    shapes that differ, no valid pixel, and predictions that are zero or not finite at one; `guess`: such a
+    one counts as wrong as a guess, by a right angle.
     """
     p, g = np.asarray(predicted, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if p.ndim != 3 or p.shape[-1] != 3 or p.shape != g.shape:
@@ -75,11 +78,15 @@ def angles(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = N
         valid = valid & mask
     if not valid.any():
         raise ValueError("no valid pixel: the mask is empty, or every true normal is zero or NaN")
-    if bad := int((~has_direction(p))[valid].sum()):
-        raise ValueError(f"predicted normals are zero or NaN at {bad} of {int(valid.sum())} valid pixels")
-    p, g = p[valid], g[valid]
+    p, g, nowhere = p[valid], g[valid], (~has_direction(p))[valid]
+    if nowhere.any() and not guess:
+        raise ValueError(
+            f"predicted normals are zero or NaN at {int(nowhere.sum())} of {int(valid.sum())} valid pixels"
+        )
+    p = np.where(nowhere[:, None], 0, p)
     # atan2 of sine and cosine keeps small angles exact, where arccos loses half of the digits.
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(p, g), axis=-1), (p * g).sum(-1)))
+    found = np.degrees(np.arctan2(np.linalg.norm(np.cross(p, g), axis=-1), (p * g).sum(-1)))
+    return np.where(nowhere, 90.0, found)
 
 
 def normal_errors(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> NormalErrors:

@@ -21,7 +21,8 @@ Scale = Literal["cosine", "percent", "hessel"]
 SCALES: dict[Scale, str] = {
     "cosine": "cos",
     "percent": "max(100 cos, 0), torchmetrics' CLIPScore",
-    "hessel": "2.5 max(cos, 0), Hessel et al. 2021 (arXiv 2104.08718), eq. 1",
+    "hessel": "2.5 max(cos, 0), Hessel et al. 2021 (arXiv 2104.08718), eq. 1; captions as they are, where "
+    'the published scores have "A photo depicts" before them',
 }
 """What each scale computes from one cosine."""
 

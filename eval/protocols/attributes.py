@@ -27,7 +27,7 @@ from eval.metrics.text import cosines
 from eval.pictures import Pictures, find_pictures
 from eval.protocols.generated import captioned
 from eval.protocols.results import save, tables
-from eval.protocols.told import read_rows, read_table
+from eval.protocols.told import Told, named_texts, read_rows, read_table, stem_of
 from eval.records import Record
 from unicon.data.pairs import open_pairs
 from unicon.devices import pick_device
@@ -138,7 +138,8 @@ def _shares(arguments: argparse.Namespace, attributes: Mapping[str, Words]) -> l
     data = (
         _captions_of(arguments.training) if arguments.training else find_pictures(arguments.training_pictures)
     )
-    labels = {name: _labels(arguments.labels, name) for name in attributes} if arguments.labels else {}
+    table = arguments.labels
+    labels = {name: Told(_labels(table, name), table) for name in attributes} if table else {}
     clip = None if labels else Clip(arguments.clip, device=str(pick_device(arguments.device)))
     records = []
     for name, words in attributes.items():
@@ -196,17 +197,19 @@ def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     return _Samples(pictures.subset(neutral), len(texts) - len(neutral))
 
 
-def _read(words: Words, by: Clip | Mapping[str, str | None], pictures: Pictures) -> list[str | None]:
+def _read(words: Words, by: Clip | Told, pictures: Pictures) -> list[str | None]:
     """Values of pictures, by a CLIP or as labels tell."""
     if isinstance(by, Clip):
         return list(by_clip(by, pictures, words))
-    names = [Path(name) for name in pictures.names]
-    return [by.get(path.name, by.get(path.stem)) for path in names]
+    return [by.of(name) for name in pictures.names]
 
 
 def _captions_of(source: str) -> list[str]:
     if Path(source).suffix.lower() in (".csv", ".json", ".jsonl"):
-        return list(read_table(Path(source)).values())
+        told: dict[str, str] = {}
+        for name, text in named_texts(Path(source)):
+            told.setdefault(name, text)  # of several of one picture the first
+        return list(told.values())
     found = [text for entry in open_pairs(source) for text in entry.captions[:1]]
     if not found:
         raise ValueError(f"{source}: has no captions")
@@ -221,7 +224,7 @@ def _errors(arguments: argparse.Namespace, name: str, words: Words) -> Record:
             "name one"
         )
     values = _labels_or_captions(arguments, name, words)
-    strata = [values.get(Path(row["name"]).stem) for row in rows]
+    strata = [values.get(stem_of(row["name"])) for row in rows]
     found = stratified([_number(row[arguments.metric]) for row in rows], strata)
     numbers: dict[str, float | int] = {"gap": found.gap}
     numbers |= {"gap_low": found.gap_interval[0], "gap_high": found.gap_interval[1]}
@@ -237,20 +240,20 @@ def _errors(arguments: argparse.Namespace, name: str, words: Words) -> Record:
 def _labels_or_captions(arguments: argparse.Namespace, name: str, words: Words) -> dict[str, str | None]:
     """Values by stem, by hand or from captions."""
     if arguments.labels:
-        return {Path(key).stem: value for key, value in _labels(arguments.labels, name).items()}
+        return {stem_of(key): value or None for key, value in _labels(arguments.labels, name)}
     if not arguments.captions:
         raise ValueError("errors by attribute need the pictures' values: give --labels or --captions")
     told = read_table(Path(arguments.captions))
-    values = {Path(key).stem: named_value(text, words) for key, text in told.items()}
+    values = {stem_of(key): named_value(text, words) for key, text in told.items()}
     return {key: None if value == SEVERAL else value for key, value in values.items()}
 
 
-def _labels(path: str, name: str) -> dict[str, str | None]:
-    """An attribute's values by the names of a table."""
+def _labels(path: str, name: str) -> list[tuple[str, str]]:
+    """The names of a table with an attribute's values, empty where there is none."""
     rows = read_rows(Path(path))
     if not {"name", name} <= set(rows[0]):
         raise ValueError(f"{path}: has columns {', '.join(rows[0])}; expected name and {name}")
-    return {Path(row["name"]).name: row[name] or None for row in rows}
+    return [(row["name"], row[name] or "") for row in rows]
 
 
 def _number(text: str) -> float:

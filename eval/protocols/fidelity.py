@@ -212,7 +212,8 @@ def _score(
         names = ("mean", "median", "under_11_25", "under_30")
         return {n: float(np.mean([getattr(f, n) for f in found])) for n in names}, len(group) - len(whole)
     rows = [{"depth": _depth, "edge": _edges, "lines": _lines}[kind](r, g) for r, g in group]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, 0
+    names = [name for name in rows[0] if all(name in row for row in rows)]  # some need a size
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}, 0
 
 
 def _depth(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
@@ -247,11 +248,7 @@ def _lines(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
 
 
 def _angles(read: np.ndarray, given: np.ndarray) -> np.ndarray:
-    p, g = map_to_normal(read), map_to_normal(given)
-    # Mid-grey has no direction: it is as wrong as a guess, at a right angle on average.
-    nowhere = ~np.any(p, axis=-1) & np.any(g, axis=-1)
-    told = angles(np.where(nowhere[..., None], g, p), g, ~nowhere) if (~nowhere & g.any(-1)).any() else []
-    return np.concatenate([told, np.full(int(nowhere.sum()), 90.0)])
+    return angles(map_to_normal(read), map_to_normal(given), guess=True)
 
 
 def _poses(group: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[dict[str, float], int]:

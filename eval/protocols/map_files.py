@@ -111,9 +111,21 @@ def read_plane(path: Path, *, scale: float = 1.0, deep: bool = False) -> np.ndar
 
 
 def read_strength(path: Path) -> np.ndarray:
-    """A map of edge strength (H, W) in [0, 1]: floats as they are, pictures by their number of bits."""
+    """A map of edge strength (H, W) in [0, 1]: floats as they are, whole numbers by their number of bits.
+
+    Raises ValueError for floats beyond [0, 1].
+    """
     if path.suffix.lower() in ARRAYS:
-        return read_plane(path)
+        kind = _array(path).dtype
+        values = read_plane(path)
+        if np.issubdtype(kind, np.integer):
+            return values / np.iinfo(kind).max
+        if values.size and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
+            raise ValueError(
+                f"{path}: has strengths from {values.min():.3g} to {values.max():.3g}; expected [0, 1]: "
+                "divide them by their largest possible value"
+            )
+        return values
     return read_plane(path, scale=65535.0 if _pixels(path).dtype == np.uint16 else 255.0)
 
 

@@ -98,7 +98,8 @@ def score_depth(
 def score_normals(
     pairs: list[Pair], *, masks: Path | None = None, resize: bool = False, progress: Progress = iter
 ) -> list[Scored]:
-    """Angular errors, once as the mean over pictures and once over all pixels."""
+    """Angular errors, once as the mean over pictures and once over all pixels; a pixel that is predicted to
+    have no direction is off by a right angle."""
     chosen = _masks_of(pairs, masks)
     found = []
     for pair in progress(pairs):
@@ -106,7 +107,7 @@ def score_normals(
             truth = read_normals(pair.truth)
             predicted = _sized(read_normals(pair.predicted), truth.shape, resize)
             mask = read_mask(chosen[pair.stem]) if chosen else None
-            found.append(angles(predicted, truth, mask))
+            found.append(angles(predicted, truth, mask, guess=True))
     rows = [{"name": p.stem, **asdict(errors_of(a))} for p, a in zip(pairs, found, strict=True)]
     ways: tuple[Literal["pictures", "pixels"], ...] = ("pictures", "pixels")
     return [

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from eval.protocols.map_files import read_strength
 from unicon.conditions.arrays import at_size
+from unicon.conditions.normals import map_to_normal
 
 
 def test_readings_of_any_unit_keep_their_range_and_classes_stay_classes():
@@ -17,3 +20,14 @@ def test_readings_of_any_unit_keep_their_range_and_classes_stay_classes():
     assert at_size(metres, (6, 8, 3)) is metres
     classes = np.array([[3, 7]], dtype=np.uint8)
     np.testing.assert_array_equal(at_size(classes, (1, 4), nearest=True)[0], [3, 3, 7, 7])
+
+
+def test_black_stands_for_no_surface_and_eight_bits_of_strength_for_their_share(tmp_path):
+    vectors = map_to_normal(np.array([[[0, 0, 0], [0.5, 0.5, 1.0]]], np.float32))
+    np.testing.assert_allclose(vectors, [[[0, 0, 0], [0, 0, 1]]], atol=1e-6)
+    strength = np.array([[0, 51, 255]] * 2, np.uint8)
+    np.save(tmp_path / "a.npy", strength)
+    np.testing.assert_allclose(read_strength(tmp_path / "a.npy"), [[0, 0.2, 1]] * 2)
+    np.save(tmp_path / "b.npy", strength.astype(np.float32))
+    with pytest.raises(ValueError, match=r"b.npy: has strengths from 0 to 255; expected \[0, 1\]"):
+        read_strength(tmp_path / "b.npy")

@@ -217,3 +217,21 @@ def test_bad_files_and_models_are_refused(tmp_path):
         Extractor("nowhere")
     with pytest.raises(ValueError, match="resize is 'nearest'; known: bicubic"):
         Extractor(resize="nearest")
+
+
+def test_a_model_without_a_last_layer_is_read_at_its_first_token_and_others_must_be_whole(tmp_path):
+    from safetensors.torch import load_file, save_file
+    from transformers import ViTConfig, ViTModel
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = ViTConfig(**shape, image_size=16, patch_size=8)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    picture = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
+    first, again = (Extractor(str(tmp_path)).of_array(picture) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    tensors.pop(next(name for name in tensors if "layernorm" in name and name.endswith("weight")))
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="holds a ViTModel without .*layernorm"):
+        Extractor(str(tmp_path))

@@ -111,3 +111,10 @@ def test_bad_ensembles_are_refused():
         sparsification(-np.ones(9), np.ones(9), num_steps=2)
     with pytest.raises(ValueError, match="all errors are 0"):
         sparsification(np.zeros(9), np.ones(9), num_steps=2)
+
+
+def test_equal_uncertainties_tell_nothing_whatever_the_order_of_pixels():
+    errors = np.linspace(0.1, 1, 200)
+    for ordered in (errors, errors[::-1]):
+        found = sparsification(ordered, np.ones(200))
+        np.testing.assert_allclose(found.by_uncertainty, 1.0)

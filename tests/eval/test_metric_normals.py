@@ -123,3 +123,13 @@ def test_bad_input_is_refused():
         normals_from_depth(np.ones((1, 4)), CAMERA)
     with pytest.raises(ValueError, match="no depth is finite and positive"):
         normals_from_depth(np.zeros((4, 4)), CAMERA)
+
+
+def test_a_prediction_without_a_direction_may_count_as_a_guess():
+    truth = np.zeros((2, 3, 3))
+    truth[..., 2] = 1
+    predicted = truth.copy()
+    predicted[0, 0] = 0
+    with pytest.raises(ValueError, match="zero or NaN at 1 of 6 valid pixels"):
+        angles(predicted, truth)
+    np.testing.assert_allclose(angles(predicted, truth, guess=True), [90, 0, 0, 0, 0, 0], atol=1e-9)

@@ -359,5 +359,6 @@ def test_pictures_may_come_from_memory(training):
     held = Pictures(("a", "b"), lambda n: training[n])
     found = Extractor()(held)
     assert found.names == ("a", "b")
-    assert np.array_equal(found.values[1:], Extractor()(Pictures(("b",), lambda n: training[1])).values)
+    alone = Extractor()(Pictures(("b",), lambda n: training[1])).values
+    np.testing.assert_allclose(found.values[1:], alone, atol=1e-4)
     assert not np.array_equal(found.values[0], found.values[1])

@@ -14,8 +14,10 @@ NAMES = ("normal", "normals")
 
 
 def map_to_normal(picture: np.ndarray) -> np.ndarray:
-    """Picture (H, W, 3), uint8 or [0, 1] -> unit vectors float32 (H, W, 3); 0 where it is mid-grey."""
-    vectors = 2 * np.clip(as_map(picture, "normal map"), 0, 1) - 1
+    """Picture (H, W, 3), uint8 or [0, 1] -> unit vectors float32 (H, W, 3); 0 where it is mid-grey, or black,
+    which stands for no surface in many sets and is no unit vector's."""
+    shown = np.clip(as_map(picture, "normal map"), 0, 1)
+    vectors = np.where((shown == 0).all(-1, keepdims=True), 0, 2 * shown - 1)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     # Mid-grey of 8 bits is half a step away from 0.
     return np.where(length > 0.01, vectors / np.maximum(length, 1e-6), 0).astype(np.float32)

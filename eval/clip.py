@@ -79,9 +79,10 @@ def _text_side(folder: Path, words: Path, device: str) -> tuple[Any, Any]:
         kind = json.loads((folder / "config.json").read_text())["model_type"]
         if not kind.startswith("clip"):
             raise ValueError(f"its model_type is {kind}")
-        encoder, told = CLIPTextModelWithProjection.from_pretrained(
+        loaded: Any = CLIPTextModelWithProjection.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
+        encoder, told = loaded
         if told["missing_keys"]:
             raise ValueError(f"it has no {sorted(told['missing_keys'])[0]}")
         tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True)

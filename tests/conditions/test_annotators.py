@@ -21,6 +21,7 @@ from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPi
 
 from tests.conditions.test_drawings import person
 from unicon.conditions.annotators import CARDS, find_card, open_annotator
+from unicon.conditions.annotators.depth import predicted
 from unicon.conditions.annotators.weights import fetch_command
 from unicon.conditions.edges import canny
 from unicon.conditions.palettes import depth_to_map
@@ -118,6 +119,26 @@ def test_dpt_draws_inverse_depth(dpt):
     np.testing.assert_allclose(annotator(photo()), depth_to_map(-inverse), atol=1e-5)
     assert annotator.facts()["weights"] == str(dpt)
     assert annotator.facts()["licence"] is None
+
+
+def test_a_border_that_a_processor_adds_is_taken_off_again():
+    from types import SimpleNamespace
+
+    from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
+
+    class Brightness:
+        device = "cpu"
+
+        def __call__(self, pixel_values):
+            return SimpleNamespace(predicted_depth=pixel_values.mean(1))
+
+    picture = np.zeros((240, 320, 3), np.uint8)
+    picture[100:110] = picture[:, 40:60] = 255
+    found = predicted(Brightness(), ZoeDepthImageProcessorPil(), PIL.Image.fromarray(picture))
+    assert found.shape == (240, 320)
+    bright = found > (found.min() + found.max()) / 2
+    assert np.flatnonzero(bright[:, 200])[[0, -1]].tolist() == [100, 109]
+    assert np.flatnonzero(bright[50])[[0, -1]].tolist() == [40, 59]
 
 
 def test_a_depth_network_of_unknown_direction_is_refused(dpt, tmp_path):

@@ -29,6 +29,7 @@ from train.objectives.pairs import PairsConfig
 from train.randomness import Share
 from unicon.cli import launch, runner
 from unicon.cli import main as cli
+from unicon.data.pairs import open_pairs
 from unicon.data.pairs.patterns import expand
 from unicon.data.pairs.streams import open_stream
 
@@ -142,6 +143,26 @@ def test_columns_that_are_named_as_members_of_a_tar(tmp_path):
     (entry,) = (stream.entry(row) for row in stream.rows)
     assert np.array_equal(entry.image.load(), picture(0))
     assert np.array_equal(entry.maps["depth"].load(), picture(1))
+
+
+def test_a_map_that_does_not_say_of_what_is_of_the_condition_that_is_asked_for(tmp_path):
+    features = datasets.Features({"image": datasets.Image(), "conditioning_image": datasets.Image()})
+    row = {"image": [picture(0)], "conditioning_image": [picture(1)]}
+    datasets.Dataset.from_dict(row, features=features).to_parquet(str(tmp_path / "a.parquet"))
+    stream = open_stream(tmp_path / "a.parquet", "edge")
+    (entry,) = (stream.entry(row) for row in stream.rows)
+    assert set(entry.maps) == {"edge"}
+
+
+def test_what_macos_adds_to_a_tar_is_no_member(tmp_path):
+    own = members(0, 0)
+    extra = {f"._{name}": b"xattr" for name in own}
+    mixed = {name: content for pair in zip(extra.items(), own.items(), strict=True) for name, content in pair}
+    path = write_tar(tmp_path / "a.tar", [mixed])
+    plain = write_tar(tmp_path / "b.tar", [own])
+    assert captions(path) == captions(plain)
+    assert len(captions(path)) == 1
+    assert open_pairs(path).conditions == open_pairs(plain).conditions
 
 
 @contextmanager

@@ -133,7 +133,7 @@ class PairsConfig(JointConfig):
         self._check_names()
         encoder = self._encoder(pipe, start, state)
         pairs = StreamedPairs(
-            stream=open_stream(self.data),
+            stream=open_stream(self.data, self.condition),
             condition=self.condition,
             encoder=encoder,
             block=self.stream_block,

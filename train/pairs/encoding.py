@@ -202,6 +202,10 @@ class PairEncoder:
             found = disagreement(np.asarray(image), np.asarray(drawn))
             if found and found[0] in UNUSABLE:
                 raise ValueError(f"{entry.maps[condition].place}: {found[1]} (--aligned false takes it)")
+            # A view is a part of one size: of a smaller map the same numbers would be another part.
+            loaded[1] = (
+                drawn if drawn.size == image.size else drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
+            )
         return loaded
 
     def check(self, entry: Entry, condition: str) -> None:

@@ -67,6 +67,8 @@ def _seen(views: PairViews) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
             raise ValueError(
                 f"{entry.maps[views.condition].place}: {found[1]}; unicon check lists every such pair"
             )
+        if drawn.size != image.size:  # a view is a part of one size
+            drawn = drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
         turned = drawn if redrawn is None else PIL.Image.fromarray(redrawn(np.asarray(drawn)))
         for view in (View(place, flip) for place in places for flip in (False, True)):
             shown = framed(turned if view.flip else drawn, bucket, view)

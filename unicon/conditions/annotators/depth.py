@@ -6,6 +6,7 @@ comes out is resized to the picture before it becomes a map, so the quantiles ar
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from unicon.conditions.arrays import at_size
 from unicon.conditions.palettes import depth_to_map
 from unicon.sources import without_network
 
-METRIC = ("zoedepth", "depth_pro", "glpn")
+METRIC = ("zoedepth", "glpn")
 """Kinds of networks whose output grows with distance."""
 RELATIVE = ("dpt",)
 """Kinds whose output is inverse depth up to a scale and a shift."""
@@ -69,7 +70,16 @@ def predicted(network: Any, processor: Any, picture: PIL.Image.Image) -> np.ndar
     depth = output.predicted_depth[0].float().cpu().numpy()
     if not np.isfinite(depth).all():
         raise ValueError("the depth network gave NaN or infinite values; expected numbers: check its weights")
-    return at_size(depth, picture.size[::-1])
+    height, width = picture.size[::-1]
+    rows, columns = _border(processor, height), _border(processor, width)
+    whole = at_size(depth, (height + 2 * rows, width + 2 * columns))
+    return whole[rows : rows + height, columns : columns + width]
+
+
+def _border(processor: Any, side: int) -> int:
+    """Pixels that a processor adds at both ends of a side: ZoeDepth's mirrors the picture there."""
+    is_zoe = "ZoeDepth" in type(processor).__name__ and getattr(processor, "do_pad", False)
+    return int(math.sqrt(side / 2) * 3) if is_zoe else 0
 
 
 def _processor(source: str, revision: str | None, alone: bool) -> Any:

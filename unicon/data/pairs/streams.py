@@ -12,7 +12,7 @@ import tarfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry
 from unicon.data.pairs.patterns import expand, is_pattern, matching
 from unicon.data.pairs.tables import Columns, HubTable
-from unicon.data.pairs.tars import Sample, parts
+from unicon.data.pairs.tars import Sample, is_hidden, parts
 from unicon.extras import need
 from unicon.sources import is_hub_id
 
@@ -46,11 +46,25 @@ class PairStream:
     """A row as a pair. Raises ValueError that names a row which is none."""
 
 
-def open_stream(source: str | Path) -> PairStream:
+def open_stream(source: str | Path, condition: str = "") -> PairStream:
     """The pairs of tar files, parquet files or a hub data set, as they come.
 
-    Raises ValueError where nothing of a known form is found.
+    A map that does not say of what (`conditioning_image`) is of `condition`, if that is given. Raises
+    ValueError where nothing of a known form is found.
     """
+    stream = _open(source)
+
+    def entry(row: Any) -> Entry:
+        found = stream.entry(row)
+        own = next(iter(found.maps), "")
+        if len(found.maps) != 1 or own not in names.ANY_MAP:
+            return found
+        return replace(found, maps={condition: found.maps[own]})
+
+    return replace(stream, entry=entry) if condition else stream
+
+
+def _open(source: str | Path) -> PairStream:
     text = str(source)
     if text.startswith(("http://", "https://")):
         return _from_tars(expand(text))
@@ -176,7 +190,7 @@ def _stems(shard: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     stem, members = "", []
     with _opened(shard) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
         for info in tar:
-            if not info.isfile():
+            if not info.isfile() or is_hidden(info.name):
                 continue
             content = tar.extractfile(info)
             assert content is not None, "a plain file has content"

@@ -106,6 +106,8 @@ def _members(shard: Path) -> list[_Member]:
         with tarfile.open(shard, "r:") as tar:
             found = []
             for m in tar:
+                if is_hidden(m.name):
+                    continue
                 if m.isfile() or m.islnk():  # a link to a member before it, by which tar stores a file once
                     there = tar.getmember(m.linkname) if m.islnk() else m
                     found.append(_Member(m.name, FilePart(shard, there.offset_data, there.size)))
@@ -114,6 +116,11 @@ def _members(shard: Path) -> list[_Member]:
         raise ValueError(
             f"{shard}: is no plain tar file, or is cut short ({error}); copy it again, uncompressed"
         ) from error
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a member is none of the user's: macOS' tar adds a `._NAME` to each."""
+    return PurePosixPath(name).name.startswith(".")
 
 
 def parts(name: str) -> tuple[str, str, str]:

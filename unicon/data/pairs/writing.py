@@ -104,7 +104,8 @@ class PairFolder:
         return next((entry.removeprefix(_OF) for entry in told if entry.startswith(_OF)), "")
 
     def write(self, made: Made) -> list[str]:
-        """Write a pair and return its files, relative to the folder. A picture that is there is kept.
+        """Write a pair and return its files, relative to the folder. A picture that is there is kept, and so
+        are captions.
 
         Raises ValueError if that is another picture than the pair's.
         """
@@ -117,7 +118,8 @@ class PairFolder:
         if made.captions:
             name = f"caption/{made.stem}.txt"
             text = "\n".join(made.captions) + "\n"
-            self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
+            if not (self.root / name).is_file():  # a user's own words, perhaps
+                self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
             return [image, drawn, name]
         return [image, drawn]
 

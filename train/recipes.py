@@ -229,7 +229,7 @@ def _regressor(size: FamilySize) -> RunConfig:
 
 
 def _peers() -> dict[str, Stage]:
-    """What one joint adapter of mini is compared with, and that adapter, on the first scenes that mini was trained on.
+    """What one joint adapter of mini is compared with, and that adapter, on scenes that mini was trained on.
 
     Each has as many steps as cost what the adapter's do (`train.flops`), and the rate that was found best
     (`benchmarks/comparison.py`); the numbers here are those of depth.

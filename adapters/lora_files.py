@@ -104,9 +104,10 @@ def load_lora(
         text=_updates(text, parts),
     )
     of_text = {key.replace("/", "."): update for key, update in lora.text.items()}
+    scales = {part: _Scale.stated(metadata, path, part) for part in ("unet.", *_PLACES_OF_TEXT.values())}
     for name, update in (*lora.items(), *lora.layers().items(), *of_text.items()):
         part = _PLACES_OF_TEXT.get(name.partition(".")[0], "unet.")
-        _fill(update, parts[name], name, _Scale.stated(metadata, path, part), path)
+        _fill(update, parts[name], name, scales[part], path)
     return lora if dtype is None else lora.to(dtype)
 
 

@@ -86,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     captioned = captioner is not None
     mine = ours.of(tasks)
     todo = [task for task in mine if not folder.is_done(task.stem, captioned=captioned)]
-    failures = [refusal for task in mine if task not in todo and (refusal := of_another(folder, task))]
+    done = set(mine) - set(todo)
+    failures = [refusal for task in mine if task in done and (refusal := of_another(folder, task))]
     failures = ours.gathered(failures + write_all(folder, maker, captioner, todo, ours))
     if ours.is_first and len(failures) < len(tasks):
         report(args.condition, folder, facts, failures)

@@ -138,9 +138,8 @@ class Spacing:
     def _log_snr_ends(self, schedule: Schedule, num_steps: int) -> tuple[float, float]:
         """Log-SNR of the last and of the first timestep."""
         spread = getattr(self, f"_{self.ends}")(schedule, num_steps)
-        last = (
-            0.0 if self.ends == "linspace" else spread[-1]
-        )  # of a single step, linspace has the first alone
+        # Of a single step, linspace has the first alone.
+        last = 0.0 if self.ends == "linspace" else spread[-1]
         high, low = schedule.at_timestep([last, spread[0]]).log_snr.tolist()
         if math.isinf(low):
             raise ValueError(

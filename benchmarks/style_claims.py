@@ -317,7 +317,7 @@ def learn(out: Path, base: str, cell: Cell, budget: Budget, size_px: int) -> Pat
     arguments = {
         "data": references, "base": base, "title": "learnt", "phrase": phrase(cell.style),
         "levels": OTHERS.get(cell.law, cell.law), "rank": cell.rank, "seed": cell.seed, "steps": budget.steps,
-        "validate_every": 0, "checkpoint_every": 100, "out": folder,
+        "validate_every": 0, "checkpoint_every": 100, "mixed_precision": "no", "out": folder,
     }  # fmt: skip
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):

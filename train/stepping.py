@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from train import zero
@@ -78,6 +78,8 @@ class Stepper:
             _checkpoint(objective)
         if loop.compile:
             compile_blocks(objective)
+        if chosen != "no" and not _under_fsdp():  # whose tensors are spread as they are, in one format
+            store_frozen(objective, torch.bfloat16 if chosen == "bf16" else torch.float16)
         self.model, *self.optimizers = self.accelerator.prepare(
             objective, *make_optimizers(objective.trained(), loop)
         )
@@ -158,6 +160,19 @@ class Stepper:
             self.order.restore(places[self.accelerator.process_index])
         if scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(dict(scaler))
+
+
+def store_frozen(objective: nn.Module, dtype: torch.dtype) -> None:
+    """Keep what is frozen of an objective's products and convolutions in the format that autocast computes
+    them in: the numbers are the same, for half the memory and without a conversion in every step.
+
+    Everything else keeps its format: autocast leaves norms in float32, and what is trained has to be.
+    """
+    for module in objective.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            for weight in module.parameters(recurse=False):
+                if not weight.requires_grad and weight.is_floating_point():
+                    weight.data = weight.data.to(dtype)
 
 
 def mean_of(tally: Tensor) -> float:

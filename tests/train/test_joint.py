@@ -14,9 +14,11 @@ import torch
 
 from adapters import AdapterConfig
 from tests.tiny_base import tiny_pipeline
+from train.config import LoopConfig
 from train.examples import Encoded, Examples
 from train.objectives.base import Draws
 from train.objectives.joint import JointConfig, JointObjective
+from train.stepping import Stepper, store_frozen
 from unicon.sampling.levels import add_noise, network_target
 
 SHAPE, TOKENS, WIDTH = (4, 8, 8), 3, 12
@@ -152,3 +154,35 @@ def test_errors_count_by_their_level(pipe, asked):
     error = torch.stack([parts["image"], parts["condition"]]).double()
     torch.testing.assert_close(losses.double(), (error * counts).mean(0))
     assert counts.std() > 0.1
+
+
+def test_frozen_weights_are_kept_in_the_format_they_are_computed_in_for_the_same_numbers(tmp_path):
+    pipe = tiny_pipeline(tmp_path / "words", {})
+    latents = torch.randn(2, 4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(2, 4, TOKENS, pipe.unet.config["cross_attention_dim"])
+    made = objective(pipe)
+    levels = made.schedule.at_timestep(torch.full((2, 4), 500.0)).to(dtype=torch.float32)
+
+    def learnt() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        with torch.autocast("cpu", torch.bfloat16):
+            errors = made.errors(latents, torch.ones_like(latents), levels, text)
+        return errors.detach(), list(torch.autograd.grad(errors.sum(), list(made.trained().values())))
+
+    before, slopes = learnt()
+    store_frozen(made, torch.bfloat16)
+    after, slopes_after = learnt()
+    assert torch.equal(before, after)
+    assert all(torch.equal(a, b) for a, b in zip(slopes, slopes_after, strict=True))
+    frozen = [p for p in made.parameters() if not p.requires_grad]
+    half = sum(p.numel() for p in frozen if p.dtype == torch.bfloat16)
+    assert half > 0.98 * sum(p.numel() for p in frozen)
+    assert all(p.dtype == torch.float32 for p in made.trained().values())
+    assert all(p.dtype == torch.float32 for n, p in made.named_parameters() if ".norm" in n and p.ndim == 1)
+
+
+def test_a_run_in_bfloat16_halves_its_frozen_base_and_no_other_run_does(tmp_path):
+    for precision, dtype in (("bf16", torch.bfloat16), ("no", torch.float32)):
+        made = objective(tiny_pipeline(tmp_path / precision, {}))
+        Stepper(made, LoopConfig(steps=1, batch_size=2, mixed_precision=precision))
+        assert made.unet.conv_in.weight.dtype == dtype
+        assert all(p.dtype == torch.float32 for p in made.trained().values())

@@ -68,7 +68,9 @@ class Stepper:
         self.accelerator = Accelerator(
             mixed_precision=chosen, log_with=list(log_with) or None, project_dir=folder
         )
-        if (plugin := getattr(self.accelerator.state, "fsdp_plugin", None)) is not None:
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        self.under_fsdp = plugin is not None
+        if plugin is not None:
             # Weights are kept and exported in float32, and gradients added in it; fewer bits are autocast's.
             plugin.mixed_precision_policy = MixedPrecisionPolicy()
         self.share = _share_per_process(loop, self.accelerator.num_processes)
@@ -78,7 +80,7 @@ class Stepper:
             _checkpoint(objective)
         if loop.compile:
             compile_blocks(objective)
-        if chosen != "no" and not _under_fsdp():  # whose tensors are spread as they are, in one format
+        if chosen != "no" and not self.under_fsdp:  # which spreads tensors of one format
             store_frozen(objective, torch.bfloat16 if chosen == "bf16" else torch.float16)
         self.model, *self.optimizers = self.accelerator.prepare(
             objective, *make_optimizers(objective.trained(), loop)
@@ -102,7 +104,8 @@ class Stepper:
             stop = min(start + micro, end)
             accelerator.sync_gradients = stop == end  # DeepSpeed's engine steps there
             with contextlib.nullcontext() if stop == end else accelerator.no_sync(self.model):
-                losses, parts = self.model(items[start:stop], draws.part(start, stop))
+                with self._enters():
+                    losses, parts = self.model(items[start:stop], draws.part(start, stop))
                 # DDP averages over processes, so each divides by its own share.
                 accelerator.backward(losses.sum() / self.share)
             for name, values in {"loss": losses, **parts}.items():
@@ -114,6 +117,10 @@ class Stepper:
             optimizer.zero_grad(set_to_none=True)
         norm = whole(torch.as_tensor(norm)).float()
         return {**tallies, "grad_norm": torch.stack([norm, torch.ones_like(norm)])}
+
+    def _enters(self) -> contextlib.AbstractContextManager:
+        """The number format of the model's forward, which accelerate sees to everywhere but under FSDP 2."""
+        return self.autocast() if self.under_fsdp else contextlib.nullcontext()
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The number format of the run, for what does not enter by the model's forward."""

@@ -26,6 +26,7 @@ from tests.tiny_base import save_tiny_base
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from train.objectives.pairs import PairsConfig
+from train.pairs.encoding import PairEncoder
 from train.randomness import Share
 from unicon.cli import launch, runner
 from unicon.cli import main as cli
@@ -313,6 +314,29 @@ def test_the_order_is_a_function_of_seed_and_epoch(tars, base, tmp_path):
     other = config.build(tmp_path)
     another_seed = other.order(6, 1, Share(0, 1, 0, 1))
     assert seen(other, another_seed, SHARDS * EACH) != epochs[0][0]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_only_the_view_that_is_trained_on_is_encoded(tars, base, tmp_path, monkeypatch, aligned):
+    """One of four, another one in another epoch; both sides alike where a map lies on its picture."""
+    seen = []
+    see = PairEncoder.see
+
+    def remembered(self, entry, condition, views=None):
+        seen.append((entry.key, views))
+        return see(self, entry, condition, views)
+
+    monkeypatch.setattr(PairEncoder, "see", remembered)
+    objective, order = order_of(settings(tars, base, crops=2, aligned=aligned), tmp_path, each=1)
+    num = SHARDS * EACH
+    for step in range(2 * num):
+        order.items(step)
+        assert all(len(pair.image) == len(pair.condition) == 1 for pair in objective.streamed.block)
+    epochs = [sorted(seen[:num], key=lambda s: s[0]), sorted(seen[num : 2 * num], key=lambda s: s[0])]
+    assert epochs[0] != epochs[1]
+    assert {view for _, sides in seen for (view,) in sides} == set(objective.pairs.encoder.views)
+    assert all(len(of_image) == len(of_map) == 1 for _, (of_image, of_map) in seen)
+    assert all(of_image == of_map for _, (of_image, of_map) in seen) == aligned
 
 
 def test_what_is_looked_at_is_not_trained_on(tars, base, tmp_path):

@@ -107,8 +107,8 @@ class DataOrder(Order):
         self.members = members if len(members) > 1 else []
         self.sizes = np.array([len(each) for each in self.members], dtype=np.int64)
         first = seed_of(seed, "phase") % batch_size
-        # What each group has of a batch before epoch 0. Laid end to end, so that this epoch has as many batches
-        # as one without groups.
+        # What each group has of a batch before epoch 0. Laid end to end, so that this epoch has as many
+        # batches as one without groups.
         self.phases = (first + np.cumsum(self.sizes) - self.sizes) % batch_size
         self._shuffles: dict[tuple[str | int, ...], dict[int, np.ndarray]] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import pytest
 
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.check import check_pairs, usable
+from unicon.data.pairs.entries import Unreachable
 from unicon.data.pairs.patterns import matching
 from unicon.data.pairs.ranges import KINDS, doubts
+from unicon.data.pairs.streams import open_stream
+from unicon.data.pairs.tables import ATTEMPTS, Remote
 
 STEMS = ("a", "b", "c")
 CAPTIONS = {"a": ["one", "another"], "b": ["two"], "c": []}
@@ -305,6 +309,76 @@ def test_parquet_without_pictures(tmp_path):
         open_pairs(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="is no readable parquet file"):
         open_pairs(_write(tmp_path / "b.parquet", b"nothing"))
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view"])
+def test_columns_of_bytes_that_do_not_say_that_they_are_pictures(kind, tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    maps = [encoded(picture(10)), None, b"no picture"]
+    columns = {
+        "image": arrow.array([encoded(picture(i)) for i in range(3)], getattr(arrow, kind)()),
+        "depth": arrow.array(maps, getattr(arrow, kind)()),
+        "embedding.npy": arrow.array([b"0"] * 3, getattr(arrow, kind)()),
+        "text": [f"picture {i}" for i in range(3)],
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    stream, pairs = open_stream(tmp_path / "a.parquet"), open_pairs(tmp_path / "a.parquet")
+    assert pairs.conditions == ("depth",)
+    for entries in (list(pairs), [stream.entry(row) for row in stream.rows]):
+        assert [entry.captions for entry in entries] == [(f"picture {i}",) for i in range(3)]
+        assert all(np.array_equal(entry.image.load(), picture(i)) for i, entry in enumerate(entries))
+        assert np.array_equal(entries[0].maps["depth"].load(), picture(10))
+        assert not entries[1].maps
+        with pytest.raises(ValueError, match=r"a.parquet row .*, depth: is not a picture that Pillow"):
+            entries[2].maps["depth"].load()
+        assert len({entry.key for entry in entries}) == 3
+    report = check_pairs(pairs)
+    assert report.counts == {"no map": 1, "unreadable": 1}
+
+
+def write_zipped_folder(root: Path) -> Path:
+    """A data set of the hub in imagefolder form, packed: `metadata.jsonl` beside what it names."""
+    write_jsonl(root / "plain")
+    with zipfile.ZipFile(root / "set.zip", "w") as file:
+        for path in sorted((root / "plain").rglob("*.*")):
+            file.write(path, path.relative_to(root / "plain"))
+    return root / "set.zip"
+
+
+def test_pictures_of_a_table_may_lie_in_an_archive(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    archive, real = str(write_zipped_folder(tmp_path)), datasets.load_dataset
+
+    def of_the_hub(name, subset=None, **how):
+        return real("imagefolder", data_files=[archive], split="train", streaming=how.get("streaming"))
+
+    monkeypatch.setattr(datasets, "load_dataset", of_the_hub)
+    stream, pairs = open_stream("ada/pairs"), open_pairs("ada/pairs", ["depth"])
+    for entries in (list(pairs), [stream.entry(row) for row in stream.rows]):
+        assert [entry.captions for entry in entries] == [tuple(CAPTIONS[stem]) for stem in STEMS]
+        for i, entry in enumerate(entries):
+            assert np.array_equal(entry.image.load(), picture(i))
+            assert np.array_equal(entry.maps["depth"].load(), picture(10 + i))
+
+
+def test_a_file_elsewhere_is_missing_damaged_or_out_of_reach(tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    archive = write_zipped_folder(tmp_path)
+    with pytest.raises(ValueError, match="no such file, named by its table; check the table"):
+        Remote(f"zip://gone.png::{archive}").read()
+    (tmp_path / "cut.zip").write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is in a damaged archive .*; copy it again"):
+        Remote(f"zip://image/a.png::{tmp_path / 'cut.zip'}").read()
+    asked = []
+
+    def broken(url, mode):
+        asked.append(url)
+        raise TimeoutError("the other side is silent")
+
+    monkeypatch.setattr(fsspec, "open", broken)
+    with pytest.raises(Unreachable, match="is silent.*; the same command continues when it can"):
+        Remote("hf://datasets/ada/pairs/a.png").read()
+    assert len(asked) == ATTEMPTS
 
 
 def depths(root: Path, values: list[np.ndarray]) -> Path:

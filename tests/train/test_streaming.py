@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,28 @@ def parquet(tmp_path) -> Path:
         table = datasets.Dataset.from_dict(columns, features=features)
         table.to_parquet(str(tmp_path / "parquet" / f"{shard}.parquet"))
     return tmp_path / "parquet"
+
+
+@pytest.fixture
+def hub_folder(tmp_path, monkeypatch) -> str:
+    """A data set of the hub in imagefolder form, packed: rows name files that are fetched one by one."""
+    real, rows = datasets.load_dataset, []
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for shard in range(SHARDS):
+            for place in range(EACH):
+                (image, depth, text), contents = zip(*members(shard, place).items(), strict=True)
+                file.writestr(image, contents[0])
+                file.writestr(depth, contents[1])
+                told = contents[2].decode()
+                rows.append({"file_name": image, "depth_file_name": depth, "text": told})
+        file.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+
+    def of_the_hub(name, subset=None, **how):
+        files = [str(tmp_path / "set.zip")]
+        return real("imagefolder", data_files=files, split="train", streaming=how["streaming"])
+
+    monkeypatch.setattr(datasets, "load_dataset", of_the_hub)
+    return "ada/pairs"
 
 
 def settings(data: Path | str, base: Path, /, **changes) -> PairsConfig:
@@ -269,6 +292,7 @@ def seen(objective, order, steps: int) -> list[float]:
     [
         ("tars", 1),
         ("parquet", 3),
+        ("hub_folder", 1),
         pytest.param("tars", 3, marks=pytest.mark.slow),
         pytest.param("parquet", 1, marks=pytest.mark.slow),
     ],
@@ -372,6 +396,27 @@ def test_what_cannot_be_read_is_skipped_named_and_told_once(tars, base, tmp_path
     said = capsys.readouterr().err
     assert "pairs cannot be read" in said
     assert "that is more than bad_share 0.1" in said
+
+
+def test_a_file_of_the_hub_that_cannot_be_fetched_stops_the_run_and_is_not_skipped(
+    hub_folder, base, tmp_path, monkeypatch, capsys
+):
+    fsspec, asked = pytest.importorskip("fsspec"), []
+    real = fsspec.open
+
+    def breaking(url, mode, **how):
+        asked.append(url)
+        if len(asked) > 50:
+            raise TimeoutError("the other side is silent")
+        return real(url, mode, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec, "open", breaking)
+        assert run(hub_folder, base, tmp_path) == 2
+    assert "(the other side is silent); the same command continues when it can" in capsys.readouterr().err
+    assert not (tmp_path / "skipped.jsonl").exists()
+    assert run(hub_folder, base, tmp_path) == 0
+    assert not (tmp_path / "skipped.jsonl").exists()
 
 
 def test_it_is_continued_with_as_many_processes(tars, base, tmp_path, capsys):

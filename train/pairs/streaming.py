@@ -1,10 +1,10 @@
 """How is a run's data read as a stream, in an order that a stopped run finds again?
 
 Each process goes over its own share of the shards, whose order is drawn from (seed, epoch), a block of pairs
-at a time. A block is encoded when it is read, each pair in a view that is drawn from (seed, epoch, pair), and its
-batches are drawn from (seed, epoch, block), so that the place in the data is the place before the block and
-the number of batches taken from it. (The shuffle buffer of `datasets` is not used: it is refilled with other
-pairs when a run is continued.)
+at a time. A block is encoded when it is read, each pair in a view that is drawn from (seed, epoch, pair).
+Its batches are drawn from (seed, epoch, block), so that the place in the data is the place before the block
+and the number of batches taken from it. (The shuffle buffer of `datasets` is not used: it is refilled with
+other pairs when a run is continued.)
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from train.pairs.examples import (
 from train.randomness import DataOrder, Order, Share, seed_of
 from train.validation import HeldOut
 from unicon.data.pairs import Entry, Pairs
+from unicon.data.pairs.entries import Unreachable
 from unicon.data.pairs.ranges import LOOKED_AT, doubts_of
 from unicon.data.pairs.streams import PairStream
 from unicon.extras import need
@@ -211,6 +212,8 @@ class StreamOrder(Order):
             if content_of(entry, self.pairs.condition) in self.held_out:
                 return None
             return entry.key, self.pairs.encoder.see(entry, self.pairs.condition, self._views(entry.key))
+        except Unreachable:
+            raise
         except (ValueError, OSError) as error:
             return Skipped(str(key or str(error).split(":")[0]), str(error))
 

@@ -31,6 +31,10 @@ class Stamp(NamedTuple):
         )
 
 
+class Unreachable(OSError):
+    """A content that the network does not give now: no fault of the pair, which is there another time."""
+
+
 class Part(Protocol):
     """A content that lies in something larger and is read when it is asked for."""
 

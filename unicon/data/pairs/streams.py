@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry
+from unicon.data.pairs.entries import Entry, Unreachable
 from unicon.data.pairs.patterns import expand, is_pattern, matching
-from unicon.data.pairs.tables import Columns, HubTable
+from unicon.data.pairs.tables import ATTEMPTS, Columns, HubTable
 from unicon.data.pairs.tars import Sample, is_hidden, parts
 from unicon.extras import need
 from unicon.sources import is_hub_id
@@ -30,8 +30,6 @@ FORMS = (
     "tar files (one, a folder, a pattern such as 'shards/{000..127}.tar' or 'shards/*.tar', or http "
     "addresses), parquet files, or the id of a hub data set"
 )
-ATTEMPTS = 3
-"""How often a shard is asked for over a network that breaks off."""
 TIMEOUT = 60.0
 """Seconds of silence after which a connection counts as broken."""
 
@@ -116,7 +114,7 @@ def _key(row: dict[str, Any], image: str) -> str:
     for name in names.KEYS:
         if isinstance(row.get(name), (str, int)):
             return f"row {row[name]}"
-    picture = row[image] or {}
+    picture = {"bytes": row[image]} if isinstance(row[image], bytes) else row[image] or {}
     if picture.get("path"):
         return f"row {picture['path']}"
     return f"row with picture {hashlib.blake2b(picture.get('bytes') or b'', digest_size=6).hexdigest()}"
@@ -173,7 +171,7 @@ def _rows(shards: Sequence[str]) -> Iterator[dict[str, Any]]:
                     yield _row(shard, "", [], f"{damage}; copy it again")
             except (OSError, HTTPException) as error:  # the latter where an answer breaks off
                 if not _is_remote(shard) or attempt + 1 == ATTEMPTS:
-                    raise OSError(
+                    raise Unreachable(
                         f"{shard}: cannot be read ({error}); the same command continues when it can"
                     ) from error
 

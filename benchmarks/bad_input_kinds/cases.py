@@ -23,6 +23,7 @@ from .pairs import (
     not_permitted,
     parquet_case,
     picture_twice,
+    poses_in_grey,
     stream_cut_short,
     tar_case,
     train_with,
@@ -138,6 +139,16 @@ CASES = (
         name="map that is its picture",
         make=with_map(png(0)),
         told=("map is the picture: 1", "depth/0.png: has the pixels of its picture"),
+        status=1,
+    ),
+    Case(
+        name="poses in colours of their own",
+        make=poses_in_grey,
+        told=(
+            "no left and right: 3",
+            "pose/0.png: 0% of this drawing has OpenPose's colours",
+            "--flip false",
+        ),
         status=1,
     ),
     Case(

@@ -11,7 +11,7 @@ from unittest import mock
 import PIL.Image
 
 from .case import Place
-from .files import parquet, png, put, tar, tar_rows
+from .files import parquet, png, put, saved, tar, tar_rows
 
 
 def with_map(content: bytes, name: str = "0.png") -> Callable[[Place], list[str]]:
@@ -47,6 +47,13 @@ def with_file(name: str, content: bytes, *more: str) -> Callable[[Place], list[s
         return place.check(*more)
 
     return make
+
+
+def poses_in_grey(place: Place) -> list[str]:
+    (place.pairs() / "depth").rename(place.data / "pose")
+    for path in (place.data / "pose").iterdir():
+        put(path, saved(PIL.Image.new("RGB", (64, 64), (160, 160, 150))))
+    return place.check("--conditions", "pose")
 
 
 def without(*names: str) -> Callable[[Place], list[str]]:

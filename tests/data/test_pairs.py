@@ -13,6 +13,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from unicon.conditions.arrays import as_bytes
+from unicon.conditions.pose import draw_pose
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.check import check_pairs, usable
 from unicon.data.pairs.entries import Unreachable
@@ -243,6 +245,42 @@ def test_every_kind_of_problem_is_found_and_named(tmp_path):
     assert broken.place == str(cut)
     assert "is truncated or damaged" in broken.text
     assert json.dumps(report.as_json())
+
+
+def test_a_pair_is_good_whatever_another_of_its_name_is(tmp_path):
+    """Rows may name one picture with several maps."""
+    root = write_folders(tmp_path / "data")
+    (root / "depth" / "b.png").write_bytes(b"")
+    rows = [{"file_name": "image/a.png", "depth_file_name": f"depth/{stem}.png"} for stem in "abc"]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pairs = open_pairs(root)
+    report = check_pairs(pairs)
+    assert report.num_usable == 2
+    assert [entry.maps["depth"].place for entry in usable(pairs, report)] == [
+        str(root / "depth" / f"{stem}.png") for stem in "ac"
+    ]
+    assert [p.index for p in report.problems if p.kind == "unreadable"] == [1]
+
+
+def test_poses_that_training_cannot_mirror_are_named(tmp_path):
+    root = tmp_path / "data"
+    for name in ("image", "pose"):
+        (root / name).mkdir(parents=True)
+    joints = np.array([[30 + 4 * (n % 3), 8 + 3 * n, 1.0] for n in range(18)], np.float32)
+    drawings = {"a": draw_pose([joints], 64), "b": np.full((64, 64, 3), 160, np.uint8)}
+    for seed, (stem, drawing) in enumerate(drawings.items()):
+        picture(seed, (64, 64)).save(root / "image" / f"{stem}.png")
+        PIL.Image.fromarray(as_bytes(drawing, "pose")).save(root / "pose" / f"{stem}.png")
+    report = check_pairs(open_pairs(root))
+    (problem,) = (p for p in report.problems if p.kind == "no left and right")
+    assert (problem.key, problem.place) == ("b", str(root / "pose" / "b.png"))
+    assert "0% of this drawing has OpenPose's colours" in problem.text
+    assert "--flip false" in problem.text
+    assert report.num_usable == 1
+    loose = check_pairs(open_pairs(root), flipped=False)
+    assert loose.num_usable == 2
+    (root / "pose").rename(root / "depth")
+    assert "no left and right" not in check_pairs(open_pairs(root)).counts
 
 
 def test_values_that_no_map_has_are_named(tmp_path):

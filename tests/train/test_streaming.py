@@ -419,6 +419,23 @@ def test_a_file_of_the_hub_that_cannot_be_fetched_stops_the_run_and_is_not_skipp
     assert not (tmp_path / "skipped.jsonl").exists()
 
 
+def test_a_pose_that_cannot_be_mirrored_is_skipped_in_whichever_view(base, tmp_path):
+    flat = encoded(PIL.Image.new("RGB", (40, 40), (160, 160, 150)))
+    black = encoded(PIL.Image.new("RGB", (40, 40)))
+    rows = [
+        {f"{n:02}.jpg": encoded(picture(n, (40, 40))), f"{n:02}.pose.png": flat if n < 8 else black}
+        for n in range(12)
+    ]
+    path = write_tar(tmp_path / "a.tar", rows)
+    config = settings(path, base, condition="pose", bad_share=0.9, stream_block=12)
+    objective, order = order_of(config, tmp_path, each=1)
+    order.items(0)
+    assert len(objective.streamed.block) == 4
+    told = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in told] == [f"a.tar/{n:02}" for n in range(8)]
+    assert all("has OpenPose's colours" in row["reason"] for row in told)
+
+
 def test_it_is_continued_with_as_many_processes(tars, base, tmp_path, capsys):
     assert run(tars, base, tmp_path, "--stop-after", "0") == 3
     (path,) = (tmp_path / "adapter/checkpoints").glob("step_*/data.json")

@@ -20,7 +20,7 @@ from torch import Tensor
 from train.pairs.framing import Bucket, View, buckets, framed, nearest, whole_buckets
 from unicon.bases import base_size
 from unicon.data.pairs import Entry
-from unicon.data.pairs.check import UNUSABLE, disagreement
+from unicon.data.pairs.check import UNUSABLE, disagreement, on_picture
 from unicon.latents import Autoencoder, downscale, encode
 from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
@@ -128,7 +128,8 @@ class PairEncoder:
 
     def see(self, entry: Entry, condition: str, views: SideViews | None = None) -> SeenPair:
         """What is to be encoded of a pair, in every view or in these. Errors as when it is encoded."""
-        seen = self._seen(entry, condition, *(views or (self.views,)))
+        flipped = any(view.flip for view in self.views)  # in whichever views: all or none can be learnt from
+        seen = self._seen(entry, condition, *(views or (self.views,)), flipped=flipped)
         sides = (None if side is None else np.stack(side) for side in seen)
         image, drawn = sides
         return SeenPair(image=image, condition=drawn, captions=entry.captions or ("",))
@@ -205,9 +206,7 @@ class PairEncoder:
             if found and found[0] in UNUSABLE:
                 raise ValueError(f"{entry.maps[condition].place}: {found[1]} (--aligned false takes it)")
             # A view is a part of one size: of a smaller map the same numbers would be another part.
-            loaded[1] = (
-                drawn if drawn.size == image.size else drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
-            )
+            loaded[1] = on_picture(drawn, image)
         return loaded
 
     def check(self, entry: Entry, condition: str) -> None:
@@ -230,15 +229,22 @@ class PairEncoder:
         return [name for name, is_there in there.items() if not is_there]
 
     def _seen(
-        self, entry: Entry, condition: str, views: Sequence[View], of_map: Sequence[View] | None = None
+        self,
+        entry: Entry,
+        condition: str,
+        views: Sequence[View],
+        of_map: Sequence[View] | None = None,
+        *,
+        flipped: bool = False,
     ) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
-        """Picture and map as the views show them, the map perhaps in views of its own."""
+        """Picture and map as the views show them, the map perhaps in views of its own. `flipped`: it must be
+        one that can be mirrored, even if no view shows it so."""
         loaded = self._load(entry, condition)
         bucket = self._bucket(loaded)
         (image, drawn), of_map = loaded, of_map or views
         pictures = None if image is None else [framed(image, bucket, view) for view in views]
         if drawn is not None:
-            drawings = self._drawings(drawn, entry, condition, of_map)
+            drawings = self._drawings(drawn, entry, condition, of_map, flipped)
             return pictures, [framed(d, bucket, v) for d, v in zip(drawings, of_map, strict=True)]
         if self.made is None or image is None or pictures is None:
             return pictures, None
@@ -246,10 +252,10 @@ class PairEncoder:
         return pictures, [self.made(picture) for picture in shown]
 
     def _drawings(
-        self, drawn: PIL.Image.Image, entry: Entry, condition: str, views: Sequence[View]
+        self, drawn: PIL.Image.Image, entry: Entry, condition: str, views: Sequence[View], flipped: bool
     ) -> list[PIL.Image.Image]:
         """The map as each view shows it, before it is framed."""
-        if self.redrawn is None or not any(view.flip for view in views):
+        if self.redrawn is None or not (flipped or any(view.flip for view in views)):
             return [drawn] * len(views)
         try:
             redrawn = PIL.Image.fromarray(self.redrawn(np.asarray(drawn)))

@@ -20,6 +20,7 @@ from .pairs import (
     GOOD_ROW,
     alone,
     jsonl,
+    maps_as_arrays,
     not_permitted,
     parquet_case,
     picture_twice,
@@ -104,6 +105,11 @@ CASES = (
         make=not_permitted,
         told=("depth/0.png: may not be read", "Permission denied"),
         status=1,
+    ),
+    Case(
+        name="maps as arrays",
+        make=maps_as_arrays,
+        told=("data/depth/0.npy is an array, and maps are read as pictures", "unicon rescale"),
     ),
     Case(
         name="constant map",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import re
 import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -22,6 +25,10 @@ from unicon.data.pairs.patterns import matching
 from unicon.data.pairs.ranges import KINDS, doubts
 from unicon.data.pairs.streams import open_stream
 from unicon.data.pairs.tables import ATTEMPTS, Remote
+from unicon.data.photos import list_photos, load_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEMS = ("a", "b", "c")
 CAPTIONS = {"a": ["one", "another"], "b": ["two"], "c": []}
@@ -338,6 +345,71 @@ def test_what_is_no_source_of_pairs(make, message, tmp_path):
 def test_a_condition_that_is_nowhere(tmp_path):
     with pytest.raises(ValueError, match="there is no 'pose'; found depth"):
         open_pairs(write_folders(tmp_path / "data"), ["pose"])
+
+
+def _arrays(write: Callable[[Path], Path], root: Path) -> Path:
+    """The same with maps as arrays."""
+    write(root)
+    if write is write_tar:
+        with tarfile.open(root / "000.tar", "w") as tar:
+            for name in ("a.jpg", "a.depth.npy"):
+                tar.addfile(tarfile.TarInfo(name))
+        return root
+    for path in (root / "depth").iterdir():
+        np.save(path.with_suffix(".npy"), np.ones((64, 80), np.float32))
+        path.unlink()
+    if write is write_jsonl:
+        text = (root / "metadata.jsonl").read_text()
+        (root / "metadata.jsonl").write_text(re.sub(r"depth/(.).png", r"depth/\1.npy", text))
+    return root
+
+
+@pytest.mark.parametrize("write", [write_folders, write_jsonl, write_tar])
+def test_maps_that_are_arrays_are_told_from_none(write, tmp_path):
+    root = _arrays(write, tmp_path / "data")
+    with pytest.raises(
+        ValueError, match=r"a.*\.npy is an array, .* pictures: unicon rescale writes a folder"
+    ):
+        open_pairs(root, ["depth"])
+    pairs = open_pairs(root)
+    assert not pairs.conditions
+    assert "depth" in pairs.unread()
+    assert not open_pairs(write(tmp_path / "whole")).unread().keys() & {"depth", "image"}
+
+
+def test_pictures_that_are_arrays_are_told_from_none(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((64, 80), np.float32))
+    with pytest.raises(ValueError, match=r"holds no picture; .*; unicon rescale writes a folder of .npy"):
+        list_photos(tmp_path)
+    with pytest.raises(ValueError, match=r"a.npy: is an array of numpy; expected a picture: unicon rescale"):
+        load_photo(tmp_path / "a.npy")
+    root = write_folders(tmp_path / "data")
+    for path in (root / "image").iterdir():
+        path.rename(path.with_suffix(".npy"))
+    with pytest.raises(
+        ValueError, match=r"a.npy: is an array; expected pictures in .*image: save them as PNG"
+    ):
+        open_pairs(root)
+
+
+def test_heic_is_read_where_its_plug_in_is_and_named_where_it_is_not(tmp_path):
+    root = write_folders(tmp_path / "data")
+    (root / "image" / "a.png").unlink()
+    target = root / "image" / "a.heic"
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        target.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+        (problem,) = (p for p in check_pairs(open_pairs(root)).problems if p.kind == "unreadable")
+        assert problem.place == str(target)
+        assert "is an HEIC picture, which this Pillow cannot read; convert it to JPEG or PNG, or pip" in (
+            problem.text
+        )
+    else:
+        heif.from_pillow(picture(0)).save(target, quality=-1)
+        entry = next(iter(open_pairs(root)))
+        assert entry.image.load().size == (80, 64)
+        assert check_pairs(open_pairs(root)).num_usable == 3
 
 
 def test_parquet_without_pictures(tmp_path):

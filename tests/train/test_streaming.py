@@ -189,6 +189,36 @@ def test_what_macos_adds_to_a_tar_is_no_member(tmp_path):
     assert open_pairs(path).conditions == open_pairs(plain).conditions
 
 
+def test_a_link_in_a_tar_is_the_file_it_names_or_named_where_that_has_passed(tmp_path):
+    """tar stores a file of several names once; a plain file on this disk can be gone back in."""
+    first, second = members(0, 0), members(0, 1)
+    del first["00.depth.png"], second["01.depth.png"]
+    found = {}
+    for name, mode in (("a.tar", "w"), ("a.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            for row, links in ((first, {"00.depth.png": "00.jpg"}), (second, {"01.depth.png": "00.jpg"})):
+                for member, content in row.items():
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+                for member, target in links.items():
+                    info = tarfile.TarInfo(member)
+                    info.type, info.linkname = tarfile.LNKTYPE, target
+                    tar.addfile(info)
+        stream = open_stream(tmp_path / name)
+        found[name] = (stream, list(stream.rows))
+        assert len(found[name][1]) == 2
+    wanted = np.asarray(picture(0, (48, 32)))
+    stream, rows = found["a.tar"]
+    assert all(np.array_equal(stream.entry(row).maps["depth"].load(), wanted) for row in rows)
+    stream, rows = found["a.tar.gz"]
+    assert np.array_equal(stream.entry(rows[0]).maps["depth"].load(), wanted)
+    entry = stream.entry(rows[1])
+    assert np.array_equal(entry.image.load(), picture(1, (40, 40)))  # alone, it does
+    with pytest.raises(ValueError, match=r"01.depth.png: is a link to a member .* passed; pack it with tar"):
+        entry.maps["depth"].load()
+
+
 @contextmanager
 def served(handler: type[http.server.SimpleHTTPRequestHandler], folder: Path) -> Iterator[str]:
     """The address of a folder while it is served."""

@@ -73,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
         entries = evenly(usable(pairs, report), report.num_usable)
         write_picture(out / "sheet.png", sheet(entries, pairs.conditions))
     print("\n".join(_lines(report, args.data)))
+    if not args.conditions:
+        for name, text in pairs.unread().items():
+            print(f"\n{name} is left out: {text}")
     print(f"all of it in {out / 'check.json'}" + (", a look at it in sheet.png" if report.num_usable else ""))
     if args.outliers:
         print(_outliers(pairs, report, args.features, out))

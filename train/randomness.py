@@ -93,53 +93,67 @@ class LookAhead(Order):
 
 
 class DataOrder(Order):
-    """The items of every global batch: consecutive slices of one shuffle per epoch, none skipped.
+    """The items of every global batch, each item as often as any other.
 
-    Where items are grouped (by size), a batch has items of one group. The last batch of a group is filled up
-    with items of that group that the epoch has seen already.
+    Without groups, consecutive slices of one shuffle per epoch. Where items are grouped (by size), a batch is
+    such a slice of one group's own shuffles. A group of n items has n / batch_size batches in an epoch on
+    average: one that is smaller than a batch has none in most, and where its batches fall is drawn, so that a
+    short run favours no size.
     """
 
     def __init__(self, seed: int, batch_size: int, num_items: int, groups: np.ndarray | None = None):
         self.seed, self.batch_size, self.num_items = seed, batch_size, num_items
-        # One group alone needs no filling up: its epochs follow one another within a batch.
         members = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
         self.members = members if len(members) > 1 else []
-        self._shuffles: dict[tuple[str | int, ...], np.ndarray] = {}
+        self.sizes = np.array([len(each) for each in self.members], dtype=np.int64)
+        first = seed_of(seed, "phase") % batch_size
+        # What each group has of a batch before epoch 0. Laid end to end, so that this epoch has as many
+        # batches as one without groups.
+        self.phases = (first + np.cumsum(self.sizes) - self.sizes) % batch_size
+        self._shuffles: dict[tuple[str | int, ...], dict[int, np.ndarray]] = {}
 
     def items(self, step: int) -> np.ndarray:
         """Indices of the global batch of `step`, int64 (batch_size,)."""
         if not self.members:
-            return self._of_one_group(step)
-        per_epoch = sum(-(-len(members) // self.batch_size) for members in self.members)
-        epoch, place = divmod(step, per_epoch)
-        order = self._shuffled("batches", epoch, per_epoch)
-        return self._batch(epoch, int(order[place]))
+            return self._slice(step, self.num_items)
+        epoch = self._epoch_of(step)
+        before, after = self._num_batches(epoch), self._num_batches(epoch + 1)
+        place = step - int(before.sum())
+        batch = int(self._shuffled(epoch, int((after - before).sum()), "batches")[place])
+        ends = np.cumsum(after - before)
+        group = int(np.searchsorted(ends, batch, side="right"))
+        number = int(after[group] - (ends[group] - batch))
+        return self.members[group][self._slice(number, len(self.members[group]), group)]
 
-    def _of_one_group(self, step: int) -> np.ndarray:
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, offsets = np.divmod(positions, self.num_items)
+    def _num_batches(self, epoch: int) -> np.ndarray:
+        """Of every group before an epoch, int64 (groups,)."""
+        return (epoch * self.sizes + self.phases) // self.batch_size
+
+    def _epoch_of(self, step: int) -> int:
+        """The epoch whose batches hold that of `step`; an epoch of few items may hold none."""
+        epoch = step * self.batch_size // self.num_items
+        while self._num_batches(epoch).sum() > step:
+            epoch -= 1
+        while self._num_batches(epoch + 1).sum() <= step:
+            epoch += 1
+        return epoch
+
+    def _slice(self, number: int, num: int, *group: int) -> np.ndarray:
+        """Batch `number` of the shuffles of `num` items, which follow one another."""
+        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        epochs, offsets = np.divmod(positions, num)
         items = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            items[here] = self._shuffled("epoch", int(epoch), self.num_items)[offsets[here]]
+            items[here] = self._shuffled(int(epoch), num, "epoch", *group)[offsets[here]]
         return items
 
-    def _batch(self, epoch: int, number: int) -> np.ndarray:
-        """Batch `number` of an epoch, counted group by group."""
-        for group, members in enumerate(self.members):
-            batches = -(-len(members) // self.batch_size)
-            if number < batches:
-                order = members[self._shuffled("epoch", epoch, len(members), group)]
-                return np.resize(np.roll(order, -number * self.batch_size), self.batch_size)
-            number -= batches
-        raise AssertionError("a batch number below the epoch's length belongs to a group")
-
-    def _shuffled(self, what: str, epoch: int, num: int, *group: int) -> np.ndarray:
+    def _shuffled(self, epoch: int, num: int, what: str, *group: int) -> np.ndarray:
         """A permutation, kept while this epoch or the next is asked for: of a million items one takes longer
         than many a step."""
-        key = (what, epoch, *group)
-        if key not in self._shuffles:
-            order = np.random.default_rng(seed_of(self.seed, *key)).permutation(num)
-            current = {k: kept for k, kept in self._shuffles.items() if k[1] in (epoch - 1, epoch)}
-            self._shuffles = {**current, key: order}
-        return self._shuffles[key]
+        kept = self._shuffles.setdefault((what, *group), {})
+        if epoch not in kept:
+            for old in [each for each in kept if each != epoch - 1]:
+                del kept[old]
+            kept[epoch] = np.random.default_rng(seed_of(self.seed, what, epoch, *group)).permutation(num)
+        return kept[epoch]

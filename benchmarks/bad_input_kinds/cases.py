@@ -20,9 +20,11 @@ from .pairs import (
     GOOD_ROW,
     alone,
     jsonl,
+    maps_as_arrays,
     not_permitted,
     parquet_case,
     picture_twice,
+    poses_in_grey,
     stream_cut_short,
     tar_case,
     train_with,
@@ -105,6 +107,11 @@ CASES = (
         status=1,
     ),
     Case(
+        name="maps as arrays",
+        make=maps_as_arrays,
+        told=("data/depth/0.npy is an array, and maps are read as pictures", "unicon rescale"),
+    ),
+    Case(
         name="constant map",
         make=with_map(saved(PIL.Image.new("RGB", (64, 64), (9, 9, 9)))),
         told=("constant: 1", "depth/0.png: is (9, 9, 9) everywhere"),
@@ -138,6 +145,16 @@ CASES = (
         name="map that is its picture",
         make=with_map(png(0)),
         told=("map is the picture: 1", "depth/0.png: has the pixels of its picture"),
+        status=1,
+    ),
+    Case(
+        name="poses in colours of their own",
+        make=poses_in_grey,
+        told=(
+            "no left and right: 3",
+            "pose/0.png: 0% of this drawing has OpenPose's colours",
+            "--flip false",
+        ),
         status=1,
     ),
     Case(

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import PIL.Image
 
 from .case import Place
-from .files import parquet, png, put, tar, tar_rows
+from .files import parquet, png, put, saved, tar, tar_rows
 
 
 def with_map(content: bytes, name: str = "0.png") -> Callable[[Place], list[str]]:
@@ -47,6 +48,20 @@ def with_file(name: str, content: bytes, *more: str) -> Callable[[Place], list[s
         return place.check(*more)
 
     return make
+
+
+def maps_as_arrays(place: Place) -> list[str]:
+    for path in (place.pairs() / "depth").iterdir():
+        np.save(path.with_suffix(".npy"), np.ones((64, 64), np.float32))
+        path.unlink()
+    return place.check("--conditions", "depth")
+
+
+def poses_in_grey(place: Place) -> list[str]:
+    (place.pairs() / "depth").rename(place.data / "pose")
+    for path in (place.data / "pose").iterdir():
+        put(path, saved(PIL.Image.new("RGB", (64, 64), (160, 160, 150))))
+    return place.check("--conditions", "pose")
 
 
 def without(*names: str) -> Callable[[Place], list[str]]:

@@ -62,6 +62,30 @@ def test_what_holds_for_a_whole_set_is_said_with_files_and_what_to_do(tmp_path, 
     assert report["counts"] == {"no caption": 1, "narrow range": 1}
 
 
+def test_poses_that_cannot_be_mirrored_are_good_where_none_is(tmp_path, capsys):
+    """Why they are not is said even where all are alike."""
+    for name, seed in (("image", 0), ("pose", 1)):
+        (tmp_path / name).mkdir()
+        noise = np.random.default_rng(seed).integers(140, 160, (64, 64), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / name / "0.png")
+    command = ["check", str(tmp_path), "--conditions", "pose", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 1
+    printed = capsys.readouterr().out
+    assert f"  {tmp_path / 'pose' / '0.png'}: 0% of this drawing has OpenPose's colours" in printed
+    assert "(--flip false)" in printed
+    assert cli.main([*command, "--unflipped"]) == 0
+
+
+def test_maps_that_are_arrays_are_said_to_be_left_out(tmp_path, capsys):
+    for name in ("image", "depth"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.arange(64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "image" / "0.png")
+    np.save(tmp_path / "depth" / "0.npy", np.ones((64, 64)))
+    assert cli.main(["check", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    told = f"depth is left out: {tmp_path / 'depth' / '0.npy'} is an array, and maps are read as pictures: "
+    assert told in capsys.readouterr().out
+
+
 def test_bad_arguments(scenes, tmp_path, capsys):
     assert cli.main(["check", str(scenes), "--workers", "0", "--out", str(tmp_path)]) == 2
     assert cli.main(["check", str(scenes), "--conditions", "dpeth", "--out", str(tmp_path)]) == 2

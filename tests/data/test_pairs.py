@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import re
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from unicon.conditions.arrays import as_bytes
+from unicon.conditions.pose import draw_pose
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.check import check_pairs, usable
+from unicon.data.pairs.entries import Unreachable
 from unicon.data.pairs.patterns import matching
 from unicon.data.pairs.ranges import KINDS, doubts
+from unicon.data.pairs.streams import open_stream
+from unicon.data.pairs.tables import ATTEMPTS, Remote
+from unicon.data.photos import list_photos, load_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEMS = ("a", "b", "c")
 CAPTIONS = {"a": ["one", "another"], "b": ["two"], "c": []}
@@ -241,6 +254,42 @@ def test_every_kind_of_problem_is_found_and_named(tmp_path):
     assert json.dumps(report.as_json())
 
 
+def test_a_pair_is_good_whatever_another_of_its_name_is(tmp_path):
+    """Rows may name one picture with several maps."""
+    root = write_folders(tmp_path / "data")
+    (root / "depth" / "b.png").write_bytes(b"")
+    rows = [{"file_name": "image/a.png", "depth_file_name": f"depth/{stem}.png"} for stem in "abc"]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pairs = open_pairs(root)
+    report = check_pairs(pairs)
+    assert report.num_usable == 2
+    assert [entry.maps["depth"].place for entry in usable(pairs, report)] == [
+        str(root / "depth" / f"{stem}.png") for stem in "ac"
+    ]
+    assert [p.index for p in report.problems if p.kind == "unreadable"] == [1]
+
+
+def test_poses_that_training_cannot_mirror_are_named(tmp_path):
+    root = tmp_path / "data"
+    for name in ("image", "pose"):
+        (root / name).mkdir(parents=True)
+    joints = np.array([[30 + 4 * (n % 3), 8 + 3 * n, 1.0] for n in range(18)], np.float32)
+    drawings = {"a": draw_pose([joints], 64), "b": np.full((64, 64, 3), 160, np.uint8)}
+    for seed, (stem, drawing) in enumerate(drawings.items()):
+        picture(seed, (64, 64)).save(root / "image" / f"{stem}.png")
+        PIL.Image.fromarray(as_bytes(drawing, "pose")).save(root / "pose" / f"{stem}.png")
+    report = check_pairs(open_pairs(root))
+    (problem,) = (p for p in report.problems if p.kind == "no left and right")
+    assert (problem.key, problem.place) == ("b", str(root / "pose" / "b.png"))
+    assert "0% of this drawing has OpenPose's colours" in problem.text
+    assert "--flip false" in problem.text
+    assert report.num_usable == 1
+    loose = check_pairs(open_pairs(root), flipped=False)
+    assert loose.num_usable == 2
+    (root / "pose").rename(root / "depth")
+    assert "no left and right" not in check_pairs(open_pairs(root)).counts
+
+
 def test_values_that_no_map_has_are_named(tmp_path):
     root = write_folders(tmp_path / "data")
     bad = root / "depth" / "b.tiff"
@@ -298,6 +347,71 @@ def test_a_condition_that_is_nowhere(tmp_path):
         open_pairs(write_folders(tmp_path / "data"), ["pose"])
 
 
+def _arrays(write: Callable[[Path], Path], root: Path) -> Path:
+    """The same with maps as arrays."""
+    write(root)
+    if write is write_tar:
+        with tarfile.open(root / "000.tar", "w") as tar:
+            for name in ("a.jpg", "a.depth.npy"):
+                tar.addfile(tarfile.TarInfo(name))
+        return root
+    for path in (root / "depth").iterdir():
+        np.save(path.with_suffix(".npy"), np.ones((64, 80), np.float32))
+        path.unlink()
+    if write is write_jsonl:
+        text = (root / "metadata.jsonl").read_text()
+        (root / "metadata.jsonl").write_text(re.sub(r"depth/(.).png", r"depth/\1.npy", text))
+    return root
+
+
+@pytest.mark.parametrize("write", [write_folders, write_jsonl, write_tar])
+def test_maps_that_are_arrays_are_told_from_none(write, tmp_path):
+    root = _arrays(write, tmp_path / "data")
+    with pytest.raises(
+        ValueError, match=r"a.*\.npy is an array, .* pictures: unicon rescale writes a folder"
+    ):
+        open_pairs(root, ["depth"])
+    pairs = open_pairs(root)
+    assert not pairs.conditions
+    assert "depth" in pairs.unread()
+    assert not open_pairs(write(tmp_path / "whole")).unread().keys() & {"depth", "image"}
+
+
+def test_pictures_that_are_arrays_are_told_from_none(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((64, 80), np.float32))
+    with pytest.raises(ValueError, match=r"holds no picture; .*; unicon rescale writes a folder of .npy"):
+        list_photos(tmp_path)
+    with pytest.raises(ValueError, match=r"a.npy: is an array of numpy; expected a picture: unicon rescale"):
+        load_photo(tmp_path / "a.npy")
+    root = write_folders(tmp_path / "data")
+    for path in (root / "image").iterdir():
+        path.rename(path.with_suffix(".npy"))
+    with pytest.raises(
+        ValueError, match=r"a.npy: is an array; expected pictures in .*image: save them as PNG"
+    ):
+        open_pairs(root)
+
+
+def test_heic_is_read_where_its_plug_in_is_and_named_where_it_is_not(tmp_path):
+    root = write_folders(tmp_path / "data")
+    (root / "image" / "a.png").unlink()
+    target = root / "image" / "a.heic"
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        target.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+        (problem,) = (p for p in check_pairs(open_pairs(root)).problems if p.kind == "unreadable")
+        assert problem.place == str(target)
+        assert "is an HEIC picture, which this Pillow cannot read; convert it to JPEG or PNG, or pip" in (
+            problem.text
+        )
+    else:
+        heif.from_pillow(picture(0)).save(target, quality=-1)
+        entry = next(iter(open_pairs(root)))
+        assert entry.image.load().size == (80, 64)
+        assert check_pairs(open_pairs(root)).num_usable == 3
+
+
 def test_parquet_without_pictures(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "a.parquet"))
@@ -305,6 +419,76 @@ def test_parquet_without_pictures(tmp_path):
         open_pairs(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="is no readable parquet file"):
         open_pairs(_write(tmp_path / "b.parquet", b"nothing"))
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view"])
+def test_columns_of_bytes_that_do_not_say_that_they_are_pictures(kind, tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    maps = [encoded(picture(10)), None, b"no picture"]
+    columns = {
+        "image": arrow.array([encoded(picture(i)) for i in range(3)], getattr(arrow, kind)()),
+        "depth": arrow.array(maps, getattr(arrow, kind)()),
+        "embedding.npy": arrow.array([b"0"] * 3, getattr(arrow, kind)()),
+        "text": [f"picture {i}" for i in range(3)],
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    stream, pairs = open_stream(tmp_path / "a.parquet"), open_pairs(tmp_path / "a.parquet")
+    assert pairs.conditions == ("depth",)
+    for entries in (list(pairs), [stream.entry(row) for row in stream.rows]):
+        assert [entry.captions for entry in entries] == [(f"picture {i}",) for i in range(3)]
+        assert all(np.array_equal(entry.image.load(), picture(i)) for i, entry in enumerate(entries))
+        assert np.array_equal(entries[0].maps["depth"].load(), picture(10))
+        assert not entries[1].maps
+        with pytest.raises(ValueError, match=r"a.parquet row .*, depth: is not a picture that Pillow"):
+            entries[2].maps["depth"].load()
+        assert len({entry.key for entry in entries}) == 3
+    report = check_pairs(pairs)
+    assert report.counts == {"no map": 1, "unreadable": 1}
+
+
+def write_zipped_folder(root: Path) -> Path:
+    """A data set of the hub in imagefolder form, packed: `metadata.jsonl` beside what it names."""
+    write_jsonl(root / "plain")
+    with zipfile.ZipFile(root / "set.zip", "w") as file:
+        for path in sorted((root / "plain").rglob("*.*")):
+            file.write(path, path.relative_to(root / "plain"))
+    return root / "set.zip"
+
+
+def test_pictures_of_a_table_may_lie_in_an_archive(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    archive, real = str(write_zipped_folder(tmp_path)), datasets.load_dataset
+
+    def of_the_hub(name, subset=None, **how):
+        return real("imagefolder", data_files=[archive], split="train", streaming=how.get("streaming"))
+
+    monkeypatch.setattr(datasets, "load_dataset", of_the_hub)
+    stream, pairs = open_stream("ada/pairs"), open_pairs("ada/pairs", ["depth"])
+    for entries in (list(pairs), [stream.entry(row) for row in stream.rows]):
+        assert [entry.captions for entry in entries] == [tuple(CAPTIONS[stem]) for stem in STEMS]
+        for i, entry in enumerate(entries):
+            assert np.array_equal(entry.image.load(), picture(i))
+            assert np.array_equal(entry.maps["depth"].load(), picture(10 + i))
+
+
+def test_a_file_elsewhere_is_missing_damaged_or_out_of_reach(tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    archive = write_zipped_folder(tmp_path)
+    with pytest.raises(ValueError, match="no such file, named by its table; check the table"):
+        Remote(f"zip://gone.png::{archive}").read()
+    (tmp_path / "cut.zip").write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is in a damaged archive .*; copy it again"):
+        Remote(f"zip://image/a.png::{tmp_path / 'cut.zip'}").read()
+    asked = []
+
+    def broken(url, mode):
+        asked.append(url)
+        raise TimeoutError("the other side is silent")
+
+    monkeypatch.setattr(fsspec, "open", broken)
+    with pytest.raises(Unreachable, match="is silent.*; the same command continues when it can"):
+        Remote("hf://datasets/ada/pairs/a.png").read()
+    assert len(asked) == ATTEMPTS
 
 
 def depths(root: Path, values: list[np.ndarray]) -> Path:

@@ -169,15 +169,33 @@ def test_every_item_is_seen_once_per_epoch_whatever_the_batch_size():
         assert not np.array_equal(seen[:35], seen[35:70])
 
 
-def test_batches_of_groups_have_one_group_each_and_skip_none():
-    groups = np.array([0] * 10 + [7] * 3 + [3] * 4)
-    order = DataOrder(0, 4, len(groups), groups)
-    per_epoch = 3 + 1 + 1
-    for epoch in range(2):
-        batches = [order.items(epoch * per_epoch + i) for i in range(per_epoch)]
-        assert all(len(batch) == 4 and len(set(groups[batch])) == 1 for batch in batches)
-        assert set(np.concatenate(batches)) == set(range(len(groups)))
-    assert [order.items(i).tolist() for i in range(5)] != [order.items(i + 5).tolist() for i in range(5)]
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_of_groups_have_one_group_each_and_see_all_items_equally_often(seed):
+    """Whatever their groups' sizes, here down to a single item: as often as batches have items, in as many
+    epochs."""
+    groups = np.array([0] * 10 + [7] * 3 + [3] * 4 + [5])
+    order = DataOrder(seed, 4, len(groups), groups)
+    batches = [order.items(step) for step in range(2 * len(groups))]
+    assert all(len(batch) == 4 and len(set(groups[batch])) == 1 for batch in batches)
+    halves = np.split(np.stack(batches), 2)
+    assert all((np.bincount(half.ravel()) == 4).all() for half in halves)
+    assert not np.array_equal(*halves)
+    from_anywhere = DataOrder(seed, 4, len(groups), groups)
+    for step in (30, 7, 31, 0):
+        assert np.array_equal(from_anywhere.items(step), batches[step])
+
+
+def test_a_run_of_one_epoch_favours_no_size():
+    groups = np.array([0] * 20 + [1] * 7 + [2] * 2 + [3])
+    runs = [DataOrder(seed, 8, len(groups), groups) for seed in range(400)]
+    steps = range(-(-len(groups) // 8))
+    seen = np.bincount(np.concatenate([run.items(step) for run in runs for step in steps]))
+    often = [seen[groups == group].mean() / len(runs) for group in range(4)]
+    # Four batches of eight for thirty items; filled up, the last item would be seen eight times.
+    assert np.allclose(often, 32 / 30, atol=0.3)
+
+
+def test_one_group_is_no_group():
     one = DataOrder(0, 4, 10, np.zeros(10, int))
     assert all(np.array_equal(one.items(s), DataOrder(0, 4, 10).items(s)) for s in range(6))
 

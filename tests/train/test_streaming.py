@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from tests.tiny_base import save_tiny_base
 from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from train.objectives.pairs import PairsConfig
+from train.pairs.encoding import PairEncoder
 from train.randomness import Share
 from unicon.cli import launch, runner
 from unicon.cli import main as cli
@@ -91,6 +93,28 @@ def parquet(tmp_path) -> Path:
         table = datasets.Dataset.from_dict(columns, features=features)
         table.to_parquet(str(tmp_path / "parquet" / f"{shard}.parquet"))
     return tmp_path / "parquet"
+
+
+@pytest.fixture
+def hub_folder(tmp_path, monkeypatch) -> str:
+    """A data set of the hub in imagefolder form, packed: rows name files that are fetched one by one."""
+    real, rows = datasets.load_dataset, []
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for shard in range(SHARDS):
+            for place in range(EACH):
+                (image, depth, text), contents = zip(*members(shard, place).items(), strict=True)
+                file.writestr(image, contents[0])
+                file.writestr(depth, contents[1])
+                told = contents[2].decode()
+                rows.append({"file_name": image, "depth_file_name": depth, "text": told})
+        file.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+
+    def of_the_hub(name, subset=None, **how):
+        files = [str(tmp_path / "set.zip")]
+        return real("imagefolder", data_files=files, split="train", streaming=how["streaming"])
+
+    monkeypatch.setattr(datasets, "load_dataset", of_the_hub)
+    return "ada/pairs"
 
 
 def settings(data: Path | str, base: Path, /, **changes) -> PairsConfig:
@@ -163,6 +187,36 @@ def test_what_macos_adds_to_a_tar_is_no_member(tmp_path):
     assert captions(path) == captions(plain)
     assert len(captions(path)) == 1
     assert open_pairs(path).conditions == open_pairs(plain).conditions
+
+
+def test_a_link_in_a_tar_is_the_file_it_names_or_named_where_that_has_passed(tmp_path):
+    """tar stores a file of several names once; a plain file on this disk can be gone back in."""
+    first, second = members(0, 0), members(0, 1)
+    del first["00.depth.png"], second["01.depth.png"]
+    found = {}
+    for name, mode in (("a.tar", "w"), ("a.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            for row, links in ((first, {"00.depth.png": "00.jpg"}), (second, {"01.depth.png": "00.jpg"})):
+                for member, content in row.items():
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+                for member, target in links.items():
+                    info = tarfile.TarInfo(member)
+                    info.type, info.linkname = tarfile.LNKTYPE, target
+                    tar.addfile(info)
+        stream = open_stream(tmp_path / name)
+        found[name] = (stream, list(stream.rows))
+        assert len(found[name][1]) == 2
+    wanted = np.asarray(picture(0, (48, 32)))
+    stream, rows = found["a.tar"]
+    assert all(np.array_equal(stream.entry(row).maps["depth"].load(), wanted) for row in rows)
+    stream, rows = found["a.tar.gz"]
+    assert np.array_equal(stream.entry(rows[0]).maps["depth"].load(), wanted)
+    entry = stream.entry(rows[1])
+    assert np.array_equal(entry.image.load(), picture(1, (40, 40)))  # alone, it does
+    with pytest.raises(ValueError, match=r"01.depth.png: is a link to a member .* passed; pack it with tar"):
+        entry.maps["depth"].load()
 
 
 @contextmanager
@@ -268,6 +322,7 @@ def seen(objective, order, steps: int) -> list[float]:
     [
         ("tars", 1),
         ("parquet", 3),
+        ("hub_folder", 1),
         pytest.param("tars", 3, marks=pytest.mark.slow),
         pytest.param("parquet", 1, marks=pytest.mark.slow),
     ],
@@ -315,6 +370,29 @@ def test_the_order_is_a_function_of_seed_and_epoch(tars, base, tmp_path):
     assert seen(other, another_seed, SHARDS * EACH) != epochs[0][0]
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+def test_only_the_view_that_is_trained_on_is_encoded(tars, base, tmp_path, monkeypatch, aligned):
+    """One of four, another one in another epoch; both sides alike where a map lies on its picture."""
+    seen = []
+    see = PairEncoder.see
+
+    def remembered(self, entry, condition, views=None):
+        seen.append((entry.key, views))
+        return see(self, entry, condition, views)
+
+    monkeypatch.setattr(PairEncoder, "see", remembered)
+    objective, order = order_of(settings(tars, base, crops=2, aligned=aligned), tmp_path, each=1)
+    num = SHARDS * EACH
+    for step in range(2 * num):
+        order.items(step)
+        assert all(len(pair.image) == len(pair.condition) == 1 for pair in objective.streamed.block)
+    epochs = [sorted(seen[:num], key=lambda s: s[0]), sorted(seen[num : 2 * num], key=lambda s: s[0])]
+    assert epochs[0] != epochs[1]
+    assert {view for _, sides in seen for (view,) in sides} == set(objective.pairs.encoder.views)
+    assert all(len(of_image) == len(of_map) == 1 for _, (of_image, of_map) in seen)
+    assert all(of_image == of_map for _, (of_image, of_map) in seen) == aligned
+
+
 def test_what_is_looked_at_is_not_trained_on(tars, base, tmp_path):
     config = settings(tars, base, flip=False, validation_pairs=2)
     objective, order = order_of(config, tmp_path, each=1)
@@ -348,6 +426,44 @@ def test_what_cannot_be_read_is_skipped_named_and_told_once(tars, base, tmp_path
     said = capsys.readouterr().err
     assert "pairs cannot be read" in said
     assert "that is more than bad_share 0.1" in said
+
+
+def test_a_file_of_the_hub_that_cannot_be_fetched_stops_the_run_and_is_not_skipped(
+    hub_folder, base, tmp_path, monkeypatch, capsys
+):
+    fsspec, asked = pytest.importorskip("fsspec"), []
+    real = fsspec.open
+
+    def breaking(url, mode, **how):
+        asked.append(url)
+        if len(asked) > 50:
+            raise TimeoutError("the other side is silent")
+        return real(url, mode, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec, "open", breaking)
+        assert run(hub_folder, base, tmp_path) == 2
+    assert "(the other side is silent); the same command continues when it can" in capsys.readouterr().err
+    assert not (tmp_path / "skipped.jsonl").exists()
+    assert run(hub_folder, base, tmp_path) == 0
+    assert not (tmp_path / "skipped.jsonl").exists()
+
+
+def test_a_pose_that_cannot_be_mirrored_is_skipped_in_whichever_view(base, tmp_path):
+    flat = encoded(PIL.Image.new("RGB", (40, 40), (160, 160, 150)))
+    black = encoded(PIL.Image.new("RGB", (40, 40)))
+    rows = [
+        {f"{n:02}.jpg": encoded(picture(n, (40, 40))), f"{n:02}.pose.png": flat if n < 8 else black}
+        for n in range(12)
+    ]
+    path = write_tar(tmp_path / "a.tar", rows)
+    config = settings(path, base, condition="pose", bad_share=0.9, stream_block=12)
+    objective, order = order_of(config, tmp_path, each=1)
+    order.items(0)
+    assert len(objective.streamed.block) == 4
+    told = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in told] == [f"a.tar/{n:02}" for n in range(8)]
+    assert all("has OpenPose's colours" in row["reason"] for row in told)
 
 
 def test_it_is_continued_with_as_many_processes(tars, base, tmp_path, capsys):

@@ -20,12 +20,15 @@ from torch import Tensor
 from train.pairs.framing import Bucket, View, buckets, framed, nearest, whole_buckets
 from unicon.bases import base_size
 from unicon.data.pairs import Entry
-from unicon.data.pairs.check import UNUSABLE, disagreement
+from unicon.data.pairs.check import UNUSABLE, disagreement, on_picture
 from unicon.latents import Autoencoder, downscale, encode
 from unicon.pipeline import UniConPipeline
 from unicon.texts import TextReader
 
 T = TypeVar("T")
+
+SideViews = tuple[Sequence[View], Sequence[View]]
+"""As many views of the picture and of the map."""
 
 BATCH_PX = 2**21
 """Pixels that are encoded together: as many as a pair of 1024 px has without its mirror image."""
@@ -123,11 +126,11 @@ class PairEncoder:
         """Raises ValueError naming the file that cannot be read, or the side that is missing."""
         return self.encode([self.see(entry, condition)])[0]
 
-    def see(self, entry: Entry, condition: str) -> SeenPair:
-        """What is to be encoded of a pair. Errors as when it is encoded."""
-        sides = (
-            None if side is None else np.stack(side) for side in self._seen(entry, condition, self.views)
-        )
+    def see(self, entry: Entry, condition: str, views: SideViews | None = None) -> SeenPair:
+        """What is to be encoded of a pair, in every view or in these. Errors as when it is encoded."""
+        flipped = any(view.flip for view in self.views)  # in whichever views: all or none can be learnt from
+        seen = self._seen(entry, condition, *(views or (self.views,)), flipped=flipped)
+        sides = (None if side is None else np.stack(side) for side in seen)
         image, drawn = sides
         return SeenPair(image=image, condition=drawn, captions=entry.captions or ("",))
 
@@ -203,9 +206,7 @@ class PairEncoder:
             if found and found[0] in UNUSABLE:
                 raise ValueError(f"{entry.maps[condition].place}: {found[1]} (--aligned false takes it)")
             # A view is a part of one size: of a smaller map the same numbers would be another part.
-            loaded[1] = (
-                drawn if drawn.size == image.size else drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
-            )
+            loaded[1] = on_picture(drawn, image)
         return loaded
 
     def check(self, entry: Entry, condition: str) -> None:
@@ -228,25 +229,33 @@ class PairEncoder:
         return [name for name, is_there in there.items() if not is_there]
 
     def _seen(
-        self, entry: Entry, condition: str, views: Sequence[View]
+        self,
+        entry: Entry,
+        condition: str,
+        views: Sequence[View],
+        of_map: Sequence[View] | None = None,
+        *,
+        flipped: bool = False,
     ) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
-        """Picture and map as the views show them."""
+        """Picture and map as the views show them, the map perhaps in views of its own. `flipped`: it must be
+        one that can be mirrored, even if no view shows it so."""
         loaded = self._load(entry, condition)
         bucket = self._bucket(loaded)
-        image, drawn = loaded
+        (image, drawn), of_map = loaded, of_map or views
         pictures = None if image is None else [framed(image, bucket, view) for view in views]
         if drawn is not None:
-            drawings = self._drawings(drawn, entry, condition, views)
-            return pictures, [framed(d, bucket, v) for d, v in zip(drawings, views, strict=True)]
-        if self.made is None or pictures is None:
+            drawings = self._drawings(drawn, entry, condition, of_map, flipped)
+            return pictures, [framed(d, bucket, v) for d, v in zip(drawings, of_map, strict=True)]
+        if self.made is None or image is None or pictures is None:
             return pictures, None
-        return pictures, [self.made(picture) for picture in pictures]
+        shown = pictures if of_map == views else [framed(image, bucket, view) for view in of_map]
+        return pictures, [self.made(picture) for picture in shown]
 
     def _drawings(
-        self, drawn: PIL.Image.Image, entry: Entry, condition: str, views: Sequence[View]
+        self, drawn: PIL.Image.Image, entry: Entry, condition: str, views: Sequence[View], flipped: bool
     ) -> list[PIL.Image.Image]:
         """The map as each view shows it, before it is framed."""
-        if self.redrawn is None or not any(view.flip for view in views):
+        if self.redrawn is None or not (flipped or any(view.flip for view in views)):
             return [drawn] * len(views)
         try:
             redrawn = PIL.Image.fromarray(self.redrawn(np.asarray(drawn)))

@@ -24,6 +24,7 @@ from train.pairs.contents import content_of
 from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
 from train.validation import HeldOut
 from unicon.data.pairs import Entry, Pairs
+from unicon.data.pairs.entries import Unreachable
 from unicon.pictures import as_pictures
 
 
@@ -127,7 +128,7 @@ class PairExamples(Examples):
                 continue
             try:
                 return self.read_one(self.found[place])
-            except CannotWrite:
+            except (CannotWrite, Unreachable):
                 raise
             except (ValueError, OSError) as error:
                 self.bad.add(place)
@@ -191,6 +192,8 @@ class PairReader:
             name = entry.key
             found = self._find(index, entry)
             seen = None if found.shape else self.encoder.see(entry, self.condition)
+        except Unreachable:
+            raise
         except (ValueError, OSError) as error:
             return Skipped(name, str(error))
         return _Looked(found, name, seen)

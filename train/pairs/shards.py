@@ -19,7 +19,7 @@ from train.pairs.framing import Bucket, View, framed
 from train.shards import SCENES_PER_SHARD, write_shard
 from unicon.conditions.mirror import REDRAWN
 from unicon.data.pairs import open_pairs
-from unicon.data.pairs.check import UNUSABLE, disagreement
+from unicon.data.pairs.check import UNUSABLE, disagreement, on_picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +67,7 @@ def _seen(views: PairViews) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
             raise ValueError(
                 f"{entry.maps[views.condition].place}: {found[1]}; unicon check lists every such pair"
             )
-        if drawn.size != image.size:  # a view is a part of one size
-            drawn = drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
+        drawn = on_picture(drawn, image)  # a view is a part of one size
         turned = drawn if redrawn is None else PIL.Image.fromarray(redrawn(np.asarray(drawn)))
         for view in (View(place, flip) for place in places for flip in (False, True)):
             shown = framed(turned if view.flip else drawn, bucket, view)

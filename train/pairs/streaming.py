@@ -1,9 +1,10 @@
 """How is a run's data read as a stream, in an order that a stopped run finds again?
 
 Each process goes over its own share of the shards, whose order is drawn from (seed, epoch), a block of pairs
-at a time. A block is encoded when it is read and its batches are drawn from (seed, epoch, block), so that the
-place in the data is the place before the block and the number of batches taken from it. (The shuffle buffer
-of `datasets` is not used: it is refilled with other pairs when a run is continued.)
+at a time. A block is encoded when it is read, each pair in a view that is drawn from (seed, epoch, pair).
+Its batches are drawn from (seed, epoch, block), so that the place in the data is the place before the block
+and the number of batches taken from it. (The shuffle buffer of `datasets` is not used: it is refilled with
+other pairs when a run is continued.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from train.pairs.ahead import ahead
 from train.pairs.contents import content_of
-from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair
+from train.pairs.encoding import EncodedPair, PairEncoder, SeenPair, SideViews
 from train.pairs.examples import (
     Found,
     PairExamples,
@@ -36,6 +37,7 @@ from train.pairs.examples import (
 from train.randomness import DataOrder, Order, Share, seed_of
 from train.validation import HeldOut
 from unicon.data.pairs import Entry, Pairs
+from unicon.data.pairs.entries import Unreachable
 from unicon.data.pairs.ranges import LOOKED_AT, doubts_of
 from unicon.data.pairs.streams import PairStream
 from unicon.extras import need
@@ -209,16 +211,25 @@ class StreamOrder(Order):
             key = entry.key
             if content_of(entry, self.pairs.condition) in self.held_out:
                 return None
-            return entry.key, self.pairs.encoder.see(entry, self.pairs.condition)
+            return entry.key, self.pairs.encoder.see(entry, self.pairs.condition, self._views(entry.key))
+        except Unreachable:
+            raise
         except (ValueError, OSError) as error:
             return Skipped(str(key or str(error).split(":")[0]), str(error))
+
+    def _views(self, key: str) -> SideViews:
+        """The one view of each side that an epoch sees, one for both where maps lie on their pictures."""
+        encoder = self.pairs.encoder
+        random = np.random.default_rng(seed_of(self.seed, "view", self._place.epoch, key))
+        of_image, of_map = random.integers(len(encoder.views), size=2)
+        return [encoder.views[of_image]], [encoder.views[of_image if encoder.aligned else of_map]]
 
     def _draw_batches(self, block: list[EncodedPair]) -> None:
         """Of the block that was read; none where nothing of it can be used."""
         self.examples.hold(block)
         size, groups = self.share.stop - self.share.start, self.examples.groups
         assert groups is not None, "pairs of any size have groups"
-        self._num_batches = int(sum(-(-np.bincount(groups) // size)))
+        self._num_batches = -(-len(block) // size)
         seed = seed_of(self.seed, "block", self._place.epoch, self._place.block)
         self._batches = DataOrder(seed, size, len(block), groups)
         self._fruitless = 0 if block else self._fruitless + (self._iterator is None)

@@ -37,6 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="maps need not lie on their pictures (another view), as --aligned false trains",
     )  # fmt: skip
     parser.add_argument(
+        "--unflipped", action="store_true",
+        help="maps are not learnt from mirrored, as --flip false trains: poses may be in any colours",
+    )  # fmt: skip
+    parser.add_argument(
         "--outliers", action="store_true", help="also order the pictures by distance to their neighbours"
     )
     parser.add_argument(
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         pairs,
         workers=args.workers,
         aligned=not args.unaligned,
+        flipped=not args.unflipped,
         progress=lambda it: tqdm(it, total=len(pairs), unit="pair", desc="checking"),
     )
     write_json(out / "check.json", report.as_json())
@@ -68,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
         entries = evenly(usable(pairs, report), report.num_usable)
         write_picture(out / "sheet.png", sheet(entries, pairs.conditions))
     print("\n".join(_lines(report, args.data)))
+    if not args.conditions:
+        for name, text in pairs.unread().items():
+            print(f"\n{name} is left out: {text}")
     print(f"all of it in {out / 'check.json'}" + (", a look at it in sheet.png" if report.num_usable else ""))
     if args.outliers:
         print(_outliers(pairs, report, args.features, out))
@@ -88,7 +96,7 @@ def _lines(report: Report, data: str) -> list[str]:
         keeps_out = "not used" if kind in UNUSABLE else "used"
         lines.append(f"\n{kind}: {count} ({(UNUSABLE | DOUBTFUL)[kind]}; {keeps_out})")
         found = [p for p in report.problems if p.kind == kind]
-        if count == report.num_pairs and kind not in KINDS:
+        if count == report.num_pairs and kind not in UNUSABLE | KINDS:  # the count says it
             continue
         for problem in found[:SHOWN]:
             # What could not be read says itself where it lies.

@@ -25,6 +25,9 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"
 )  # fmt: skip
 """Of what counts as a picture in a folder. HEIC needs a plug-in, and is named where there is none."""
+ARRAYS = (".npy", ".npz")
+"""What is taken for a picture where it is none, and told apart: it does not say what is white."""
+AS_PICTURES = "unicon rescale writes a folder of .npy maps as pictures"
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """The decoders that are asked, as far as Pillow has them: others start programs, such as Ghostscript."""
 HEIC_BRANDS = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")
@@ -117,7 +120,11 @@ def list_photos(source: str | Path) -> list[Path]:
         if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     ]
     if not found:
-        raise ValueError(f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
+        arrays = any(p.suffix.lower() in ARRAYS for p in path.iterdir())
+        raise ValueError(
+            f"{path}: holds no picture; expected files that end in {', '.join(SUFFIXES)}"
+            + (f"; {AS_PICTURES}" if arrays else "")
+        )
     return sorted(found)
 
 
@@ -198,6 +205,8 @@ def _unreadable(content: Path | BytesIO) -> str:
         return f"is an {kind} picture, which this Pillow cannot read; convert it to JPEG or PNG" + (
             ", or pip install pillow-heif" if kind == "HEIC" else ""
         )
+    if start.startswith(b"\x93NUMPY"):
+        return f"is an array of numpy; expected a picture: {AS_PICTURES}"
     return f"is not a picture that Pillow can read; expected {', '.join(SUFFIXES)}"
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
+from unicon.conditions.mirror import REDRAWN
 from unicon.data.pairs.entries import Entry, Pairs, Picture
 from unicon.data.pairs.ranges import KINDS, MapRange, SetRange, bands
 
@@ -26,6 +28,7 @@ UNUSABLE = {
     "unreadable": "a file that cannot be decoded, or whose values are out of range",
     "other shape": "picture and map have another ratio of width to height",
     "map is the picture": "the same pixels on both sides",
+    "no left and right": "colours that do not say what is left, so that no mirrored view can be learnt from",
 }
 DOUBTFUL = {
     "other size": "picture and map differ in size; the map will be resized",
@@ -51,6 +54,8 @@ class Problem:
     place: str
     """The file, row or member; empty where it is one that is missing, or several."""
     text: str
+    index: int | None = None
+    """The pair's number in its source, as several may have one key; None for all maps of a condition."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +84,7 @@ class Report:
 class _Seen:
     """One entry after decoding."""
 
+    index: int
     key: str
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, int] | None = None
@@ -88,22 +94,24 @@ class _Seen:
     ranges: dict[str, MapRange] = field(default_factory=dict)
     """Of its maps by condition."""
 
+    def add(self, kind: str, place: str, text: str) -> None:
+        self.problems.append(Problem(kind, self.key, place, text, self.index))
+
     @property
     def is_usable(self) -> bool:
         return not any(problem.kind in UNUSABLE for problem in self.problems)
 
 
-def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progress: Any = iter) -> Report:
+def check_pairs(
+    pairs: Pairs, *, workers: int = 2, aligned: bool = True, flipped: bool = True, progress: Any = iter
+) -> Report:
     """Decode everything and report it. `progress` wraps the iteration, as tqdm does. Maps that are not
-    `aligned` may be of any size and shape."""
+    `aligned` may be of any size and shape, poses that are not seen `flipped` in any colours."""
     seen, first, ranges = [], {}, {name: SetRange() for name in pairs.conditions}
-    for found in progress(_in_parallel(pairs, workers, aligned)):
+    for found in progress(_in_parallel(pairs, workers, partial(_look, aligned=aligned, flipped=flipped))):
         if found.digest is not None:
             if found.digest in first:
-                earlier = first[found.digest]
-                found.problems.append(
-                    Problem("duplicate", found.key, found.place, f"the same pixels as {earlier}")
-                )
+                found.add("duplicate", found.place, f"the same pixels as {first[found.digest]}")
             first.setdefault(found.digest, found.place)
         for name, spanned in found.ranges.items():
             ranges[name].add(spanned)
@@ -120,28 +128,27 @@ def check_pairs(pairs: Pairs, *, workers: int = 2, aligned: bool = True, progres
     )
 
 
-def _in_parallel(pairs: Pairs, workers: int, aligned: bool) -> Iterator[_Seen]:
+def _in_parallel(pairs: Pairs, workers: int, look: Callable[[Pairs, int], _Seen]) -> Iterator[_Seen]:
     """In order, and never many decoded ahead: decoding releases Python's lock, so threads are enough."""
     with ThreadPoolExecutor(workers) as pool:
         ahead = 4 * workers
         indices = iter(range(len(pairs)))
-        waiting = [pool.submit(_look, pairs, i, aligned) for i in islice(indices, ahead)]
+        waiting = [pool.submit(look, pairs, i) for i in islice(indices, ahead)]
         while waiting:
             yield waiting.pop(0).result()
-            waiting += [pool.submit(_look, pairs, i, aligned) for i in islice(indices, 1)]
+            waiting += [pool.submit(look, pairs, i) for i in islice(indices, 1)]
 
 
-def _look(pairs: Pairs, index: int, aligned: bool) -> _Seen:
+def _look(pairs: Pairs, index: int, *, aligned: bool, flipped: bool) -> _Seen:
     try:
         entry = pairs[index]
     except (ValueError, OSError) as error:
         place = str(error).partition(": ")[0]
-        return _Seen(f"pair {index}", [Problem("unreadable", f"pair {index}", place, str(error))])
-    seen = _Seen(entry.key, num_captions=len(entry.captions))
-
-    def problem(kind: str, place: str, text: str) -> None:
-        seen.problems.append(Problem(kind, entry.key, place, text))
-
+        unlisted = _Seen(index, f"pair {index}")
+        unlisted.add("unreadable", place, str(error))
+        return unlisted
+    seen = _Seen(index, entry.key, num_captions=len(entry.captions))
+    problem = seen.add
     for name in pairs.conditions:
         if name not in entry.maps:
             problem("no map", "", f"has no {name}")
@@ -158,14 +165,19 @@ def _look(pairs: Pairs, index: int, aligned: bool) -> _Seen:
         if picture is None or drawn is None:
             continue
         seen.ranges[name] = MapRange.of(picture.place, drawn)
-        if not aligned or image is None:
-            continue
-        if found := disagreement(np.asarray(image), np.asarray(drawn)):
-            problem(found[0], picture.place, found[1])
+        if aligned and image is not None:
+            if found := disagreement(np.asarray(image), np.asarray(drawn)):
+                problem(found[0], picture.place, found[1])
+            drawn = on_picture(drawn, image)
+        if flipped and name in REDRAWN:
+            try:
+                REDRAWN[name](np.asarray(drawn))
+            except ValueError as error:
+                problem("no left and right", picture.place, str(error))
     return seen
 
 
-def _decoded(picture: Picture, problem: Any) -> PIL.Image.Image | None:
+def _decoded(picture: Picture, problem: Callable[[str, str, str], None]) -> PIL.Image.Image | None:
     """RGB, or None for what cannot be read."""
     try:
         drawn = picture.load()
@@ -191,15 +203,16 @@ def disagreement(image: np.ndarray, drawn: np.ndarray) -> tuple[str, str] | None
     return ("other size" if same_shape else "other shape"), sizes
 
 
+def on_picture(drawn: PIL.Image.Image, image: PIL.Image.Image) -> PIL.Image.Image:
+    """A map at the size of the picture that it lies on, as it is learnt from."""
+    return drawn if drawn.size == image.size else drawn.resize(image.size, PIL.Image.Resampling.LANCZOS)
+
+
 def _digest(picture: PIL.Image.Image) -> bytes:
     return hashlib.blake2b(picture.tobytes(), digest_size=16, salt=str(picture.width).encode()).digest()
 
 
 def usable(pairs: Pairs, report: Report) -> Iterator[Entry]:
     """The entries that have no problem that keeps them out."""
-    bad = {problem.key for problem in report.problems if problem.kind in UNUSABLE}
-    for index in range(len(pairs)):
-        if f"pair {index}" not in bad:  # what could not even be listed has no other name
-            entry = pairs[index]
-            if entry.key not in bad:
-                yield entry
+    bad = {problem.index for problem in report.problems if problem.kind in UNUSABLE}
+    return (pairs[index] for index in range(len(pairs)) if index not in bad)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import PIL.Image
 
-from unicon.data.photos import load_photo
+from unicon.data.photos import AS_PICTURES, load_photo
 
 
 class Stamp(NamedTuple):
@@ -29,6 +29,10 @@ class Stamp(NamedTuple):
             tuple((path, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for path, file in found),
             max(max(file.st_mtime_ns, file.st_ctime_ns) for _, file in found),
         )
+
+
+class Unreachable(OSError):
+    """A content that the network does not give now: no fault of the pair, which is there another time."""
 
 
 class Part(Protocol):
@@ -108,11 +112,23 @@ class Pairs:
     entry: Callable[[int], Entry]
     """The entry of a number below `num`."""
     conditions: tuple[str, ...]
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    """What lies there as arrays, which are not read: where the first one is, by the condition's name."""
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], conditions: Iterable[str]) -> Pairs:
+    def of(
+        cls, entries: Sequence[Entry], conditions: Iterable[str], arrays: Mapping[str, str] | None = None
+    ) -> Pairs:
         """Entries that are all there."""
-        return cls(len(entries), entries.__getitem__, tuple(conditions))
+        return cls(len(entries), entries.__getitem__, tuple(conditions), arrays or {})
+
+    def unread(self) -> dict[str, str]:
+        """In words, conditions that are there as arrays alone."""
+        return {
+            name: f"{place} is an array, and maps are read as pictures: {AS_PICTURES}"
+            for name, place in self.arrays.items()
+            if name not in self.conditions
+        }
 
     def __len__(self) -> int:
         return self.num

@@ -10,7 +10,7 @@ from typing import Any
 
 from unicon.data.pairs import names
 from unicon.data.pairs.entries import Entry, Pairs, Picture
-from unicon.data.photos import SUFFIXES
+from unicon.data.photos import ARRAYS, SUFFIXES
 
 _FILE_NAME = "_file_name"
 
@@ -18,7 +18,8 @@ _FILE_NAME = "_file_name"
 def from_folders(root: Path) -> Pairs:
     """`image/`, `depth/`, ...: files of one stem belong together, also in folders below.
 
-    Raises ValueError where there is no image folder, and for two pictures of one stem in one folder.
+    Raises ValueError where there is no image folder or it holds arrays, and for two pictures of one stem in
+    one folder.
     """
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     images = [p for p in folders if names.is_image(p.name)]
@@ -29,8 +30,13 @@ def from_folders(root: Path) -> Pairs:
         )
     texts = [p for p in folders if names.is_caption(p.name)]
     maps = {p.name: _by_stem(p) for p in folders if p not in [*images, *texts]}
+    arrays = {name: _arrays(root / name)[:1] for name, found in maps.items() if not found}
     maps = {name: found for name, found in maps.items() if found}
     pictures = _by_stem(images[0])
+    if not pictures and (found := _arrays(images[0])):
+        raise ValueError(
+            f"{found[0]}: is an array; expected pictures in {images[0]}: save them as PNG or JPEG"
+        )
     stems = sorted({*pictures, *(stem for found in maps.values() for stem in found)})
     entries = [
         Entry(
@@ -43,7 +49,7 @@ def from_folders(root: Path) -> Pairs:
         )
         for stem in stems
     ]
-    return Pairs.of(entries, maps)
+    return Pairs.of(entries, maps, {name: str(path) for name, found in arrays.items() for path in found})
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -55,6 +61,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
                 raise ValueError(f"{path}: {found[stem].name} has the same stem; keep one of them")
             found[stem] = path
     return found
+
+
+def _arrays(folder: Path) -> list[Path]:
+    return [path for path in _files_below(folder) if path.suffix.lower() in ARRAYS]
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -83,7 +93,7 @@ def from_jsonl(path: Path) -> Pairs:
 
     Raises ValueError naming the line for what is no such row.
     """
-    entries, conditions = [], {}
+    entries, conditions, arrays = [], {}, {}
     for number, row in _rows(path):
         place = f"{path}:{number}"
         files = {
@@ -98,7 +108,9 @@ def from_jsonl(path: Path) -> Pairs:
             )
         if not all(isinstance(name, str) or name is None for name in [*images, *files.values()]):
             raise ValueError(f"{place}: a file name is no text; expected a path relative to {path.parent}")
-        # Other files, such as arrays, are no maps that can be drawn.
+        for key, value in row.items():
+            if isinstance(value, str) and value.lower().endswith(ARRAYS) and not names.is_caption(key):
+                arrays.setdefault(key.removesuffix(_FILE_NAME), str(path.parent / value))
         maps = {k: v for k, v in files.items() if v and Path(v).suffix.lower() in SUFFIXES}
         conditions |= dict.fromkeys(maps)
         texts = [value for key, value in row.items() if names.is_caption(key)]
@@ -110,7 +122,7 @@ def from_jsonl(path: Path) -> Pairs:
                 captions=names.as_captions(texts[0] if texts else None, place),
             )
         )
-    return Pairs.of(entries, conditions)
+    return Pairs.of(entries, conditions, arrays)
 
 
 def _is_picture(key: str, value: Any) -> bool:

@@ -38,7 +38,7 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
     """The pairs of a folder, a file or a hub data set, in a fixed order.
 
     `conditions` names the maps to keep; empty: every one that is there. Raises ValueError where nothing of a
-    known form is found, or a condition is nowhere in it.
+    known form is found, or a condition is nowhere in it, or there as arrays.
     """
     pairs = _reader(source)()
     if not len(pairs):
@@ -46,6 +46,8 @@ def open_pairs(source: str | Path, conditions: Collection[str] = ()) -> Pairs:
     if len(conditions) == 1:
         pairs = _named(pairs, *conditions)
     if missing := sorted(set(conditions) - set(pairs.conditions)):
+        if missing[0] in (unread := pairs.unread()):
+            raise ValueError(f"{source}: {unread[missing[0]]}")
         close = difflib.get_close_matches(missing[0], pairs.conditions, n=1)
         meant = f"did you mean {close[0]}? It has" if close else "found"
         raise ValueError(

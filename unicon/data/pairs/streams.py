@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry
+from unicon.data.pairs.entries import Entry, FilePart, Unreachable
 from unicon.data.pairs.patterns import expand, is_pattern, matching
-from unicon.data.pairs.tables import Columns, HubTable
+from unicon.data.pairs.tables import ATTEMPTS, Columns, HubTable
 from unicon.data.pairs.tars import Sample, is_hidden, parts
 from unicon.extras import need
 from unicon.sources import is_hub_id
@@ -30,8 +30,6 @@ FORMS = (
     "tar files (one, a folder, a pattern such as 'shards/{000..127}.tar' or 'shards/*.tar', or http "
     "addresses), parquet files, or the id of a hub data set"
 )
-ATTEMPTS = 3
-"""How often a shard is asked for over a network that breaks off."""
 TIMEOUT = 60.0
 """Seconds of silence after which a connection counts as broken."""
 
@@ -116,7 +114,7 @@ def _key(row: dict[str, Any], image: str) -> str:
     for name in names.KEYS:
         if isinstance(row.get(name), (str, int)):
             return f"row {row[name]}"
-    picture = row[image] or {}
+    picture = {"bytes": row[image]} if isinstance(row[image], bytes) else row[image] or {}
     if picture.get("path"):
         return f"row {picture['path']}"
     return f"row with picture {hashlib.blake2b(picture.get('bytes') or b'', digest_size=6).hexdigest()}"
@@ -131,14 +129,30 @@ class _Held:
 
     shard: str
     name: str
-    content: bytes
+    content: bytes | _Passed
 
     @property
     def place(self) -> str:
         return f"{self.shard}: {self.name}"
 
     def read(self) -> bytes:
-        return self.content
+        return self.content.read() if isinstance(self.content, _Passed) else self.content
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A link to a member that has come by long before."""
+
+    place: str
+
+    def read(self) -> bytes:
+        raise ValueError(
+            f"{self.place}: is a link to a member that a stream has passed; pack it with tar "
+            "--hard-dereference, or leave --streaming out"
+        )
+
+    def stamp(self) -> None:
+        return None
 
 
 def _from_tars(shards: Sequence[str]) -> PairStream:
@@ -152,7 +166,8 @@ def _entry(row: dict[str, Any]) -> Entry:
         raise ValueError(row["damage"])
     sample = Sample()
     for name, content in row["members"]:
-        sample.add(_Held(row["shard"], name, content))
+        held = _Passed(f"{row['shard']}: {name}") if content is None else content
+        sample.add(_Held(row["shard"], name, held))
     return sample.entry(row["key"])
 
 
@@ -173,32 +188,37 @@ def _rows(shards: Sequence[str]) -> Iterator[dict[str, Any]]:
                     yield _row(shard, "", [], f"{damage}; copy it again")
             except (OSError, HTTPException) as error:  # the latter where an answer breaks off
                 if not _is_remote(shard) or attempt + 1 == ATTEMPTS:
-                    raise OSError(
+                    raise Unreachable(
                         f"{shard}: cannot be read ({error}); the same command continues when it can"
                     ) from error
 
 
-def _row(shard: str, stem: str, members: list[tuple[str, bytes]], damage: str = "") -> dict[str, Any]:
+def _row(shard: str, stem: str, members: list[tuple[str, bytes | None]], damage: str = "") -> dict[str, Any]:
     short = shard.rstrip("/").rpartition("/")[2]
     return {
         "key": f"{short}/{stem}" if stem else short, "shard": shard, "members": members, "damage": damage,
     }  # fmt: skip
 
 
-def _stems(shard: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+def _stems(shard: str) -> Iterator[tuple[str, list[tuple[str, bytes | None]]]]:
     """Members that follow one another and share a stem, as webdataset writes them."""
     stem, members = "", []
+    passed: dict[str, tarfile.TarInfo] = {}
     with _opened(shard) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
         for info in tar:
-            if not info.isfile() or is_hidden(info.name):
+            if not (info.isfile() or info.islnk()) or is_hidden(info.name):
                 continue
-            content = tar.extractfile(info)
-            assert content is not None, "a plain file has content"
             own = parts(info.name)[0]
             if members and own != stem:
                 yield stem, members
                 members = []
             stem = own
+            if info.islnk():
+                members.append((info.name, _linked(shard, passed.get(info.linkname), dict(members))))
+                continue
+            passed[info.name] = info
+            content = tar.extractfile(info)
+            assert content is not None, "a plain file has content"
             members.append((info.name, content.read()))
     if members and _is_whole(shard):
         yield stem, members
@@ -206,9 +226,21 @@ def _stems(shard: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         raise tarfile.ReadError("unexpected end of data")
 
 
+def _linked(shard: str, there: tarfile.TarInfo | None, held: dict[str, bytes | None]) -> bytes | None:
+    """What a link holds to a member before it, by which tar stores a file once; None where that is gone."""
+    if there is None or there.name in held or not _is_plain(shard):
+        return None if there is None else held.get(there.name)
+    return FilePart(Path(shard), there.offset_data, there.size).read()
+
+
+def _is_plain(shard: str) -> bool:
+    """Whether it lies on this disk as it is read."""
+    return shard.endswith(".tar") and not _is_remote(shard)
+
+
 def _is_whole(shard: str) -> bool:
     """Whether a tar file on this disk ends as tar files do, with zeros; others are watched as they come."""
-    if not shard.endswith(".tar") or _is_remote(shard):
+    if not _is_plain(shard):
         return True
     with Path(shard).open("rb") as file:
         file.seek(-min(512, Path(shard).stat().st_size), 2)

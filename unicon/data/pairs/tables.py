@@ -7,14 +7,21 @@ pictures are read from it when they are asked for.
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry, Pairs, Picture, Stamp
+from unicon.data.pairs.entries import Entry, Pairs, Part, Picture, Stamp, Unreachable
+from unicon.data.photos import SUFFIXES
 from unicon.extras import need
+
+ATTEMPTS = 3
+"""How often something is asked for over a network that breaks off."""
+_BYTES = ("binary", "large_binary", "binary_view")
 
 
 def from_parquet(shards: Sequence[Path]) -> Pairs:
@@ -76,12 +83,11 @@ def from_table(table: Any, place: str) -> Pairs:
         cells, row = table[index], dict[str, Any]()
         for name in (columns.image, *columns.maps.values()):
             cell = cells.column(name)[0]
-            stored = cell.is_valid and cell["bytes"].is_valid
+            content = cell["bytes"] if name not in columns.bare and cell.is_valid else cell
             where = stamp and stamp._replace(place=(*stamp.place, index, name))
-            row[name] = {
-                "bytes": Cell(cell["bytes"], where) if stored else None,
-                "path": cell["path"].as_py() if cell.is_valid else None,
-            }
+            stored = Cell(content, where) if content.is_valid else None
+            has_path = stored is None and cell.is_valid
+            row[name] = {"bytes": stored, "path": cell["path"].as_py() if has_path else None}
         if columns.caption:
             row[columns.caption] = cells.column(columns.caption)[0].as_py()
         return columns.entry(row, f"row {index}", place)
@@ -116,6 +122,41 @@ class Cell:
         return self.where
 
 
+@dataclass(slots=True)
+class Remote:
+    """A file elsewhere or in an archive, fetched when it is first asked for and then held."""
+
+    url: str
+    """As fsspec takes it: `hf://datasets/OWNER/NAME/...`, `zip://NAME::...`."""
+    content: bytes | None = None
+
+    def read(self) -> bytes:
+        """Raises ValueError for a file that is not there or damaged, Unreachable where the network fails."""
+        if self.content is None:
+            self.content = _fetched(self.url)
+        return self.content
+
+    def stamp(self) -> None:
+        return None
+
+
+def _fetched(url: str) -> bytes:
+    fsspec, failure = need("fsspec", extra="train"), None
+    for _ in range(ATTEMPTS):
+        try:
+            with fsspec.open(url, "rb") as file:
+                return file.read()
+        except (FileNotFoundError, KeyError) as error:
+            raise ValueError(f"{url}: no such file, named by its table; check the table") from error
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{url}: is in a damaged archive ({error}); copy it again") from error
+        except Exception as error:  # of whichever client asked
+            failure = error
+    raise Unreachable(
+        f"{url}: cannot be read ({failure}); the same command continues when it can"
+    ) from failure
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
     """Which columns of a table hold pictures and captions.
@@ -127,6 +168,8 @@ class Columns:
     maps: Mapping[str, str]
     """Columns by the name of their condition."""
     caption: str | None
+    bare: frozenset[str] = field(default=frozenset())
+    """Columns that hold a picture's bytes without saying that it is one."""
 
     @classmethod
     def of(cls, features: Mapping[str, Any], place: str) -> Columns:
@@ -135,6 +178,8 @@ class Columns:
         pictures = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
         # Files that other tools wrote hold pictures as {bytes, path} without saying that these are pictures.
         pictures += [n for n, f in features.items() if isinstance(f, dict) and set(f) == {"bytes", "path"}]
+        bare = frozenset(n for n, f in features.items() if _is_bytes(f) and _may_be_picture(n))
+        pictures += [name for name in features if name in bare]
         kinds = {name: names.kind_of_column(name) for name in pictures}
         images = [name for name, kind in kinds.items() if names.is_image(kind)]
         if len(images) != 1:
@@ -144,13 +189,14 @@ class Columns:
             )
         texts = [name for name in features if names.is_caption(name) or name == "txt"]
         maps = {kind: name for name, kind in kinds.items() if name != images[0]}
-        return cls(image=images[0], maps=maps, caption=texts[0] if texts else None)
+        return cls(image=images[0], maps=maps, caption=texts[0] if texts else None, bare=bare)
 
     def undecoded(self, table: Any) -> Any:
         """The table with pictures as they are stored; it may be a stream."""
         datasets = need("datasets", extra="train")
         for name in (self.image, *self.maps.values()):
-            table = table.cast_column(name, datasets.Image(decode=False))
+            if name not in self.bare:
+                table = table.cast_column(name, datasets.Image(decode=False))
         return table
 
     def entry(self, row: Mapping[str, Any], key: str, place: str) -> Entry:
@@ -165,8 +211,23 @@ class Columns:
         )
 
 
-def _picture(value: Mapping[str, Any] | None, place: str) -> Picture | None:
+def _is_bytes(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in _BYTES
+
+
+def _may_be_picture(column: str) -> bool:
+    """By its name: `depth` or `depth.png`, but not `embedding.npy`."""
+    return "." not in column or PurePosixPath(column).suffix.lower() in SUFFIXES
+
+
+def _picture(value: Mapping[str, Any] | bytes | None, place: str) -> Picture | None:
     """A cell as `datasets` stores it: the content itself (here also a `Part`), or where it lies."""
-    if value is None or (value.get("bytes") is None and value.get("path") is None):
+    stored = {"bytes": value} if isinstance(value, bytes) else value or {}
+    content, path = stored.get("bytes"), stored.get("path")
+    if content is None and path is None:
         return None
-    return Picture(place, value["bytes"] if value.get("bytes") is not None else Path(value["path"]))
+    return Picture(place, content if content is not None else _at(str(path)))
+
+
+def _at(path: str) -> Path | Part:
+    return Remote(path) if "://" in path else Path(path)

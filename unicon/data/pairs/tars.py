@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from unicon.data.pairs import names
-from unicon.data.pairs.entries import Entry, FilePart, Pairs, Picture
-from unicon.data.photos import SUFFIXES
+from unicon.data.pairs.entries import Entry, FilePart, Pairs, Part, Picture
+from unicon.data.photos import ARRAYS, SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Member(Protocol):
         ...
 
     @property
-    def content(self) -> FilePart | bytes:
+    def content(self) -> Part | bytes:
         """For a picture, which is read when it is asked for."""
         ...
 
@@ -89,16 +89,19 @@ def from_tars(shards: Sequence[Path]) -> Pairs:
 
     Raises ValueError for a file that is no plain tar.
     """
-    samples: dict[str, Sample] = {}
+    samples, arrays = dict[str, Sample](), dict[str, str]()
     of_a_name = Counter(shard.name for shard in shards)
     for shard in shards:
         label = shard.name if of_a_name[shard.name] == 1 else shard
         for member in _members(shard):
-            samples.setdefault(f"{label}/{parts(member.name)[0]}", Sample()).add(member)
+            stem, kind, suffix = parts(member.name)
+            samples.setdefault(f"{label}/{stem}", Sample()).add(member)
+            if suffix in ARRAYS:
+                arrays.setdefault(kind, member.place)
     conditions = dict.fromkeys(n for s in samples.values() for n in s.pictures if n != "image")
     with_pictures = {key: sample for key, sample in samples.items() if sample.pictures}
     found = list(with_pictures.items())
-    return Pairs(len(found), lambda index: found[index][1].entry(found[index][0]), tuple(conditions))
+    return Pairs(len(found), lambda index: found[index][1].entry(found[index][0]), tuple(conditions), arrays)
 
 
 def _members(shard: Path) -> list[_Member]:

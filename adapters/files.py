@@ -58,10 +58,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """A new folder that becomes `target` when the block ends well, and is gone when it does not.
 
-    What was there before is put aside (`.NAME_PID_old`) and removed once the new one is in its place.
+    What was there before is put aside (`.NAME_old`) and removed once the new one is in its place; where a
+    process was killed between the two, it is put back first.
     """
-    new, old = (target.with_name(f".{target.name}_{os.getpid()}{end}") for end in ("", "_old"))
-    for place in (new, old):  # of a process of this number that was killed
+    new, old = target.with_name(f".{target.name}_{os.getpid()}"), target.with_name(f".{target.name}_old")
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+    for place in (new, old):  # of a process that was killed
         shutil.rmtree(place, ignore_errors=True)
     try:
         new.mkdir(parents=True)

@@ -65,3 +65,16 @@ def test_what_is_a_folder_is_not_said_to_be_missing(tmp_path):
         existing(tmp_path, "a style is one")
     with pytest.raises(ValueError, match="x does not exist: a style is one"):
         existing(tmp_path / "x", "a style is one")
+
+
+def test_a_folder_put_aside_by_a_process_that_was_killed_is_put_back(tmp_path):
+    with whole_folder(tmp_path / "keep") as new:
+        (new / "first").touch()
+    os.replace(tmp_path / "keep", tmp_path / ".keep_old")  # killed here, before the new one was in place
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "keep") as new:
+        raise RuntimeError("and the next one fails")
+    assert (tmp_path / "keep" / "first").exists()
+    (tmp_path / ".keep_old").mkdir()  # killed after that
+    with whole_folder(tmp_path / "keep") as new:
+        (new / "second").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["keep", "second"]

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eval.protocols.fidelity import KINDS, MapReader, folder_reader, judge_reader, remembering
+from eval.protocols.fidelity import (
+    KINDS,
+    MapReader,
+    annotator_reader,
+    folder_reader,
+    judge_reader,
+    remembering,
+)
 from eval.protocols.readers import BASE, Reader, load_judge, load_without_base, reader_in_words
 from eval.protocols.setup import load_pipeline
 from eval.runs.settings import (
@@ -70,7 +77,7 @@ def map_readers(
         device = str(pick_device(arguments.device))
         annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
         facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
-        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
+        found[annotator.card.name, CONDITIONING] = remembering(annotator_reader(annotator), keep, facts)
     if arguments.judge:
         judge, facts = _judge(arguments, family, batch_size)
         facts |= {"steps": arguments.steps, "condition": family}

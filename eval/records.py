@@ -6,14 +6,12 @@ A result record is one line of JSON: what was measured, the numbers, and the pro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import cache
@@ -93,11 +91,6 @@ def commit() -> str:
 def _git(*words: str, at: Path) -> str:
     run = subprocess.run(["git", *words], cwd=at, capture_output=True, text=True, check=True, timeout=10)
     return run.stdout.strip()
-
-
-def source_digest(files: Iterable[Path]) -> str:
-    """12 hex digits of source files, so that what a changed one made is never taken for the new one's."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def _parse(line: str, where: str) -> Record:

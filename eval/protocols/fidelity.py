@@ -9,7 +9,6 @@ arguments (`eval.protocols.control`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import PIL.Image
 
 from adapters.files import write_array
+from eval.digests import digest, digest_of_content
 from eval.metrics.depth import fit
 from eval.metrics.edges import edge_counts
 from eval.metrics.normals import angles, errors_of
@@ -135,8 +135,8 @@ def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, obje
     told = json.dumps({"version": __version__, **facts}, sort_keys=True)
 
     def kept(file: Path) -> Path:
-        known = (told, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
-        return folder / f"{file.stem}.{hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()}.npy"
+        known = (told, digest_of_content(file.read_bytes()))
+        return folder / f"{file.stem}.{digest(repr(known))}.npy"
 
     def read(pictures: Sequence[PIL.Image.Image], files: Sequence[Path]) -> list[np.ndarray]:
         paths = [kept(file) for file in files]

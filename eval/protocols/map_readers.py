@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from eval.digests import digest_of, digest_of_base, digest_of_folder, digests_of_adapters
 from eval.protocols.fidelity import (
     KINDS,
     MapReader,
@@ -17,15 +18,15 @@ from eval.protocols.fidelity import (
     judge_reader,
     remembering,
 )
-from eval.protocols.readers import BASE, Reader, load_judge, load_without_base, reader_in_words
-from eval.protocols.setup import load_pipeline
-from eval.runs.settings import (
-    digest_of,
-    digest_of_base,
-    digest_of_folder,
+from eval.protocols.readers import (
+    BASE,
+    Reader,
     digest_of_reader,
-    digests_of_adapters,
+    load_judge,
+    load_without_base,
+    reader_in_words,
 )
+from eval.protocols.setup import load_pipeline
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos
 from unicon.devices import pick_device
@@ -76,7 +77,8 @@ def map_readers(
     if arguments.annotator:
         device = str(pick_device(arguments.device))
         annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
-        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
+        weights = digest_of_folder(arguments.weights) if arguments.weights else None
+        facts = annotator.facts() | {"weights digest": weights}
         found[annotator.card.name, CONDITIONING] = remembering(annotator_reader(annotator), keep, facts)
     if arguments.judge:
         judge, facts = _judge(arguments, family, batch_size)

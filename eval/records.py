@@ -12,12 +12,16 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from adapters.files import write_whole
+
+ABOUT = "about.json"
 PACKAGES = (
     "unicon-diffusion",
     "torch",
@@ -68,6 +72,26 @@ def read(path: str | Path) -> list[Record]:
     """All records of a file; ValueError naming the line when one is not a record."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def keep_to(folder: str | Path, about: Mapping[str, str | int]) -> None:
+    """Note in a folder what its results are of, so that nothing goes on from results of something else.
+
+    Raises ValueError where it is noted already, and something in `about` is another.
+    """
+    path = Path(folder) / ABOUT
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(about, indent=2) + "\n"
+        write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
+        return
+    known = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in about.items():
+        if known.get(name) != value:
+            raise ValueError(
+                f"{folder}: holds results of {name} {known.get(name)}, and this run is of {value}: give it a "
+                "folder of its own with --out"
+            )
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:

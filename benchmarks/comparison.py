@@ -21,7 +21,8 @@ that, how often mini's CLIP finds a picture's own caption nearest of all: a map 
 that shows nothing.
 
 Running it again goes on: each result is a line of results.jsonl, a training half done continues, and what
-was drawn is kept, so that another `--judge` reads the same pictures. Its parts, one question each, are in
+was drawn is kept, so that another `--judge` reads the same pictures. Another base, and other data, want an
+`--out` of their own, and are refused in one that is taken. Its parts, one question each, are in
 `model_comparison/`.
 """
 

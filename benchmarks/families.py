@@ -15,8 +15,9 @@ light, a style), and fresh pictures with and without it are ranked, over several
 sky of a field are named in captions, exactly; a classifier (logistic regression on features) finds them in
 what was made, and a mode counts as recovered where it is found more often than false alarms explain.
 
-Running it again goes on where it was stopped. (Not under `unicon eval`: measurements there do not train.)
-Its parts, one question each, are in `model_families/`.
+Running it again goes on where it was stopped; other scenes, or another number to learn from, want an `--out`
+of their own. (Not under `unicon eval`: measurements there do not train.) Its parts, one question each, are in
+`model_families/`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.tables:
         args.out.mkdir(parents=True, exist_ok=True)
         sets = Sets(args.out, args.scenes, budget, args.cache, args.workers)
+        sets.keep_to_themselves()
         if made:
             for name in made:
                 print(f"{name}: {len(sets.of(name))} pictures")

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from eval.digests import source_digest
 from eval.features import FILES, FeatureSet
 from eval.metrics.distributions import SPLITS
 from eval.pictures import find_pictures
-from eval.records import source_digest
 from unicon.extras import MissingExtra, need
 
 BATCH = 32

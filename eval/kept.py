@@ -7,7 +7,6 @@ alone. Leaves out what the rows are.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,10 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from adapters.files import write_arrays
+from eval.digests import digest, digest_of, source_digest
 from eval.features import Extractor, FeatureSet
 from eval.pictures import Pictures
-from eval.records import source_digest
-from eval.runs.settings import digest_of
 
 Rows = dict[str, np.ndarray]
 """Arrays by name, a row for each picture in each."""
@@ -89,11 +87,6 @@ class KeptRows:
             rows = {kind: np.concatenate([made[kind] for _, made in waiting]) for kind in waiting[0][1]}
             write_arrays(self.folder / f"{self.key}.{digest(*own)}.npz", {NAMES: np.array(own), **rows})
         waiting.clear()
-
-
-def digest(*told: str) -> str:
-    """16 hex digits of texts in their order."""
-    return hashlib.blake2b("\n".join(told).encode(), digest_size=8).hexdigest()
 
 
 def kept_features(extractor: Extractor, pictures: Pictures, folder: Path | None = None) -> FeatureSet:

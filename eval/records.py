@@ -6,20 +6,22 @@ A result record is one line of JSON: what was measured, the numbers, and the pro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from adapters.files import write_whole
+
+ABOUT = "about.json"
 PACKAGES = (
     "unicon-diffusion",
     "torch",
@@ -72,6 +74,26 @@ def read(path: str | Path) -> list[Record]:
     return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
+def keep_to(folder: str | Path, about: Mapping[str, str | int]) -> None:
+    """Note in a folder what its results are of, so that nothing goes on from results of something else.
+
+    Raises ValueError where it is noted already, and something in `about` is another.
+    """
+    path = Path(folder) / ABOUT
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(about, indent=2) + "\n"
+        write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
+        return
+    known = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in about.items():
+        if known.get(name) != value:
+            raise ValueError(
+                f"{folder}: holds results of {name} {known.get(name)}, and this run is of {value}: give it a "
+                "folder of its own with --out"
+            )
+
+
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Installed versions of the packages that can change a number; those absent are left out."""
     installed = {name: _version(name) for name in packages}
@@ -93,11 +115,6 @@ def commit() -> str:
 def _git(*words: str, at: Path) -> str:
     run = subprocess.run(["git", *words], cwd=at, capture_output=True, text=True, check=True, timeout=10)
     return run.stdout.strip()
-
-
-def source_digest(files: Iterable[Path]) -> str:
-    """12 hex digits of source files, so that what a changed one made is never taken for the new one's."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def _parse(line: str, where: str) -> Record:

@@ -16,7 +16,11 @@ from .training import trained
 
 
 def run(place: Place, todo: Sequence[Job], seconds: float = math.inf) -> int:
-    """Train and measure what is not done yet; how many jobs are left when the time is over."""
+    """Train and measure what is not done yet; how many jobs are left when the time is over.
+
+    Raises ValueError where the folder holds another base's, or what was trained on other data.
+    """
+    place.keep_to_itself()
     clock, left = Clock(seconds), [job for job in todo if not place.is_done(job)]
     for job in todo:
         if place.is_done(job) and not place.per_scene(job):

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eval.records import Record, append, read
+from eval.digests import digest_of_folder
+from eval.records import Record, append, keep_to, read
 
 from .budget import SETTINGS, Budget
 from .systems import Job
 
 RESULTS = "results.jsonl"
+FIRST_SHARD = "shard_000000"
+"""Tells data apart, and stays as it is where more are rendered."""
 SCENES = "the scenes' own pictures"
 """Stands in records for a system."""
 
@@ -38,6 +41,12 @@ class Place:
         settings = f"{self.budget.num}_scenes_{self.budget.drawing_steps}_steps"
         return self.folder / "drawn" / settings / f"{job.system.name}_{job.direction}"
 
+    def keep_to_itself(self) -> None:
+        """ValueError where the folder holds what was trained on another base or other data."""
+        shards = [self.data / name / FIRST_SHARD for name in ("latents", "scenes")]
+        data = f"with shards {' and '.join(map(digest_of_folder, shards))}"
+        keep_to(self.folder, {"base": self.base, "data": data, "num_scenes": self.num_scenes})
+
     def note(self, name: str, numbers: Mapping[str, float], settings: Mapping[str, object]) -> None:
         about = {"condition": self.condition, "base": self.base, "judge": self.judge, **asdict(self.budget)}
         append(
@@ -46,11 +55,11 @@ class Place:
         )
 
     def done(self, name: str) -> list[Record]:
-        """Results of this budget, and of this judge where one was needed."""
+        """Results of this base and budget, and of this judge where one was needed."""
         path = self.folder / RESULTS
         found = read(path) if path.exists() else []
         wanted = {"judge": self.judge, **asdict(self.budget)}
-        wanted = {k: v for k, v in wanted.items() if k in SETTINGS[name]}
+        wanted = {"base": self.base, **{k: v for k, v in wanted.items() if k in SETTINGS[name]}}
         return [r for r in found if r.name == name and all(r.settings.get(k) == v for k, v in wanted.items())]
 
     def of(self, job: Job, name: str) -> list[Record]:

@@ -12,8 +12,7 @@ from PIL import Image
 
 from eval.features import Extractor, FeatureSet, read_features, square
 from eval.judge import load_judge_network, pooled
-from eval.protocols.readers import judge_folder
-from eval.runs.settings import digest_of_reader
+from eval.protocols.readers import digest_of_reader, judge_folder
 from unicon.latents import encode
 from unicon.pictures import as_pictures
 

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from adapters.files import write_array, write_arrays
+from eval.digests import digest_of_folder
 from eval.protocols.drawing import Painter, as_bytes
 from eval.protocols.scene_set import scene_set
 from eval.protocols.setup import load_pipeline
+from eval.records import keep_to
 from train.shards import open_shards
 from unicon.data.scenes import SceneConfig, render
 from unicon.latents import decode, encode
+from unicon.mini import mini_folder
 from unicon.pictures import as_array, as_pictures
 from unicon.pipeline import UniConPipeline
 
@@ -27,6 +30,8 @@ from .training import trained
 RARE = {"kind": "held_out_kinds", "light": "held_out_lights", "style": "watercolour"}
 """Attributes that training scenes lack: two splits of the evaluation's scenes, and a style."""
 STYLE_SEED = 850_000
+FIRST_SHARD = "shard_000000"
+"""Tells scenes apart, and stays as it is where more are rendered."""
 PIECE = 20
 
 
@@ -34,7 +39,7 @@ class Sets:
     """All sets of pictures, (n, H, W, 3) uint8, each made once and kept below a folder."""
 
     def __init__(self, out: Path, shards: Path, budget: Budget, cache_folder: str | None, workers: int):
-        self.out, self.budget = out, budget
+        self.out, self.shards, self.budget = out, shards, budget
         self.scenes = open_shards(shards)
         self.render = partial(scene_set, cache_folder=cache_folder, workers=workers)
         if len(self.scenes) < budget.training + budget.num:
@@ -42,6 +47,12 @@ class Sets:
                 f"{shards} holds {len(self.scenes)} scenes; expected {budget.training} to learn from and "
                 f"{budget.num} that are not: render more (unicon train mini-fast/scenes)"
             )
+
+    def keep_to_themselves(self) -> None:
+        """ValueError where the folder holds what was made of other scenes, or by another mini."""
+        scenes = f"with shard {digest_of_folder(self.shards / FIRST_SHARD)}"
+        mini = f"mini {digest_of_folder(mini_folder())}"
+        keep_to(self.out, {"base": mini, "scenes": scenes, "training": self.budget.training})
 
     @property
     def pipe(self) -> UniConPipeline:

@@ -110,7 +110,7 @@ class Manifold:
 
     @property
     def num_zero_radii(self) -> tuple[int, ...]:
-        """For each k: real features with k or more copies. Their balls hold nothing."""
+        """For each k: real features with k or more copies. Their balls hold nothing, closed ones copies."""
         return tuple(int(n) for n in (self._squared == 0).sum(1))
 
     def compare(
@@ -124,8 +124,9 @@ class Manifold:
     ) -> tuple[Comparison, ...]:
         """`generated` (M, D) against the balls, one result for each of `ks`, the smallest first.
 
-        `closed`: a point on a border counts for precision and recall, as in the published code of both;
-        rarity, density and coverage are always strict, as in theirs. Realism reads the balls whose radius is
+        `closed`: a point on a border counts for precision and recall, as in the published code of both
+        (d <= r: a ball of radius 0 holds copies of its centre); rarity, density and coverage are always
+        strict, as in theirs. Realism reads the balls whose radius is
         at most the `realism_quantile` of all: the paper drops the larger half; 1 keeps all.
         `recall` needs M > k and a pass over the generated ones; realism and recall cost about as much again.
 
@@ -140,20 +141,18 @@ class Manifold:
         dtype = _format(self.arithmetic, self.device, lambda: closeness(self.real, self._squared[0]))
         frame = Frame.about([self.real, generated], dtype, self.device)
         points, centres = frame.bounded(generated), frame.bounded(self.real)
-        members = [Members(points, centres, squared, frame) for squared in self._squared]
+        members = [Members(points, centres, each, frame, closed=closed) for each in self._squared]
         weights = self._weights(realism_quantile, frame.scale) if realism else []
         nearest = [Nearest(len(points), len(centres), 1, frame, each) for each in weights]
         radii = self._search(generated, self.ks).among_themselves(generated) if recall else []
-        recallers = [Members(centres, points, squared, frame) for squared in radii]
+        recallers = [Members(centres, points, each, frame, closed=closed) for each in radii]
         for block in blocks.blocks(points, centres, frame, self.block, self.share):
             for reader in (*members, *nearest):
                 reader.add(block)
             for reader in recallers:
                 reader.add(block.transposed)
         return tuple(
-            self._comparison(
-                k, members[n], nearest[n] if realism else None, recallers[n] if recall else None, closed
-            )
+            self._comparison(k, members[n], nearest[n] if realism else None, recallers[n] if recall else None)
             for n, k in enumerate(self.ks)
         )
 
@@ -172,19 +171,19 @@ class Manifold:
         return weights
 
     def _comparison(
-        self, k: int, members: Members, nearest: Nearest | None, recaller: Members | None, closed: bool
+        self, k: int, members: Members, nearest: Nearest | None, recaller: Members | None
     ) -> Comparison:
         members.merge(self.share)
         rarity = members.smallest.sqrt()
         recalled = None
         if recaller is not None:
             recaller.merge(self.share)
-            recalled = recaller.in_any(closed=closed).cpu().numpy()
+            recalled = recaller.in_any().cpu().numpy()
         return Comparison(
             k=k,
             rarity=rarity.masked_fill(rarity.isinf(), torch.nan).cpu().numpy(),
             num_balls=members.num_balls.cpu().numpy(),
-            in_manifold=members.in_any(closed=closed).cpu().numpy(),
+            in_manifold=members.in_any().cpu().numpy(),
             covered=members.holds.cpu().numpy(),
             realism=None if nearest is None else self._realism(nearest, members),
             recalled=recalled,

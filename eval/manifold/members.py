@@ -18,17 +18,20 @@ from eval.manifold.sharing import Share
 class Members:
     """Points against the balls of one k."""
 
-    def __init__(self, points: Bounded, centres: Bounded, squared_radii: torch.Tensor, frame: Frame):
-        """`squared_radii` (C,) float64, in the features' own units; a ball of radius 0 holds nothing."""
+    def __init__(
+        self, points: Bounded, centres: Bounded, squared_radii: torch.Tensor, frame: Frame, *, closed: bool
+    ):
+        """`squared_radii` (C,) float64, in the features' own units. `closed`: `in_any` counts borders; a ball
+        of radius 0 holds copies of its centre then, and else nothing."""
         self.points, self.centres, self.frame, self.radii = points, centres, frame, squared_radii
         self.reach = frame.threshold(squared_radii * frame.scale**2)
-        # An empty ball's border holds its own copies, which do not lie in it.
-        self.reach[squared_radii == 0] = -torch.inf
+        self.closed = closed
+        if not closed:  # copies of a centre without a radius need no look
+            self.reach[squared_radii == 0] = -torch.inf
         self.smallest = torch.full((len(points),), torch.inf, dtype=torch.float64, device=frame.device)
         self.num_balls = torch.zeros(len(points), dtype=torch.int64, device=frame.device)
         self.holds = torch.zeros(len(centres), dtype=torch.bool, device=frame.device)
         self.on_border = torch.zeros(len(points), dtype=torch.bool, device=frame.device)
-        self.border_of = torch.zeros(len(centres), dtype=torch.bool, device=frame.device)
         self.num_decided = torch.zeros((), dtype=torch.int64, device=frame.device)
 
     def add(self, block: Block) -> None:
@@ -39,7 +42,6 @@ class Members:
         i, j = at[:, 0] + block.i.start, at[:, 1] + block.j.start
         inside, border = self._decide(i, j, block.lower[at[:, 0], at[:, 1]])
         self.on_border[i[border]] = True
-        self.border_of[j[border]] = True
         i, j = i[inside], j[inside]
         self.smallest.scatter_reduce_(0, i, self.radii[j], "amin")
         self.num_balls += torch.bincount(i, minlength=len(self.num_balls))
@@ -64,10 +66,10 @@ class Members:
         self.smallest = share.stacked(self.smallest).amin(0)
         self.num_balls = share.stacked(self.num_balls).sum(0)
         self.num_decided = share.stacked(self.num_decided).sum(0)
-        for name in ("holds", "on_border", "border_of"):
+        for name in ("holds", "on_border"):
             setattr(self, name, share.stacked(getattr(self, name)).any(0))
 
-    def in_any(self, *, closed: bool) -> torch.Tensor:
-        """(P,) bool: points that lie in a ball; `closed`: its border counts."""
+    def in_any(self) -> torch.Tensor:
+        """(P,) bool: points that lie in a ball."""
         inside = self.num_balls > 0
-        return inside | self.on_border if closed else inside
+        return inside | self.on_border if self.closed else inside

@@ -9,7 +9,7 @@
   sure are left out? AUSE: the area between that curve and the one that leaves out the worst pixels.
 
 Pure functions of (M, ...) members and (...) truth, already aligned. Leaves out aligning
-(`eval.metrics.intervals.coverage`) and how members are made.
+(`eval.metrics.intervals.aligned`) and how members are made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.metrics.intervals import Coverage, Method, coverage, pooled
+from eval.metrics.intervals import Align, Coverage, Method, aligned, coverage_of, pooled
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -76,14 +76,21 @@ def calibration(
     *,
     levels: Sequence[float] = LEVELS,
     method: Method = "gaussian",
-    align: str = "mean",
+    align: Align = "mean",
 ) -> Calibration:
     """Coverage of (M, H, W) members over the valid pixels of (H, W) truth at several levels.
 
     Other arguments and errors as `eval.metrics.intervals.coverage`; "quantile" needs 2 / (1 - level) - 1
     members at the highest level. Raises ValueError for levels that do not rise within (0, 1).
     """
-    return _joined([_at(members, truth, mask, level, method, align) for level in _checked(levels)])
+    return calibration_of(*aligned(members, truth, mask, align), levels=levels, method=method)
+
+
+def calibration_of(
+    samples: np.ndarray, truth: np.ndarray, *, levels: Sequence[float] = LEVELS, method: Method = "gaussian"
+) -> Calibration:
+    """The same of (M, P) members that are aligned with (P,) truth already."""
+    return _joined([coverage_of(samples, truth, level=level, method=method) for level in _checked(levels)])
 
 
 def pooled_calibration(parts: Sequence[Calibration]) -> Calibration:
@@ -150,10 +157,6 @@ def _ordered(errors: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 def _mean_of_first(ordered: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.cumsum(ordered)[kept - 1] / kept
-
-
-def _at(members, truth, mask, level: float, method: Method, align) -> Coverage:
-    return coverage(members, truth, mask, level=level, method=method, align=align)
 
 
 def _checked(levels: Sequence[float]) -> list[float]:

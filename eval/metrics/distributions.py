@@ -37,23 +37,45 @@ class Frechet:
         return min(self.num_real, self.num_generated) > self.width
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class NormalLaw:
+    """The normal law of a set of features, ready to be compared with several others."""
+
+    mean: np.ndarray
+    """(D,)."""
+    root: np.ndarray
+    """(D, D), of the covariance."""
+    num: int
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> NormalLaw:
+        """Fitted to (N, D), in float64; ValueError for bad features or fewer than 2."""
+        rows = _checked_rows("real", features, at_least=2)
+        covariance = np.atleast_2d(np.cov(rows, rowvar=False))
+        return cls(mean=rows.mean(0), root=_symmetric_root(covariance), num=len(rows))
+
+    def frechet(self, generated: np.ndarray) -> Frechet:
+        """Distance of the law of (M, D), as `frechet_distance`."""
+        generated = _checked_rows("generated", generated, at_least=2)
+        _check_width(len(self.mean), generated)
+        other = np.atleast_2d(np.cov(generated, rowvar=False))
+        values = np.linalg.eigvalsh(self.root @ other @ self.root)
+        apart = self.mean - generated.mean(0)
+        # tr C_r from its root, so that equal sets come out at 0 up to rounding.
+        spread = np.square(self.root).sum() + np.trace(other) - 2 * np.sqrt(values.clip(0)).sum()
+        return Frechet(
+            distance=float(max(apart @ apart + spread, 0.0)),
+            num_real=self.num, num_generated=len(generated), width=len(self.mean),
+        )  # fmt: skip
+
+
 def frechet_distance(real: np.ndarray, generated: np.ndarray) -> Frechet:
     """|m_r - m_f|² + tr(C_r + C_f - 2 (C_r^1/2 C_f C_r^1/2)^1/2) of (N, D) and (M, D), in float64.
 
     The product under the root is symmetric, so its eigenvalues are real and no iteration can diverge; those
     that rounding makes negative count as 0. Raises ValueError for bad features or fewer than 2 of either.
     """
-    real, generated = _checked(real, generated, at_least=2)
-    root = _symmetric_root(np.atleast_2d(np.cov(real, rowvar=False)))
-    other = np.atleast_2d(np.cov(generated, rowvar=False))
-    values = np.linalg.eigvalsh(root @ other @ root)
-    apart = real.mean(0) - generated.mean(0)
-    # tr C_r from its root, so that equal sets come out at 0 up to rounding.
-    spread = np.square(root).sum() + np.trace(other) - 2 * np.sqrt(values.clip(0)).sum()
-    return Frechet(
-        distance=float(max(apart @ apart + spread, 0.0)),
-        num_real=len(real), num_generated=len(generated), width=real.shape[1],
-    )  # fmt: skip
+    return NormalLaw.of(real).frechet(generated)
 
 
 def kernel_distance(
@@ -160,29 +182,24 @@ def check_sizes(sizes: Sequence[int], num: int, repeats: int = 5) -> tuple[int, 
 
 
 def size_curve(
-    metric: Callable[[np.ndarray, np.ndarray], float],
-    real: np.ndarray,
+    metric: Callable[[np.ndarray], float],
     generated: np.ndarray,
     sizes: Sequence[int],
     *,
     repeats: int = 5,
     seed: int = 0,
 ) -> SizeCurve:
-    """`metric` of random N generated ones against all reals, for every N in `sizes`.
+    """`metric` of random N generated ones, for every N in `sizes`.
 
     Raises ValueError for fewer than two different sizes, or one beyond the number of generated ones.
     """
     levels = check_sizes(sizes, len(generated), repeats)
     generator = np.random.default_rng(seed)
-    values = [
-        over_seeds(
-            [
-                metric(real, generated[generator.choice(len(generated), n, replace=False)])
-                for _ in range(repeats)
-            ]
-        )
-        for n in levels
-    ]
+
+    def drawn(size: int) -> np.ndarray:
+        return generated[generator.choice(len(generated), size, replace=False)]
+
+    values = [over_seeds([metric(drawn(size)) for _ in range(repeats)]) for size in levels]
     line = np.polyfit(1 / np.array(levels, float), [each.mean for each in values], 1)
     return SizeCurve(sizes=levels, values=tuple(values), at_infinity=float(line[1]))
 
@@ -216,18 +233,23 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
 
 
 def _checked(real: np.ndarray, generated: np.ndarray, *, at_least: int) -> tuple[np.ndarray, np.ndarray]:
-    real, generated = np.asarray(real, dtype=np.float64), np.asarray(generated, dtype=np.float64)
-    for name, rows in (("real", real), ("generated", generated)):
-        if rows.ndim != 2 or len(rows) < at_least or rows.shape[1] == 0:
-            raise ValueError(
-                f"{name} features have shape {rows.shape}; expected (N, D), N at least {at_least}"
-            )
-        if not np.isfinite(rows).all():
-            raise ValueError(
-                f"{name} features hold NaN or infinity: find out why, or leave them out and say so"
-            )
-    if real.shape[1] != generated.shape[1]:
-        raise ValueError(
-            f"real features have width {real.shape[1]}, generated ones {generated.shape[1]}: use one model"
-        )
+    real = _checked_rows("real", real, at_least=at_least)
+    generated = _checked_rows("generated", generated, at_least=at_least)
+    _check_width(real.shape[1], generated)
     return real, generated
+
+
+def _checked_rows(name: str, rows: np.ndarray, *, at_least: int) -> np.ndarray:
+    rows = np.asarray(rows, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) < at_least or rows.shape[1] == 0:
+        raise ValueError(f"{name} features have shape {rows.shape}; expected (N, D), N at least {at_least}")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{name} features hold NaN or infinity: find out why, or leave them out and say so")
+    return rows
+
+
+def _check_width(width: int, generated: np.ndarray) -> None:
+    if width != generated.shape[1]:
+        raise ValueError(
+            f"real features have width {width}, generated ones {generated.shape[1]}: use one model"
+        )

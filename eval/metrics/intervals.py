@@ -20,6 +20,7 @@ import numpy as np
 from eval.metrics.depth import fit, valid_mask
 
 Method = Literal["quantile", "gaussian"]
+Align = Literal["mean", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +68,7 @@ def coverage(
     *,
     level: float = 0.9,
     method: Method = "quantile",
-    align: Literal["mean", "none"] = "mean",
+    align: Align = "mean",
 ) -> Coverage:
     """Coverage of (M, H, W) members over the valid pixels of (H, W) truth.
 
@@ -75,13 +76,20 @@ def coverage(
     (one fit per member would hide their disagreement about scale); "none" when the members are in the truth's
     unit. `mask`: default finite and positive truth with "mean" (depth), finite truth with "none".
     """
+    return coverage_of(*aligned(members, truth, mask, align), level=level, method=method)
+
+
+def aligned(
+    members: np.ndarray, truth: np.ndarray, mask: np.ndarray | None, align: Align
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M, P) members in the truth's unit and (P,) truth, of the valid pixels; arguments as `coverage`."""
     members, truth = np.asarray(members, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if members.ndim != 3 or members.shape[1:] != truth.shape:
         raise ValueError(
             f"members have shape {members.shape}, truth {truth.shape}; expected (M, H, W) and (H, W)"
         )
-    if align not in ("mean", "none"):
-        raise ValueError(f"align is {align!r}; known: mean, none")
+    if align not in get_args(Align):
+        raise ValueError(f"align is {align!r}; known: {', '.join(get_args(Align))}")
     if mask is None:
         mask = valid_mask(truth) if align == "mean" else np.isfinite(truth)
     if not mask.any():
@@ -90,12 +98,17 @@ def coverage(
     if align == "mean":
         scale, shift = fit(samples.mean(0), g)
         samples = scale * samples + shift
+    return samples, g
+
+
+def coverage_of(samples: np.ndarray, truth: np.ndarray, *, level: float, method: Method) -> Coverage:
+    """The same of (M, P) members that are aligned with (P,) truth already."""
     low, high = interval(samples, level, method)
     return Coverage(
-        coverage=float(np.mean((low <= g) & (g <= high))),
+        coverage=float(np.mean((low <= truth) & (truth <= high))),
         level=level,
         mean_width=float(np.mean(high - low)),
-        num_pixels=g.size,
+        num_pixels=truth.size,
         num_members=len(samples),
         method=method,
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.kept import KeptRows, Rows, digest
+from eval.digests import digest, source_digest
+from eval.kept import KeptRows, Rows
 from eval.originality import look
 from eval.originality.look import Looks, describe, nearest_look, paired_look
 from eval.pictures import Pictures
-from eval.records import source_digest
 
 Distances = tuple[np.ndarray, np.ndarray]
 """(N,) distances, and the places (N,) of the pictures they lead to."""

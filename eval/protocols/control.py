@@ -10,18 +10,17 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from eval.command import command
 from eval.metrics.summary import over_seeds
-from eval.protocols.fidelity import KINDS, Fidelity, check_comparable, fidelity
+from eval.protocols.fidelity import KINDS, Fidelity, MapFiles, check_comparable, fidelity
 from eval.protocols.generated import groups, halves
 from eval.protocols.map_readers import add_map_reader_arguments, map_readers, palette_of
 from eval.protocols.results import DEVIATION, save, tables
 from eval.protocols.setup import add_machine_arguments
 from eval.records import Record
-from unicon.data.photos import list_photos, load_photo
+from unicon.data.photos import list_photos, upright_size
 
 ANOTHER = "generated, another's map"
 
@@ -50,9 +49,8 @@ def _run(arguments: argparse.Namespace) -> str:
     pictures, maps = halves(arguments.generated, arguments.maps, arguments.condition)
     made = groups(pictures, list(maps))
     made = {stem: files for stem, files in made.items() if files}
-    given = {stem: np.asarray(load_photo(maps[stem])).astype(np.float32) / 255 for stem in made}
     sets = {"generated": made}
-    pairs = another_of_its_size({stem: values.shape for stem, values in given.items()})
+    pairs = another_of_its_size({stem: upright_size(maps[stem]) for stem in made})
     if pairs:
         sets[ANOTHER] = {stem: made[other] for stem, other in pairs.items()}
     if arguments.real:
@@ -67,30 +65,33 @@ def _run(arguments: argparse.Namespace) -> str:
     keep = Path(arguments.cache) if arguments.cache else None
     paths = [path for files in sets.values() for group in files.values() for path in group]
     for (name, role), reader in map_readers(arguments, keep, arguments.batch_size, paths).items():
-        for prediction, files in sets.items():
-            bar = partial(tqdm, desc=f"{name}, {prediction}", unit="map", leave=False)
-            asked = {stem: given[stem] for stem in files}
-            found = fidelity(reader, kind, asked, files, palette=palette, progress=bar)
-            fresh = _record(arguments, found, prediction, name, role, len(maps) - len(files))
-            save(arguments.out, [fresh])
-            records.append(fresh)
-    alone = len(given) - len(pairs)
-    note = f"{ANOTHER}: {alone} of {len(given)} maps have a size that no other has, and are left out of it"
+        found = fidelity(
+            reader, kind, MapFiles(maps), sets, batch_size=arguments.batch_size, palette=palette,
+            progress=partial(tqdm, desc=name, unit="picture", leave=False),
+        )  # fmt: skip
+        fresh = [
+            _record(arguments, each, way, name, role, len(maps) - len(sets[way]))
+            for way, each in found.items()
+        ]
+        save(arguments.out, fresh)
+        records += fresh
+    alone = len(made) - len(pairs)
+    note = f"{ANOTHER}: {alone} of {len(made)} maps have a size that no other has, and are left out of it"
     return "\n\n".join([tables(records), *([note] if alone else [])])
 
 
-def another_of_its_size(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """To each stem the next one whose map has the same shape; stems alone with theirs are left out."""
-    by_shape: dict[tuple[int, ...], list[str]] = {}
-    for stem, shape in shapes.items():
-        by_shape.setdefault(shape, []).append(stem)
+def another_of_its_size(sizes: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """To each stem the next one whose map has the same size; stems alone with theirs are left out."""
+    by_size: dict[tuple[int, int], list[str]] = {}
+    for stem, size in sizes.items():
+        by_size.setdefault(size, []).append(stem)
     found = {
         stem: other
-        for stems in by_shape.values()
+        for stems in by_size.values()
         if len(stems) > 1
         for stem, other in zip(stems, stems[1:] + stems[:1], strict=True)
     }
-    return {stem: found[stem] for stem in shapes if stem in found}
+    return {stem: found[stem] for stem in sizes if stem in found}
 
 
 def _record(

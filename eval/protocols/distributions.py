@@ -21,6 +21,7 @@ from eval.manifold.manifold import Manifold
 from eval.manifold.sets import compare_sets
 from eval.metrics.distributions import (
     SPLITS,
+    NormalLaw,
     SizeCurve,
     check_sizes,
     cmmd,
@@ -176,9 +177,10 @@ def _run(arguments: argparse.Namespace) -> str:
         found += [one for k in ks for one in _both_ways(real, generated, k, arguments.seed, named)]
     text = tables(found)
     if arguments.sample_sizes:
+        law = NormalLaw.of(real.values)
         curve = size_curve(
-            lambda a, b: frechet_distance(a, b).distance, real.values, generated.values,
-            arguments.sample_sizes, seed=arguments.seed,
+            lambda some: law.frechet(some).distance, generated.values, arguments.sample_sizes,
+            seed=arguments.seed,
         )  # fmt: skip
         found.append(_as_record(curve, named))
         text += f"\n\n{_as_table(curve)}"

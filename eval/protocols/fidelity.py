@@ -9,23 +9,25 @@ arguments (`eval.protocols.control`).
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import PIL.Image
 
 from adapters.files import write_array
+from eval.digests import digest, digest_of_content
 from eval.metrics.depth import fit
 from eval.metrics.edges import edge_counts
 from eval.metrics.normals import angles, errors_of
-from eval.metrics.oks import figures, pose_ap
+from eval.metrics.oks import Figures, figures, pose_ap
 from eval.metrics.pictures import SMALLEST_FOR_SCALES_PX, ms_ssim, psnr, ssim
-from eval.metrics.pose import pose_counts
+from eval.metrics.pose import PoseCounts, pose_counts
 from eval.metrics.segmentation import Confusion, confusion, labels_of
 from unicon import __version__
 from unicon.conditions.arrays import at_size
@@ -37,6 +39,7 @@ from unicon.sampling.noise import stable_hash
 
 if TYPE_CHECKING:
     from eval.protocols.readers import Reader
+    from unicon.conditions.annotators import Annotator
 
 Kind = Literal["depth", "edge", "lines", "pose", "normal", "segmentation"]
 KINDS: dict[str, Kind] = {
@@ -57,8 +60,8 @@ LEAST_DRAWN = 0.5
 RADIX = np.array([1 << 16, 1 << 8, 1])
 NO_PALETTE = "maps of classes need the palette that they are drawn in: give --palette"
 
-MapReader = Callable[[PIL.Image.Image, Path], np.ndarray]
-"""An upright picture and its file -> a map (h, w, 3), uint8 or [0, 1]."""
+MapReader = Callable[[Sequence[PIL.Image.Image], Sequence[Path]], Sequence[np.ndarray]]
+"""Upright pictures of one size and their files -> a map (h, w, 3) of each, uint8 or [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,14 +79,40 @@ class Fidelity:
     """Pictures in whose map there was nothing to compare (no figure to find, every label ignored)."""
 
 
-def judge_reader(judge: Reader, condition: str, seed: int = 0) -> MapReader:
-    """A reader of `eval.protocols.readers` for single pictures."""
+class MapFiles(Mapping[str, np.ndarray]):
+    """Maps of files by stem, (H, W, 3) float32 in [0, 1], read when asked for; the last few are kept."""
 
-    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        key = stable_hash(seed, file.name)
-        return judge.read(np.asarray(picture)[None], condition, [key], seed).maps[0].astype(np.float32)
+    KEPT = 4
+    """A picture's own map and another's, and those of its neighbour."""
+
+    def __init__(self, files: Mapping[str, Path]):
+        self.files = files
+        self._read = lru_cache(self.KEPT)(lambda stem: _float(np.asarray(load_photo(files[stem]))))
+
+    def __getitem__(self, stem: str) -> np.ndarray:
+        return self._read(stem)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def judge_reader(judge: Reader, condition: str, seed: int = 0) -> MapReader:
+    """A reader of `eval.protocols.readers`; each picture has its own noise, whatever others are read."""
+
+    def read(pictures: Sequence[PIL.Image.Image], files: Sequence[Path]) -> list[np.ndarray]:
+        keys = [stable_hash(seed, file.name) for file in files]
+        found = judge.read(np.stack([np.asarray(each) for each in pictures]), condition, keys, seed)
+        return list(found.maps.astype(np.float32))
 
     return read
+
+
+def annotator_reader(annotator: Annotator) -> MapReader:
+    """An annotator, which takes one picture at a time."""
+    return lambda pictures, files: [annotator(*each) for each in zip(pictures, files, strict=True)]
 
 
 def folder_reader(maps: Mapping[str, Path], pictures: Iterable[Path]) -> MapReader:
@@ -92,10 +121,7 @@ def folder_reader(maps: Mapping[str, Path], pictures: Iterable[Path]) -> MapRead
         if file.stem not in maps:
             raise ValueError(f"{file}: no map of this stem was read; {len(maps)} others were")
 
-    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        return np.asarray(load_photo(maps[file.stem]))
-
-    return read
+    return lambda _, files: [np.asarray(load_photo(maps[file.stem])) for file in files]
 
 
 def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, object]) -> MapReader:
@@ -108,14 +134,17 @@ def remembering(reader: MapReader, folder: Path | None, facts: Mapping[str, obje
         return reader
     told = json.dumps({"version": __version__, **facts}, sort_keys=True)
 
-    def read(picture: PIL.Image.Image, file: Path) -> np.ndarray:
-        known = (told, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
-        path = folder / f"{file.stem}.{hashlib.blake2b(repr(known).encode(), digest_size=8).hexdigest()}.npy"
-        if path.is_file():
-            return np.load(path, allow_pickle=False)
-        found = reader(picture, file)
-        write_array(path, found)
-        return found
+    def kept(file: Path) -> Path:
+        known = (told, digest_of_content(file.read_bytes()))
+        return folder / f"{file.stem}.{digest(repr(known))}.npy"
+
+    def read(pictures: Sequence[PIL.Image.Image], files: Sequence[Path]) -> list[np.ndarray]:
+        paths = [kept(file) for file in files]
+        if missing := [n for n, path in enumerate(paths) if not path.is_file()]:
+            found = reader([pictures[n] for n in missing], [files[n] for n in missing])
+            for n, values in zip(missing, found, strict=True):
+                write_array(paths[n], values)
+        return [np.load(path, allow_pickle=False) for path in paths]
 
     return read
 
@@ -147,34 +176,70 @@ def fidelity(
     reader: MapReader,
     kind: Kind,
     maps: Mapping[str, np.ndarray],
-    pictures: Mapping[str, Sequence[Path]],
+    sets: Mapping[str, Mapping[str, Sequence[Path]]],
     *,
+    batch_size: int = 1,
     palette: np.ndarray | None = None,
-    progress: Callable = iter,
-) -> Fidelity:
-    """Compare what `reader` sees in the pictures of each condition with its map (H, W, 3) in [0, 1].
+    progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+) -> dict[str, Fidelity]:
+    """Compare what `reader` sees in pictures with maps (H, W, 3) in [0, 1], in several ways by name.
 
-    Raises ValueError for a condition without pictures or with another number of them than the first, a
-    picture of another shape than its map, and when no picture can be compared.
+    `sets`: of each way the pictures by the map that they are compared with. A picture is read once, whatever
+    number of ways it takes part in, with at most `batch_size` others of its size; only what numbers are made
+    of is kept of it, so that maps may be of any number (`MapFiles`).
+
+    Raises ValueError for a map without pictures or with another number of them than the first, a picture of
+    another shape than its map, and when no picture can be compared.
     """
-    numbers = {stem: len(pictures.get(stem, ())) for stem in maps}
-    _check_numbers(numbers)
-    count, resizes, scored = next(iter(numbers.values())), 0, []
-    groups: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(count)]
-    for stem, given in progress(list(maps.items())):
-        for place, path in enumerate(pictures[stem]):
-            picture = load_photo(path)
-            resizes += check_shape(path, picture.size, given.shape[1::-1])
-            read = _float(reader(picture, path))
-            groups[place].append((at_size(read, given.shape, nearest=kind == "segmentation"), given))
-    unread = 0
-    for group in groups:
-        numbers_of, missed = _score(kind, group, palette)
-        scored.append(numbers_of)
-        unread += missed
+    uses: dict[Path, list[tuple[str, str, int]]] = {}
+    for name, pictures in sets.items():
+        _check_numbers({stem: len(files) for stem, files in pictures.items()})
+        for stem, files in pictures.items():
+            for place, path in enumerate(files):
+                uses.setdefault(path, []).append((name, stem, place))
+    facts: dict[tuple[str, str, int], Any] = {}
+    resizes = Counter()
+    for batch in _batches(progress(list(uses)), batch_size):
+        found = reader([picture for _, picture in batch], [path for path, _ in batch])
+        for (path, picture), values in zip(batch, found, strict=True):
+            for use in uses[path]:
+                name, given = use[0], maps[use[1]]
+                resizes[name] += check_shape(path, picture.size, given.shape[1::-1])
+                facts[use] = _facts(kind, values, given, palette)
+    return {
+        name: _over_groups(kind, name, pictures, facts, num_resized=resizes[name])
+        for name, pictures in sets.items()
+    }
+
+
+def _batches(paths: Iterable[Path], num: int) -> Iterator[list[tuple[Path, PIL.Image.Image]]]:
+    """Neighbours of one size, opened, at most `num` at a time."""
+    batch: list[tuple[Path, PIL.Image.Image]] = []
+    for path in paths:
+        picture = load_photo(path)
+        if batch and (len(batch) == num or picture.size != batch[0][1].size):
+            yield batch
+            batch = []
+        batch.append((path, picture))
+    if batch:
+        yield batch
+
+
+def _over_groups(
+    kind: Kind,
+    name: str,
+    pictures: Mapping[str, Sequence[Path]],
+    facts: Mapping[tuple[str, str, int], Any],
+    *,
+    num_resized: int,
+) -> Fidelity:
+    """One way's numbers: group k holds the k-th picture of every map."""
+    count = len(next(iter(pictures.values())))
+    scored = [_numbers(kind, [facts[name, stem, place] for stem in pictures]) for place in range(count)]
     return Fidelity(
-        scores=scored, num=count * len(maps), num_conditions=len(maps), num_resized=resizes, num_unread=unread
-    )
+        scores=[numbers for numbers, _ in scored], num=count * len(pictures), num_conditions=len(pictures),
+        num_resized=num_resized, num_unread=sum(missed for _, missed in scored),
+    )  # fmt: skip
 
 
 def picture_fidelity(
@@ -186,8 +251,8 @@ def picture_fidelity(
         return float("nan")
     picture = load_photo(path)
     check_shape(path, picture.size, given.shape[1::-1])
-    read = at_size(_float(reader(picture, path)), given.shape, nearest=kind == "segmentation")
-    return _score(kind, [(read, given)], palette)[0][HEADLINES[kind][0]]
+    (values,) = reader([picture], [path])
+    return _numbers(kind, [_facts(kind, values, given, palette)])[0][HEADLINES[kind][0]]
 
 
 def _is_empty(kind: Kind, given: np.ndarray) -> bool:
@@ -196,24 +261,34 @@ def _is_empty(kind: Kind, given: np.ndarray) -> bool:
     return kind == "normal" and not np.any(map_to_normal(given))
 
 
-def _score(
-    kind: Kind, group: Sequence[tuple[np.ndarray, np.ndarray]], palette: np.ndarray | None
-) -> tuple[dict[str, float], int]:
-    """Numbers of one group, and how many of it could not be compared."""
+def _facts(kind: Kind, values: np.ndarray, given: np.ndarray, palette: np.ndarray | None) -> Any:
+    """What of one picture numbers of its group are made of, from the map that was read in it: numbers of its
+    own, figures, or counts. None where its map shows nothing."""
+    read = at_size(_float(values), given.shape, nearest=kind == "segmentation")
+    if kind == "pose":
+        return _people(read, given)
+    if kind == "segmentation":
+        return _labels(read, given, palette)
+    if kind == "normal":
+        return errors_of(_angles(read, given)) if np.any(map_to_normal(given)) else None
+    return {"depth": _depth, "edge": _edges, "lines": _lines}[kind](read, given)
+
+
+def _numbers(kind: Kind, group: Sequence[Any]) -> tuple[dict[str, float], int]:
+    """Numbers of one group by the facts of its pictures, and how many of it could not be compared."""
     if kind == "pose":
         return _poses(group)
     if kind == "segmentation":
-        return _segmentation(group, palette)
+        total = sum(group[1:], group[0])
+        return {"mean_iou": total.mean_iou, "accuracy": total.accuracy}, 0
     if kind == "normal":
-        whole = [(r, g) for r, g in group if np.any(map_to_normal(g))]
-        if not whole:
+        found = [errors for errors in group if errors is not None]
+        if not found:
             raise ValueError("no normal map has a direction anywhere")
-        found = [errors_of(_angles(r, g)) for r, g in whole]
         names = ("mean", "median", "under_11_25", "under_30")
-        return {n: float(np.mean([getattr(f, n) for f in found])) for n in names}, len(group) - len(whole)
-    rows = [{"depth": _depth, "edge": _edges, "lines": _lines}[kind](r, g) for r, g in group]
-    names = [name for name in rows[0] if all(name in row for row in rows)]  # some need a size
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}, 0
+        return {n: float(np.mean([getattr(f, n) for f in found])) for n in names}, len(group) - len(found)
+    names = [name for name in group[0] if all(name in row for row in group)]  # some need a size
+    return {name: float(np.mean([row[name] for row in group])) for name in names}, 0
 
 
 def _depth(read: np.ndarray, given: np.ndarray) -> dict[str, float]:
@@ -251,31 +326,37 @@ def _angles(read: np.ndarray, given: np.ndarray) -> np.ndarray:
     return angles(map_to_normal(read), map_to_normal(given), guess=True)
 
 
-def _poses(group: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[dict[str, float], int]:
-    people = [[np.reshape(read_pose(m), (-1, 18, 3)) for m in pair] for pair in group]
-    truth = [figures(g) for _, g in people]
-    whole = [g.take(g.areas > 0) for g in truth]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _People:
+    """Of one picture."""
+
+    read: Figures
+    given: Figures
+    counts: PoseCounts
+
+
+def _people(read: np.ndarray, given: np.ndarray) -> _People:
+    p, g = (np.reshape(read_pose(m), (-1, 18, 3)) for m in (read, given))
+    return _People(read=figures(p), given=figures(g), counts=pose_counts(p, g))
+
+
+def _poses(group: Sequence[_People]) -> tuple[dict[str, float], int]:
+    whole = [each.given.take(each.given.areas > 0) for each in group]
     if not sum(map(len, whole)):
         raise ValueError("no given map shows a figure: nothing to find again")
-    found = pose_ap([figures(p) for p, _ in people], whole)
-    counts = [pose_counts(p, g) for p, g in people]
-    total = sum(counts[1:], counts[0])
+    found = pose_ap([each.read for each in group], whole)
+    total = sum((each.counts for each in group[1:]), group[0].counts)
     numbers = {
         "ap": found.ap, "oks": found.mean_oks, "pck": total.pck, "count_error": found.count_error,
     }  # fmt: skip
     return numbers, sum(not len(g) for g in whole)
 
 
-def _segmentation(
-    group: Sequence[tuple[np.ndarray, np.ndarray]], palette: np.ndarray | None
-) -> tuple[dict[str, float], int]:
+def _labels(read: np.ndarray, given: np.ndarray, palette: np.ndarray | None) -> Confusion:
     if palette is None:
         raise ValueError(NO_PALETTE)
-    total = Confusion(np.zeros((len(palette), len(palette)), dtype=np.int64))
-    for read, given in group:
-        p, g = (labels_of(np.round(255 * m).astype(np.uint8), palette) for m in (read, given))
-        total = total + confusion(p, g, len(palette), ignored=-1)
-    return {"mean_iou": total.mean_iou, "accuracy": total.accuracy}, 0
+    p, g = (labels_of(np.round(255 * m).astype(np.uint8), palette) for m in (read, given))
+    return confusion(p, g, len(palette), ignored=-1)
 
 
 def _check_numbers(numbers: Mapping[str, int]) -> None:

@@ -6,7 +6,6 @@ records (`eval.protocols.maps_command`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from adapters.files import write_arrays
+from eval.digests import digest
 from eval.metrics.bsds import BoundaryCounts, boundary_counts, boundary_score, default_thresholds, suppress
 from eval.metrics.bsds_engine import original_counts, original_suppress
 from eval.metrics.depth import Alignment, batch_depth_errors, mean_errors
@@ -273,8 +273,7 @@ def _kept(keep: Path | None, pair: Pair, settings: dict[str, Any], make: Callabl
     if keep is None:
         return make(pair)
     facts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (pair.predicted, pair.truth)]
-    digest = hashlib.blake2b(repr((sorted(settings.items()), facts)).encode(), digest_size=8).hexdigest()
-    path = keep / f"{pair.stem}.{digest}.npz"
+    path = keep / f"{pair.stem}.{digest(repr((sorted(settings.items()), facts)))}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as packed:
             return BoundaryCounts(**dict(packed))

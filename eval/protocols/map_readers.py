@@ -9,16 +9,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eval.protocols.fidelity import KINDS, MapReader, folder_reader, judge_reader, remembering
-from eval.protocols.readers import BASE, Reader, load_judge, load_without_base, reader_in_words
-from eval.protocols.setup import load_pipeline
-from eval.runs.settings import (
-    digest_of,
-    digest_of_base,
-    digest_of_folder,
-    digest_of_reader,
-    digests_of_adapters,
+from eval.digests import digest_of, digest_of_base, digest_of_folder, digests_of_adapters
+from eval.protocols.fidelity import (
+    KINDS,
+    MapReader,
+    annotator_reader,
+    folder_reader,
+    judge_reader,
+    remembering,
 )
+from eval.protocols.readers import (
+    BASE,
+    Reader,
+    digest_of_reader,
+    load_judge,
+    load_without_base,
+    reader_in_words,
+)
+from eval.protocols.setup import load_pipeline
 from unicon.conditions.annotators import open_annotator
 from unicon.data.photos import list_photos
 from unicon.devices import pick_device
@@ -69,8 +77,9 @@ def map_readers(
     if arguments.annotator:
         device = str(pick_device(arguments.device))
         annotator = open_annotator(family, arguments.annotator, weights=arguments.weights, device=device)
-        facts = annotator.facts() | {"weights digest": digest_of_folder(arguments.weights)}
-        found[annotator.card.name, CONDITIONING] = remembering(annotator, keep, facts)
+        weights = digest_of_folder(arguments.weights) if arguments.weights else None
+        facts = annotator.facts() | {"weights digest": weights}
+        found[annotator.card.name, CONDITIONING] = remembering(annotator_reader(annotator), keep, facts)
     if arguments.judge:
         judge, facts = _judge(arguments, family, batch_size)
         facts |= {"steps": arguments.steps, "condition": family}

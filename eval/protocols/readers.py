@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from eval.digests import digest_of_folder
 from eval.judge import CONFIG, HEAT_CELL_PX, JUDGE, Judge, Seen, load_judge_network
 from unicon.bases import base_size
 from unicon.conditions.palettes import depth_to_map
@@ -253,6 +254,12 @@ _MAPS: dict[str, Callable[[Seen, Frame], np.ndarray]] = {
 def judge_folder(judge: str) -> Path | None:
     """Where a judge lies: "mini" is the one that ships, "base" the base itself, which has no folder."""
     return None if judge == BASE else mini_folder() / JUDGE if judge == MINI else Path(judge)
+
+
+def digest_of_reader(judge: str | None) -> str | None:
+    """Of the files of the folder behind a name or path; None where it is the base itself, or nobody."""
+    folder = None if judge is None else judge_folder(judge)
+    return None if folder is None else digest_of_folder(folder)
 
 
 def check_reader(judge: str | None, conditions: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from adapters.files import write_arrays
-from eval.records import source_digest
+from eval.digests import source_digest
 from unicon.conditions import pose
 from unicon.conditions.edges import edges_to_map
 from unicon.conditions.palettes import depth_to_map

@@ -19,7 +19,6 @@ is by the embedding, beside that scale of the caption. A prior whose pictures ar
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 import time
@@ -33,18 +32,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eval.digests import digest, digest_of, digest_of_base, digests_of_adapters
 from eval.emergence import image_features
 from eval.features import FeatureSet
 from eval.metrics import likeness
 from eval.metrics.embeddings import embedding_scores
 from eval.protocols.distributions import distances
-from eval.protocols.readers import generators, load_judge
+from eval.protocols.readers import digest_of_reader, generators, load_judge
 from eval.protocols.scene_set import SceneSet
 from eval.protocols.unclip_look import JudgeFeatures, LightReader, lights_of
 from eval.protocols.unclip_report import RESULTS
 from eval.protocols.unclip_swap import Truth, scored, swaps
 from eval.records import Record, append, read
-from eval.runs.settings import digest_of, digest_of_base, digest_of_reader, digests_of_adapters
 from unicon.pipeline import UniConPipeline
 from unicon.prior import PriorSettings
 from unicon.prior_ar import ArPriorSettings
@@ -298,8 +297,7 @@ def fingerprint(pipe: UniConPipeline, judge: str = MINI) -> str:
     if pipe.decoder is not None:
         parts["decoder adapter"] = f"{pipe.decoder.config} {digest_of(pipe.decoder)}"
     parts |= {f"reader {name}": str(digest_of_reader(name)) for name in (MINI, judge)}
-    text = f"{pipe.unet.dtype} {sorted(parts.items())}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return digest(f"{pipe.unet.dtype} {sorted(parts.items())}")
 
 
 def run(bench: Bench, out: Path, todo: Sequence[Cell], stop_after: float = math.inf) -> int:

@@ -9,6 +9,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from eval.runs.truth import shows_nothing
+
 Direction = Literal["estimate", "generate", "joint"]
 DIRECTIONS: tuple[Direction, ...] = ("estimate", "generate", "joint")
 
@@ -28,8 +30,11 @@ class Item:
     """By condition, (H, W, 3) float32 in [0, 1]: what is held clean to generate from."""
     truth: Mapping[str, Any] = field(default_factory=dict)
     """By condition, what its measures take: metres, edges, joints, or a map."""
-    blank: tuple[str, ...] = ()
-    """Conditions whose map shows nothing to follow: left out where one generates from it."""
+
+    @property
+    def blank(self) -> tuple[str, ...]:
+        """Conditions whose map shows nothing to follow: left out where one generates from it."""
+        return tuple(name for name, told in self.truth.items() if shows_nothing(name, told))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,17 +53,20 @@ class Item:
         return found.hexdigest()
 
 
-class WhenAsked(Mapping[str, np.ndarray]):
-    """Maps by condition that are drawn when they are asked for: a run of one condition needs no other's."""
+class WhenAsked(Mapping[str, Any]):
+    """Maps or truths by condition that are made when they are first asked for: a run of one condition needs
+    no other's, and who looks at the picture alone needs none."""
 
-    def __init__(self, names: Sequence[str], draw: Callable[[str], np.ndarray]):
+    def __init__(self, names: Sequence[str], make: Callable[[str], Any]):
         self.names = tuple(names)
-        self._draw = draw
+        self._make, self._made = make, {}
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Any:
         if name not in self.names:
             raise KeyError(name)
-        return self._draw(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

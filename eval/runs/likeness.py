@@ -6,7 +6,6 @@ kept in the run's folder.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +14,12 @@ from pathlib import Path
 import PIL.Image
 
 from eval import features
+from eval.digests import digest, digest_of, source_digest
 from eval.features import Extractor, FeatureSet, read_features
 from eval.pictures import Pictures
 from eval.protocols.distributions import circumstances, distances
-from eval.records import source_digest
 from eval.runs.items import Task
 from eval.runs.roll import Roll
-from eval.runs.settings import digest_of
 from eval.runs.store import Store, read_picture
 
 NEIGHBOURS = 3
@@ -87,9 +85,8 @@ class Likeness:
     def _features(
         self, name: str, stems: Sequence[str], load: Callable[[int], PIL.Image.Image]
     ) -> FeatureSet:
-        text = "\n".join([self.told, *stems])
-        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-        path: Path = self.store.folder / "features" / f"{name}-{digest}.npz"
+        known = digest(self.told, *stems, num_bytes=4)
+        path: Path = self.store.folder / "features" / f"{name}-{known}.npz"
         if path.is_file():
             return read_features(path)
         found = self.extractor(Pictures(tuple(stems), load))

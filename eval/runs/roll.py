@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from eval.digests import digest
 from eval.runs.items import Item, Task
 
 
@@ -56,8 +56,7 @@ class Roll:
     @property
     def digest(self) -> str:
         """16 hex digits of all items in their order."""
-        text = "".join(entry.digest for entry in self.entries)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest("".join(entry.digest for entry in self.entries))
 
     def places(self, task: Task) -> list[int]:
         """Items that take part in a task: all for estimates, else those whose map shows something."""

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval import features, metrics
-from eval.records import source_digest
+from eval.digests import digest, source_digest
 from eval.runs import measures as measures_package
 from eval.runs import members, truth
 from eval.runs.items import Item, Sample, Task
@@ -337,7 +337,7 @@ class Scorer:
              self.material.depth_range if task.direction == "joint" else None, metrics_fingerprint()],
             sort_keys=True,
         )  # fmt: skip
-        return f"{task.name}-{hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()}"
+        return f"{task.name}-{digest(whole)}"
 
 
 @cache

@@ -6,17 +6,12 @@ Device, batch and number of processes are not among them; what is given of each 
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from adapters import grafted_loras, lora_weights
-from eval.protocols.readers import judge_folder
+from eval.digests import digest, digest_of_base, digests_of_adapters
+from eval.protocols.readers import digest_of_reader
 from eval.runs.items import Direction, Task
 from unicon import __version__
 from unicon.conditions.ensembles import TOGETHER
@@ -133,70 +128,6 @@ class Keys:
         )  # fmt: skip
 
 
-def digest_of_base(pipe: UniConPipeline) -> str:
-    """16 hex digits of a pipeline's components, its priors among them, its schedule and its styles."""
-    parts: dict[str, torch.nn.Module] = {
-        name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)
-    }
-    config = {k: v for k, v in dict(pipe.scheduler.config).items() if not k.startswith("_")}
-    base = hashlib.blake2b(f"{type(pipe.scheduler).__name__} {sorted(config.items())}".encode())
-    for name in sorted(parts):
-        base.update(f"{name} {digest_of(parts[name])}".encode())
-    weights = lora_weights(pipe.unet)
-    for name, style in sorted(grafted_loras(pipe.unet).items()):
-        told = f"{name} {weights[name]} {sorted(style.metadata.items())}"
-        base.update(f"{told} {_digest_of_tensors(dict(style.named_parameters()))}".encode())
-    return base.hexdigest()[:16]
-
-
-def digests_of_adapters(pipe: UniConPipeline) -> dict[str, str]:
-    """16 hex digits of each loaded adapter."""
-    return {name: _digest_of_adapter(adapter) for name, adapter in pipe.adapters.items()}
-
-
-def digest_of(module: torch.nn.Module) -> str:
-    """16 hex digits of a module's tensors, by name, and of what its configuration says."""
-    config = getattr(module, "config", None)
-    told = config.to_diff_dict() if hasattr(config, "to_diff_dict") else config
-    if isinstance(told, Mapping):  # without where it came from, and by which library's version
-        told = {key: told[key] for key in sorted(told) if not key.startswith("_") and "version" not in key}
-    text = f"{_digest_of_tensors(module.state_dict())} {told}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _digest_of_adapter(adapter: Any) -> str:
-    return hashlib.blake2b(
-        f"{adapter.config} {_digest_of_tensors(dict(adapter.named_parameters()))}".encode(), digest_size=8
-    ).hexdigest()
-
-
-def _digest_of_tensors(tensors: dict[str, torch.Tensor]) -> str:
-    found = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
-
-
-def digest_of_reader(reader: str | None) -> str | None:
-    """Of the folder behind a name or path; None where it is the base itself."""
-    folder = None if reader is None else judge_folder(reader)
-    return digest_of_folder(None if folder is None else str(folder))
-
-
-def digest_of_folder(folder: str | None) -> str | None:
-    """Of the content of all its files; ValueError when there is none."""
-    if folder is None:
-        return None
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    if not files:
-        raise ValueError(f"{folder} is no folder with files in it; check the spelling")
-    found = hashlib.blake2b(digest_size=8)
-    for path in files:
-        found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return found.hexdigest()
-
-
 def _key(**settings: Any) -> str:
     text = json.dumps({"version": __version__, **settings}, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return digest(text, num_bytes=4)

@@ -7,13 +7,13 @@ a seed; the page knows neither run.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from eval.digests import digest
 from eval.runs.compare import check_same_data
 from eval.runs.items import Task
 from eval.runs.report import Run
@@ -96,4 +96,4 @@ def _some(every: list, num: int, what: str, rng: np.random.Generator) -> list:
 def study_id(first: Run, second: Run, asked: Sequence[Question]) -> str:
     """12 hex digits of the runs' pictures, their weights and all questions."""
     facts = [(r.report["data"]["digest"], r.report["weights"], r.report["settings"]) for r in (first, second)]
-    return hashlib.blake2b(repr((facts, list(asked))).encode(), digest_size=6).hexdigest()
+    return digest(repr((facts, list(asked))), num_bytes=6)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from eval.runs import suite
-from eval.runs.items import Item, Items
+from eval.runs.items import Item, Items, WhenAsked
 from eval.runs.measures.depth import DepthMeasure
 from eval.runs.measures.edges import EdgeMeasure
 from eval.runs.measures.measure import Measure
@@ -24,7 +25,7 @@ from eval.runs.measures.pictures import LikenessMeasure, ViewMeasure
 from eval.runs.measures.pose import PoseMeasure
 from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.scoring import Material
-from eval.runs.truth import DEPTH_RANGE, shows_nothing, truth_of_map
+from eval.runs.truth import DEPTH_RANGE, truth_of_map
 from unicon.data.pairs import Entry, open_pairs
 from unicon.pictures import as_array, as_pictures, resize
 from unicon.sampling.noise import stable_hash
@@ -43,8 +44,10 @@ def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     pairs = open_pairs(arguments.data, conditions)
     num = suite.first(len(pairs), arguments.num, f"pairs in {arguments.data}")
 
+    joints: dict[str, np.ndarray] = {}
+
     def load(place: int) -> Item:
-        return item_of(pairs[place], conditions)
+        return item_of(pairs[place], conditions, joints)
 
     return Material(
         items=Items([pairs[n].key for n in range(num)], load),
@@ -54,18 +57,29 @@ def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     )
 
 
-def item_of(entry: Entry, conditions: Sequence[str]) -> Item:
-    """One pair; maps take the picture's size. Raises ValueError for one that is not whole."""
+def item_of(entry: Entry, conditions: Sequence[str], joints: dict[str, np.ndarray] | None = None) -> Item:
+    """One pair; maps take the picture's size. Raises ValueError for one that is not whole.
+
+    A map is read, and its truth made of it, when asked for. `joints`: those known by key, which is added to:
+    to find them in a drawing takes longer than all else of a pair, and they are small.
+    """
     if entry.image is None or any(name not in entry.maps for name in conditions):
         lacks = "its picture" if entry.image is None else next(n for n in conditions if n not in entry.maps)
         raise ValueError(f"pair {entry.key} lacks {lacks}; unicon check lists every such pair")
     image = np.asarray(entry.image.load())
-    maps = {name: _fitted(entry.maps[name].load(), image.shape[:2]) for name in conditions}
-    truth = {name: truth_of_map(name, values) for name, values in maps.items()}
+    known = {} if joints is None else joints
+    maps = WhenAsked(conditions, lambda name: _fitted(entry.maps[name].load(), image.shape[:2]))
+
+    def truth(name: str) -> Any:
+        if name != "pose":
+            return truth_of_map(name, maps[name])
+        if entry.key not in known:
+            known[entry.key] = truth_of_map(name, maps[name])
+        return known[entry.key]
+
     return Item(
-        name=entry.key, key=stable_hash(entry.key), image=image, maps=maps, truth=truth,
-        caption=entry.captions[0] if entry.captions else "",
-        blank=tuple(name for name in conditions if shows_nothing(name, truth[name])),
+        name=entry.key, key=stable_hash(entry.key), image=image, maps=maps,
+        truth=WhenAsked(conditions, truth), caption=entry.captions[0] if entry.captions else "",
     )  # fmt: skip
 
 

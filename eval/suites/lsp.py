@@ -16,7 +16,6 @@ from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures.pose import PoseMeasure
 from eval.runs.scoring import Material
-from eval.runs.truth import shows_nothing
 from unicon.conditions.pose import draw_pose
 from unicon.sampling.noise import stable_hash
 
@@ -32,7 +31,6 @@ def open_athletes(arguments: argparse.Namespace, conditions: Sequence[str], size
         return Item(
             name=photo.name, key=stable_hash(photo.name), image=photo.image,
             maps={"pose": drawing.astype(np.float32) / 255}, truth={"pose": photo.joints},
-            blank=("pose",) if shows_nothing("pose", photo.joints) else (),
         )  # fmt: skip
 
     return Material(

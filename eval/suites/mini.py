@@ -21,7 +21,6 @@ from eval.runs.measures.measure import Measure
 from eval.runs.measures.pose import PoseMeasure
 from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.scoring import Material
-from eval.runs.truth import shows_nothing
 from unicon.data.scenes import FAR_M
 from unicon.sources import MINI
 from unicon.typed import positive
@@ -41,12 +40,10 @@ def items_of(scenes: SceneSet) -> Items:
     truths = {"depth": scenes.metres, "edge": scenes.edges, "pose": scenes.joints}
 
     def load(place: int) -> Item:
-        truth = {name: truths[name][place] for name in CONDITIONS}
         return Item(
-            name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place], truth=truth,
-            caption=scenes.captions[place],
+            name=names[place], key=int(scenes.seeds[place]), image=scenes.images[place],
+            truth={name: truths[name][place] for name in CONDITIONS}, caption=scenes.captions[place],
             maps=WhenAsked(CONDITIONS, lambda name: scenes.take([place]).maps(name)[0]),
-            blank=tuple(name for name in CONDITIONS if shows_nothing(name, truth[name])),
         )  # fmt: skip
 
     return Items(names, load)

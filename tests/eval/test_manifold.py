@@ -164,9 +164,29 @@ def test_duplicates_are_counted_and_their_balls_are_empty():
     copy, _ = manifold.compare(np.ones((1, 8)), recall=False)
     assert copy.num_balls[0] == (np.sqrt(distances(np.ones((1, 8)), real)[0]) < manifold.radii[0]).sum()
     far = np.concatenate([clusters(40, 8, 7), np.full((4, 8), 1e3)])
-    for closed in (False, True):
-        (found,) = Manifold(far, (3,)).compare(far[-1:], recall=False, closed=closed)
-        assert not found.in_manifold[0], "nor does their border hold them"
+    (open_,), (closed,) = (
+        Manifold(far, (3,)).compare(far[-1:], recall=False, closed=c) for c in (False, True)
+    )
+    assert not open_.in_manifold[0]
+    assert closed.in_manifold[0], "0 <= 0, as the published code counts"
+    assert np.isnan(closed.rarity[0])
+    assert closed.num_balls[0] == 0
+
+
+@pytest.mark.parametrize("arithmetic", FORMATS)
+def test_closed_balls_are_those_of_the_definition_where_features_repeat(arithmetic):
+    """Many distances are equal, to radii of 0 among others."""
+    rng = np.random.default_rng(8)
+    real, generated = (rng.integers(0, 3, (num, 4)).astype(np.float32) for num in (90, 70))
+    real[:30] = 100 + real[:30].clip(0, 1)
+    generated[:10] = real[:10]
+    for k in (1, 3, 8):
+        found = Manifold(real, (k,), arithmetic=arithmetic).compare(generated, realism=False, closed=True)[0]
+        d, r, s = distances(generated, real), squared_radii(real, k), squared_radii(generated, k)
+        assert k > 1 or (r == 0).any()
+        np.testing.assert_array_equal(found.in_manifold, (d <= r).any(1))
+        np.testing.assert_array_equal(found.recalled, (d <= s[:, None]).any(0))
+        np.testing.assert_array_equal(found.num_balls, (d < r).sum(1))
 
 
 def test_memory_maps_are_read_in_place(tmp_path):

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from eval.metrics.calibration import calibration, crps, pooled_calibration, sparsification
+from eval.metrics import intervals
+from eval.metrics.calibration import LEVELS, calibration, crps, pooled_calibration, sparsification
 
 
 def ensemble(count, spread, pixels=(100, 200), seed=0):
@@ -53,6 +54,17 @@ def test_only_the_pixels_of_the_mask_count():
     found = calibration(members, truth, mask, align="none")
     assert found.num_pixels == 30
     assert found == calibration(members[:, :3], truth[:3], align="none")
+
+
+def test_scale_and_shift_are_fitted_once_for_all_levels(monkeypatch):
+    fits, fit = [], intervals.fit
+    monkeypatch.setattr(intervals, "fit", lambda *both: (fits.append(both), fit(*both))[1])
+    members, truth = ensemble(6, 0.5, (20, 30))
+    found = calibration(0.5 * members - 1, truth)
+    assert len(fits) == 1
+    at = [intervals.coverage(0.5 * members - 1, truth, level=level, method="gaussian") for level in LEVELS]
+    assert found.coverages == tuple(each.coverage for each in at)
+    assert found.mean_widths == tuple(each.mean_width for each in at)
 
 
 def test_crps_by_hand():

@@ -11,6 +11,7 @@ from eval.features import FeatureSet
 from eval.manifold.sets import compare_sets
 from eval.metrics import distributions
 from eval.metrics.distributions import (
+    NormalLaw,
     cmmd,
     cubic,
     frechet_distance,
@@ -109,9 +110,8 @@ def test_a_class_that_none_is_in_adds_nothing_to_the_inception_score():
 
 def test_frechet_falls_with_the_number_of_samples():
     real, generated = RNG.normal(size=(3000, 8)), RNG.normal(size=(2000, 8))
-    found = size_curve(
-        lambda a, b: frechet_distance(a, b).distance, real, generated, (50, 100, 400, 2000), repeats=6
-    )
+    law = NormalLaw.of(real)
+    found = size_curve(lambda some: law.frechet(some).distance, generated, (50, 100, 400, 2000), repeats=6)
     assert found.values[-1].mean == pytest.approx(frechet_distance(real, generated).distance), (
         "each generated one once"
     )
@@ -131,7 +131,7 @@ def test_frechet_falls_with_the_number_of_samples():
         (lambda: cmmd(A, np.zeros((3, 5))), "a feature is 0 and has no direction"),
         (lambda: inception_score(A[:5]), r"logits have shape \(5, 5\) for 10 splits"),
         (
-            lambda: size_curve(lambda a, b: 0.0, A, B, [10, 90]),
+            lambda: size_curve(lambda _: 0.0, B, [10, 90]),
             r"sizes \(10, 90\) with 5 repeats of 80 generated ones",
         ),
     ],
@@ -188,9 +188,12 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
         ).save(tmp_path / f"{name}.npz")
     sources = ["--real", str(tmp_path / "real.npz"), "--generated", str(tmp_path / "generated.npz")]
     more = ["--out", str(tmp_path / "out.jsonl"), "--sample-sizes", "20", "80", "--neighbours", "3", "5"]
+    roots, root = [], distributions._symmetric_root
     with monkeypatch.context() as without:  # two files of features need no model
         without.setattr("eval.features.Extractor.__init__", None)
+        without.setattr(distributions, "_symmetric_root", lambda c: (roots.append(c), root(c))[1])
         assert front.main(["distributions", *sources, *more, "--split", "test", "--device", "cpu"]) == 0
+    assert len(roots) == 2, "of the real set, for the table and for all draws of the curve"
     printed = capsys.readouterr().out
     assert "### distributions" in printed
     assert "infinity, by a line over 1/N" in printed

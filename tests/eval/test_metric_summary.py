@@ -98,6 +98,19 @@ def test_records_round_trip(tmp_path):
     assert written[0].date.endswith("+00:00")
 
 
+def test_a_folder_keeps_to_what_its_results_are_of(tmp_path):
+    folder = tmp_path / "out"
+    for _ in range(2):
+        records.keep_to(folder, {"base": "mini", "scenes": 8})
+    with pytest.raises(
+        ValueError, match="out: holds results of base mini, and this run is of other"
+    ):
+        records.keep_to(folder, {"base": "other", "scenes": 8})
+    with pytest.raises(ValueError, match="holds results of scenes 8, and this run is of 9"):
+        records.keep_to(folder, {"base": "mini", "scenes": 9})
+    records.keep_to(folder, {"base": "mini", "scenes": 8})
+
+
 def test_a_failed_measurement_is_not_recorded():
     with pytest.raises(ValueError, match="abs_rel not finite"):
         record(abs_rel=math.nan)

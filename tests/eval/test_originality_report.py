@@ -199,7 +199,7 @@ def test_what_a_base_drew_is_read_back_by_its_own_estimate(place, base, tmp_path
     files = sorted((tmp_path / "made").iterdir())
     pipe = load_pipeline(str(base), "cpu", "float32", ["depth"])
     reader = judge_reader(PipelineReader(pipe=pipe, steps=2), "depth")
-    maps = [reader(load_photo(file), file) for file in files]
+    maps = reader([load_photo(file) for file in files], files)
     (tmp_path / "maps").mkdir()
     for file, values in zip(files, [maps[1], *maps[1:]], strict=True):
         Image.fromarray(np.uint8(np.round(255 * values))).save(tmp_path / "maps" / f"{file.stem}_depth.png")
@@ -317,11 +317,11 @@ def test_limits_are_given_or_reached_by_true_pairs_or_the_batchs_own():
 def test_a_map_that_shows_nobody_says_nothing_of_its_picture(place):
     path = place / "made" / "a_0.png"
     empty = draw_pose([], (64, 64)).astype(np.float32) / 255
-    assert np.isnan(picture_fidelity(lambda *_: empty, "pose", empty, path))
+    assert np.isnan(picture_fidelity(lambda *_: [empty], "pose", empty, path))
     grey = np.full((64, 64, 3), 0.5, np.float32)
-    assert picture_fidelity(lambda *_: grey, "depth", grey, path) == 0
+    assert picture_fidelity(lambda *_: [grey], "depth", grey, path) == 0
     with pytest.raises(ValueError, match="must have one shape"):
-        picture_fidelity(lambda *_: grey, "depth", grey[:32], path)
+        picture_fidelity(lambda *_: [grey], "depth", grey[:32], path)
 
 
 def refusal(capsys, *asked: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import shutil
 from dataclasses import replace
@@ -29,7 +30,7 @@ from eval.runs.roll import Roll
 from eval.runs.scores import Difference, Row, differences, extremes, results
 from eval.runs.scoring import metrics_fingerprint
 from eval.runs.truth import truth_of_map
-from eval.suites.folder import item_of
+from eval.suites import folder
 from eval.suites.mini import items_of
 from unicon.conditions.edges import edge_strength
 from unicon.conditions.palettes import map_to_depth
@@ -230,8 +231,12 @@ def test_who_takes_part_and_whose_neighbour_is_whose():
     sizes = [(4, 4), (4, 6), (4, 4), (4, 6), (4, 4), (2, 2)]
     items = [
         replace(
-            BLANK, name=str(n), key=n, image=np.zeros((*size, 3), np.uint8), blank=("pose",) if n == 1 else ()
-        )
+            BLANK,
+            name=str(n),
+            key=n,
+            image=np.zeros((*size, 3), np.uint8),
+            truth={"pose": np.array([figure(1)] if n != 1 else []).reshape(-1, 18, 3)},
+        )  # fmt: skip
         for n, size in enumerate(sizes)
     ]
     roll = Roll.of(items, "pictures")
@@ -346,6 +351,34 @@ def test_a_scene_draws_the_map_that_is_asked_for_and_is_known_by_all(monkeypatch
         items[0].maps["normal"]
 
 
+def test_of_a_users_pair_only_what_is_asked_for_is_read_and_joints_are_found_once(tmp_path, monkeypatch):
+    """A run looks at every item many times, mostly at its picture alone."""
+    for name in ("image", "depth", "edge", "pose"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            drawn = draw_pose([figure(n)], 128) if name == "pose" else maps(1, n)[0]
+            Image.fromarray(np.uint8(drawn if name == "pose" else 255 * drawn)).resize((128, 128)).save(
+                tmp_path / name / f"p{n}.png"
+            )
+    looked, read = [], folder.truth_of_map
+    monkeypatch.setattr(
+        folder, "truth_of_map", lambda name, values: (looked.append(name), read(name, values))[1]
+    )
+    conditions = ["depth", "edge", "pose"]
+    asked = argparse.Namespace(data=str(tmp_path), num=None)
+    items = folder.open_folder(asked, conditions, SIDE).items
+    Roll.of(items, "pairs")
+    assert sorted(looked) == sorted(3 * conditions)
+    looked.clear()
+    for item in items:
+        assert item.image.shape == (128, 128, 3)
+        assert len(item.truth["pose"]) == 1
+    assert not looked
+    first = items[0]
+    assert first.truth["depth"] is first.truth["depth"]
+    assert looked == ["depth"]
+
+
 def test_a_users_map_of_another_size_is_resized_as_the_pipeline_resizes_it(tmp_path):
     rng = np.random.default_rng(0)
     for name, side in (("image", SIDE), ("canny_lines", 2 * SIDE)):
@@ -353,7 +386,7 @@ def test_a_users_map_of_another_size_is_resized_as_the_pipeline_resizes_it(tmp_p
         values = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(values).save(tmp_path / name / "a.png")
     (pair,) = open_pairs(tmp_path, ["canny_lines"])
-    made = item_of(pair, ["canny_lines"]).maps["canny_lines"]
+    made = folder.item_of(pair, ["canny_lines"]).maps["canny_lines"]
     frame = Frame.of(2 * SIDE, 2 * SIDE, 8, SIDE)
     entered = frame.enter(as_pictures(Image.open(tmp_path / "canny_lines" / "a.png"), "map"))
     np.testing.assert_array_equal(made, entered[0].movedim(0, -1).numpy())

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from eval import __main__ as front
+from eval.digests import digest_of, digests_of_adapters
 from eval.protocols.drawing import Painter
 from eval.protocols.readers import JudgeReader
 from eval.protocols.setup import load_pipeline
@@ -23,7 +24,6 @@ from eval.runs.items import Item, Sample
 from eval.runs.measures.spread import SpreadMeasure
 from eval.runs.members import read_members
 from eval.runs.report import read_run
-from eval.runs.settings import digest_of, digests_of_adapters
 from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
 from tests.eval import suite_data

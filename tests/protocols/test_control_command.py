@@ -16,8 +16,9 @@ from eval import __main__ as front
 from eval.metrics.edges import edge_counts
 from eval.metrics.pictures import ms_ssim, ssim
 from eval.protocols.control import another_of_its_size
-from eval.protocols.fidelity import fidelity, remembering
+from eval.protocols.fidelity import MapFiles, fidelity, remembering
 from eval.protocols.generated import groups, halves
+from eval.protocols.readers import JudgeReader
 from eval.records import read
 from tests.tiny_base import SIDE_PX
 from unicon.conditions.edges import canny, edges_to_map
@@ -89,8 +90,8 @@ def test_another_map_is_one_of_the_same_size_and_those_without_one_are_told(edge
         Image.fromarray(np.uint8(255 * edges_to_map(canny(own)))).save(edges / "maps" / f"{stem}_edge.png")
         for place in (0, 1):
             Image.fromarray(own).save(edges / "made" / f"{stem}_{place}.png")
-    shapes = {"a": (48, 48), "c": (64, 64), "b": (48, 48), "d": (64, 64), "e": (80, 80)}
-    assert another_of_its_size(shapes) == {"a": "b", "c": "d", "b": "a", "d": "c"}
+    sizes = {"a": (48, 48), "c": (64, 64), "b": (48, 48), "d": (64, 64), "e": (80, 80)}
+    assert another_of_its_size(sizes) == {"a": "b", "c": "d", "b": "a", "d": "c"}
     printed = run(
         capsys, "--generated", edges / "made", "--maps", edges / "maps", "--condition", "edge",
         "--annotator", "canny", "--device", "cpu", "--out", edges / "out.jsonl",
@@ -172,7 +173,7 @@ def scored(kind, given, seen, tmp_path, **more):
     """Numbers of one picture whose reader sees `seen`."""
     path = tmp_path / "x.png"
     Image.fromarray(np.zeros((*given.shape[:2], 3), dtype=np.uint8)).save(path)
-    return fidelity(lambda *_: seen, kind, {"x": given}, {"x": [path]}, **more)
+    return fidelity(lambda *_: [seen], kind, {"x": given}, {"own": {"x": [path]}}, **more)["own"]
 
 
 def test_depth_is_compared_as_8_bit_maps(tmp_path):
@@ -237,23 +238,24 @@ def test_what_was_read_is_not_read_again_unless_the_picture_changed(tmp_path):
     asked, path = [], tmp_path / "x.png"
     Image.fromarray(photo(0)).save(path)
     reader = remembering(
-        lambda p, f: asked.append(f) or np.ones((2, 2, 3)), tmp_path / "keep", {"judge": "me"}
-    )
+        lambda _, files: [asked.append(f) or np.ones((2, 2, 3)) for f in files],
+        tmp_path / "keep", {"judge": "me"},
+    )  # fmt: skip
     for _ in range(2):
-        np.testing.assert_array_equal(reader(load_photo(path), path), 1)
+        np.testing.assert_array_equal(reader([load_photo(path)], [path]), 1)
     assert len(asked) == 1
     Image.fromarray(photo(1, side=64)).save(path)
-    reader(load_photo(path), path)
+    reader([load_photo(path)], [path])
     assert len(asked) == 2
     # Another picture of its name, size and time is another picture.
     twin, told = tmp_path / "twin" / "x.png", path.stat()
     twin.parent.mkdir()
     twin.write_bytes(path.read_bytes()[:-1] + b"\0")
     os.utime(twin, ns=(told.st_atime_ns, told.st_mtime_ns))
-    reader(load_photo(path), twin)
-    assert len(asked) == 3
-    other = remembering(lambda p, f: np.zeros((2, 2, 3)), tmp_path / "keep", {"judge": "another"})
-    np.testing.assert_array_equal(other(load_photo(path), path), 0)
+    reader([load_photo(path)] * 2, [path, twin])
+    assert asked[2:] == [twin], "of a batch only what is not known is read"
+    other = remembering(lambda *_: [np.zeros((2, 2, 3))], tmp_path / "keep", {"judge": "another"})
+    np.testing.assert_array_equal(other([load_photo(path)], [path]), 0)
 
 
 def test_bad_folders_are_refused(edges, tmp_path, capsys):
@@ -289,4 +291,67 @@ def test_pictures_of_another_size_are_counted(tmp_path):
     path = tmp_path / "x.png"
     Image.fromarray(np.zeros((80, 120, 3), dtype=np.uint8)).save(path)
     seen = cv2.resize(given, (120, 80))
-    assert fidelity(lambda *_: seen, "lines", {"x": given}, {"x": [path]}).num_resized == 1
+    found = fidelity(lambda *_: [seen], "lines", {"x": given}, {"own": {"x": [path]}})
+    assert found["own"].num_resized == 1
+
+
+def test_a_picture_is_read_once_in_batches_of_its_size_and_maps_are_not_kept(tmp_path, monkeypatch):
+    """Each picture is compared with its own map and with another's."""
+    sides = {"a": 16, "b": 16, "c": 24, "d": 24, "e": 24, "f": 16}
+    made, files = {}, {}
+    for n, (stem, side) in enumerate(sides.items()):
+        made[stem] = [tmp_path / f"{stem}_{k}.png" for k in range(2)]
+        for k, path in enumerate(made[stem]):
+            Image.fromarray(np.full((side, side, 3), 40 * n + k, np.uint8)).save(path)
+        files[stem] = tmp_path / f"{stem}.png"
+        values = np.repeat(np.linspace(0, 10 + 40 * n, side**2).reshape(side, side, 1), 3, axis=-1)
+        Image.fromarray(np.uint8(values)).save(files[stem])
+    another = {stem: made[other] for stem, other in another_of_its_size(
+        {stem: (side, side) for stem, side in sides.items()}).items()}  # fmt: skip
+    batches, opened = [], []
+
+    def reader(pictures, paths):
+        batches.append([path.stem for path in paths])
+        return [np.asarray(picture) for picture in pictures]
+
+    monkeypatch.setattr(
+        "eval.protocols.fidelity.load_photo", lambda path: (opened.append(path), load_photo(path))[1]
+    )
+    sets = {"own": made, "another": another}
+    found = fidelity(reader, "depth", MapFiles(files), sets, batch_size=3)
+    assert [len(batch) for batch in batches] == [3, 1, 3, 3, 2]
+    assert sorted(sum(batches, [])) == sorted(path.stem for paths in made.values() for path in paths)
+    pictures = [path for path in opened if path not in files.values()]
+    assert len(pictures) == len(set(pictures)) == 12
+    for name, way in sets.items():
+        for k, numbers in enumerate(found[name].scores):
+            gaps = [load_grey(way[stem][k]) - load_grey(files[stem]) for stem in way]
+            expected = np.mean([np.sqrt(np.mean(gap**2)) for gap in gaps])
+            assert numbers["rmse_255"] == pytest.approx(expected, rel=1e-5)
+    one = fidelity(reader, "depth", MapFiles(files), sets)
+    assert one == found
+    few = MapFiles(files)
+    first = few["a"]
+    assert few["a"] is first
+    for stem in "bcdef":
+        assert few[stem].shape == (sides[stem], sides[stem], 3)
+    assert few["a"] is not first, "only the last few are kept"
+
+
+def load_grey(path: Path) -> np.ndarray:
+    return np.asarray(load_photo(path)).astype(float).mean(-1)
+
+
+def test_the_size_of_a_batch_is_what_a_judge_is_asked_at_a_time(edges, judge, capsys, monkeypatch):
+    sizes, read_ = [], JudgeReader.read
+    monkeypatch.setattr(
+        JudgeReader, "read", lambda self, seen, *more: (sizes.append(len(seen)), read_(self, seen, *more))[1]
+    )
+    asked = ["--generated", edges / "made", "--maps", edges / "maps", "--condition", "edge",
+             "--device", "cpu", "--judge", judge, "--out", edges / "out.jsonl"]  # fmt: skip
+    run(capsys, *asked, "--batch-size", "3")
+    run(capsys, *asked, "--batch-size", "1")
+    assert sizes == [3, 1, 1, 1, 1, 1]
+    found = read(edges / "out.jsonl")
+    for first, second in zip(found[:2], found[2:], strict=True):
+        assert first.numbers == pytest.approx(second.numbers, rel=1e-3)

@@ -54,7 +54,7 @@ class ViewMeasure:
     @property
     def weights(self) -> str:
         """What the numbers depend on beside the fields: the encoder itself, and how it sees pictures."""
-        from eval.runs.settings import digest_of  # loads the libraries of models
+        from eval.digests import digest_of  # loads the libraries of models
 
         extractor = _extractor(self.features)
         return f"{digest_of(extractor.model)} {extractor.preprocessing}"

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from eval.metrics.calibration import LEVELS, calibration, crps
-from eval.metrics.depth import fit, valid_mask
-from eval.metrics.intervals import coverage, usual_method
+from eval.metrics.calibration import LEVELS, calibration_of, crps
+from eval.metrics.depth import valid_mask
+from eval.metrics.intervals import aligned, coverage, usual_method
 from eval.runs.items import Sample
 from eval.runs.measures.measure import Number
 from eval.runs.members import kept_pixels
@@ -59,10 +59,10 @@ class SpreadMeasure:
             return None
         members = 1 - sample.members.astype(np.float64)
         usual = usual_method(len(members))
-        found = calibration(members, truth, drawn, method=usual)
+        samples, seen = aligned(members, truth, drawn, "mean")
+        found = calibration_of(samples, seen, method=usual)
         everywhere = coverage(members, truth, valid, method=usual)
-        scale, shift = fit(members[:, drawn].mean(0), truth[drawn])
-        error = crps(scale * members[:, drawn] + shift, truth[drawn]).sum()
+        error = crps(samples, seen).sum()
         num, width = found.num_pixels, found.mean_widths[self.LEVEL] * found.num_pixels
         inside = np.multiply(found.coverages, num)
         return np.array([*inside, width, error, num, everywhere.coverage * valid.sum(), valid.sum()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -68,6 +69,26 @@ def test_it_goes_on_where_it_was_stopped(base, judge, family, main, tmp_path, ca
     ):
         assert row in text
     assert (place.folder / "sheet.png").stat().st_size > 1000
+
+
+def test_nothing_goes_on_from_what_was_trained_on_another_base_or_other_data(base, judge, family, tmp_path):
+    place = place_in(tmp_path / "out", base, family)
+    assert run(place, [], 0.0) == 0
+    place.note("score", {"abs_rel": 0.1}, {"system": "joint", "direction": "joint"})
+    assert len(place.done("score")) == 1
+    other = shutil.copytree(family, tmp_path / "other")
+    captions = other / "scenes" / "shard_000000" / "captions.json"
+    captions.write_text(captions.read_text().replace("ball 3", "cube 3"))
+    for changed, text in (
+        ({"base": judge}, f"holds results of base {base}, and this run is of {judge}"),
+        ({"data": other}, "holds results of data with shards"),
+        ({"num_scenes": 4}, "holds results of num_scenes 8, and this run is of 4"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            run(replace(place, **changed), [], 0.0)
+    assert not replace(place, base=judge).done("score"), "nor are they shown"
+    moved = replace(place, data=shutil.copytree(family, tmp_path / "moved"), judge=judge)
+    assert run(moved, [], 0.0) == 0
 
 
 def test_what_cannot_be_compared(main, tmp_path, capsys):

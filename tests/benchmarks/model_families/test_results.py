@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -86,6 +86,27 @@ def test_what_is_answered_is_not_asked_again(tmp_path, monkeypatch):
         run(Sets(tmp_path, scenes, budget, None, 1), tmp_path)
     assert len(asked) == len(read(tmp_path / RESULTS)) == 2  # the GAN's steps decide, and not the VAE's
     assert [r.settings["gan_steps"] for r in done(tmp_path, longer)] == [3]
+
+
+def test_nothing_goes_on_from_other_scenes_or_another_base(tmp_path, monkeypatch):
+    sets = Sets(tmp_path / "out", shards(tmp_path / "scenes"), TINY, None, 1)
+    for _ in range(2):
+        sets.keep_to_themselves()
+    other = Sets(tmp_path / "out", shards(tmp_path / "others", 13), TINY, None, 1)
+    with pytest.raises(ValueError, match="holds results of scenes with shard"):
+        other.keep_to_themselves()
+    fewer = Sets(tmp_path / "out", tmp_path / "scenes", replace(TINY, training=7), None, 1)
+    with pytest.raises(ValueError, match="holds results of training 8, and this run is of 7"):
+        fewer.keep_to_themselves()
+    monkeypatch.setattr("benchmarks.model_families.pictures.mini_folder", lambda: tmp_path / "others")
+    with pytest.raises(ValueError, match="holds results of base mini"):
+        sets.keep_to_themselves()
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    main = runpy.run_path(str(ROOT / "benchmarks" / "families.py"))["main"]
+    asked = ["--scenes", str(tmp_path / "others"), "--out", str(tmp_path / "out"), "--make", "copier"]
+    tiny = [part for name, value in asdict(TINY).items() for part in (f"--{name}", str(value))]
+    with pytest.raises(ValueError, match="give it a folder of its own with --out"):
+        main([*asked, *(word.replace("_", "-") for word in tiny)])
 
 
 def test_what_cannot_be_compared(tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from eval.features import Extractor, FeatureSet
 from eval.kept import KeptRows
 from eval.metrics.text import cosines
 from eval.originality.assessment import Assessment, References, assess
-from eval.originality.given import open_references
+from eval.originality.references import open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
 from eval.pictures import Pictures, find_pictures

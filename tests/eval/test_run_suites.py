@@ -302,9 +302,10 @@ def test_what_was_not_measured_of_a_room_is_neither_near_nor_in_its_map(tmp_path
     asked = argparse.Namespace(data=data, split="held_out", num=None, alignment=["scale_shift"])
 
     def drawn_and_mean() -> tuple[np.ndarray, np.ndarray]:
-        material = nyu_depth.open_rooms(asked, ["depth"], suite_data.SIDE)
-        assert material.mean_map is not None
-        return material.items[0].maps["depth"], material.mean_map("depth", nyu_depth.MEASURES["scale_shift"])
+        benchmark = nyu_depth.open_rooms(asked, ["depth"], suite_data.SIDE)
+        assert benchmark.mean_map is not None
+        mean = benchmark.mean_map("depth", nyu_depth.MEASURES["scale_shift"])
+        return benchmark.items[0].maps["depth"], mean
 
     _, whole = drawn_and_mean()
     suite_data.cut_out(data, hole)

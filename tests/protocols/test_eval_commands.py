@@ -13,7 +13,7 @@ from tests.tiny_base import tiny_vae_of_the_mini_family
 
 
 @pytest.fixture
-def few(base, cache, material, tmp_path):
+def few(base, cache, splits, tmp_path):
     """Arguments that keep a run on scenes tiny, and the file it writes."""
     sizes = ["--num", "4", "--validation-num", "2", "--training-num", "2", "--steps", "2", "--device", "cpu"]
     return [*sizes, "--base", str(base), "--cache", str(cache), "--out", str(tmp_path / "out.jsonl")]

@@ -26,6 +26,7 @@ from eval.runs.members import read_members
 from eval.runs.report import read_run
 from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
+from tests.commands import refusal
 from tests.eval import suite_data
 from tests.eval.conftest import NUM
 from tests.programs import launched
@@ -36,13 +37,6 @@ SPREAD = (
     "calibration_error", "calibration_bias", "interval_coverage", "interval_coverage_all", "interval_width",
     "crps",
 )  # fmt: skip
-
-
-def refusal(capsys, *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main([str(argument) for argument in arguments])
-    assert stop.value.code == 2
-    return capsys.readouterr().err
 
 
 def results(folder) -> dict[tuple[str, str], dict]:

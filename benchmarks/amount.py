@@ -182,9 +182,9 @@ class Place:
         return pipe
 
     @cached_property
-    def material(self) -> scenes.Material:
+    def splits(self) -> scenes.SceneSplits:
         size = base_size(self.pipe.unet, self.pipe.vae).own_px
-        return scenes.Material(
+        return scenes.SceneSplits(
             test=scene_set("standard", self.budget.num, size_px=size),
             validation=scene_set("validation", 2, size_px=size),  # depth chooses nothing on them
             training=self.shards,
@@ -199,8 +199,8 @@ class Place:
         steps = self.budget.drawing_steps
         reader = PipelineReader(pipe=self.pipe, steps=steps, batch_size=20)
         painter = Painter(pipe=self.pipe, steps=steps, batch_size=20)
-        own, shuffled, *_ = scenes.estimation([reader], CONDITION, self.material, seeds)
-        drawn, *_ = scenes.generation(painter, judge, CONDITION, self.material, seeds)
+        own, shuffled, *_ = scenes.estimation([reader], CONDITION, self.splits, seeds)
+        drawn, *_ = scenes.generation(painter, judge, CONDITION, self.splits, seeds)
         rows = zip(own.scores, shuffled.scores, drawn.scores, strict=False)
         return [
             {"estimate": a.abs_rel, "another": b.abs_rel, "generate": c.abs_rel}  # pyright: ignore[reportAttributeAccessIssue]

@@ -28,7 +28,7 @@ from eval.protocols.drawing import as_bytes
 from eval.protocols.map_scores import score
 from eval.protocols.readers import BASE, Reader, load_judge
 from eval.protocols.scene_set import CONDITIONS, scene_set
-from eval.protocols.scenes import Material, estimation
+from eval.protocols.scenes import SceneSplits, estimation
 from eval.protocols.setup import load_pipeline
 from eval.records import Record, append
 from unicon.latents import decode, encode
@@ -81,14 +81,14 @@ def changes(pipe: UniConPipeline) -> dict[str, Change]:
 
 
 def measure(
-    reader: Reader, material: Material, pipe: UniConPipeline, num_changed: int
+    reader: Reader, splits: SceneSplits, pipe: UniConPipeline, num_changed: int
 ) -> list[dict[str, object]]:
     """A row for the scenes as they are, for what they stand beside, and for each change of the first ones."""
     rows: dict[str, dict[str, object]] = {}
-    few = material.test.take(range(min(num_changed, len(material.test))))
+    few = splits.test.take(range(min(num_changed, len(splits.test))))
     pictures = {name: change(few.images) for name, change in changes(pipe).items()} if len(few) else {}
     for condition in CONDITIONS:
-        outcomes = estimation([reader], condition, material, [0])
+        outcomes = estimation([reader], condition, splits, [0])
         found = {each.prediction: asdict(each.scores[0]) for each in outcomes}
         _take(rows, "as rendered", found[reader.name])
         _take(rows, "another scene's picture", found["adapter, another scene's picture"])
@@ -122,14 +122,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to which records are added, one line of JSON each")
     args = parser.parse_args()
     render = partial(scene_set, cache_folder=args.cache, workers=args.workers)
-    material = Material(
+    splits = SceneSplits(
         test=render(args.split, args.num),
         validation=render("validation", args.validation_num),
         training=args.training or render("training", 256),
     )
     pipe = load_pipeline("mini", "cpu", "float32", CONDITIONS if args.judge == BASE else ())
     reader = load_judge(args.judge, pipe, args.steps, 16)
-    rows = measure(reader, material, pipe, args.changed)
+    rows = measure(reader, splits, pipe, args.changed)
     print(markdown_table(rows, ["pictures", *SHOWN]))
     settings = {"judge": args.judge, "scenes": args.num, "changed": args.changed, "split": args.split}
     for row in rows if args.out else ():

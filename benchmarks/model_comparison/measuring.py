@@ -40,11 +40,11 @@ def measure(place: Place, job: Job, export: Path) -> None:
 
 
 @cache
-def material(place: Place) -> scenes.Material:
+def splits(place: Place) -> scenes.SceneSplits:
     """Scenes of the base's own size that nothing was trained on."""
     pipe = base_pipeline(place.folder, place.base)
     rendered = partial(scene_set, size_px=base_size(pipe.unet, pipe.vae).own_px)
-    return scenes.Material(
+    return scenes.SceneSplits(
         test=rendered("standard", place.budget.num),
         validation=rendered("validation", min(32, place.budget.num)),
         training=place.data / "scenes",
@@ -57,9 +57,9 @@ def outcomes(place: Place, job: Job, export: Path) -> list[Outcome]:
     reader, drawer = sampled(place, job.system, export)
     kept = Kept(reader=reader, drawer=drawer, folder=place.drawings(job))
     if job.direction == "estimate":
-        return scenes.estimation([kept], place.condition, material(place), seeds)
+        return scenes.estimation([kept], place.condition, splits(place), seeds)
     protocol = scenes.generation if job.direction == "generate" else scenes.joint
-    return protocol(kept, judge(place), place.condition, material(place), seeds)
+    return protocol(kept, judge(place), place.condition, splits(place), seeds)
 
 
 # --- on each scene ----------------------------------------------------------------------------------------
@@ -70,14 +70,14 @@ def note_scenes(place: Place, job: Job) -> None:
     key = NUMBER[place.condition][0]
     each = [on_scenes(place, job, record) for record in place.own_scores(job)]
     rows = np.mean([[float(score[key]) for score in scores] for scores in each], axis=0)
-    names = map(str, material(place).test.seeds.tolist())
+    names = map(str, splits(place).test.seeds.tolist())
     numbers = dict(zip(names, rows.tolist(), strict=True))
     place.note("scenes", numbers, {"system": job.system.name, "direction": job.direction})
 
 
 def on_scenes(place: Place, job: Job, record: Record) -> list[dict[str, float]]:
     """One run's score of each scene, from what was kept of it."""
-    test, seed = material(place).test, int(record.settings["seed"])
+    test, seed = splits(place).test, int(record.settings["seed"])
     threshold = float(record.numbers.get("threshold", 0.5))
     if job.direction == "estimate":
         with np.load(place.drawings(job) / f"read_{test.seeds[0]}_{seed}.npz") as made:
@@ -103,7 +103,7 @@ def note_captions(place: Place, job: Job) -> None:
     """Of all that was drawn in a job, and once of the scenes' own pictures."""
     if not place.done("text"):
         about = {"system": SCENES, "direction": "", "seed": 0}
-        place.note("text", heeded(place, material(place).test.images), about)
+        place.note("text", heeded(place, splits(place).test.images), about)
     for seed in range(place.budget.seeds):
         with np.load(place.drawings(job) / f"drawn_{seed}.npz") as made:
             numbers = heeded(place, made["image"])
@@ -113,7 +113,7 @@ def note_captions(place: Place, job: Job) -> None:
 
 def heeded(place: Place, pictures: np.ndarray) -> dict[str, float]:
     """How well pictures (n, S, S, 3) of the test scenes heed their captions, by mini's CLIP."""
-    test = material(place).test
+    test = splits(place).test
     names = tuple(str(seed) for seed in test.seeds)
     seen = clip().pictures(Pictures(names, lambda n: Image.fromarray(pictures[n])))
     found = text_score(seen.values, clip().of_texts(test.captions).values, test.captions)

@@ -9,7 +9,7 @@ import numpy as np
 from eval.peers.peer import DIRECTIONS
 from unicon.sheets import contact_sheet, picture
 
-from .measuring import material
+from .measuring import splits
 from .place import Place
 from .systems import SYSTEMS, TITLES, Job
 
@@ -19,7 +19,7 @@ SHOWN = 6
 
 def write_sheet(place: Place) -> Path:
     """One row per system and direction, without those of which nothing is drawn yet."""
-    test = material(place).test
+    test = splits(place).test
     few = test.take(range(min(SHOWN, len(test))))
     rows = [[picture(image) for image in few.images], [picture(m) for m in few.maps(place.condition)]]
     labels = ["scene", "its map"]

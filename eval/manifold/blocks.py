@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from eval.manifold.bounds import Bounded, Frame, products
-from eval.manifold.sharing import Share
+from eval.manifold.sharing import WorkSplit
 
 SIZE = 2048
 """Rows of a block unless told otherwise."""
@@ -41,21 +41,21 @@ class Block:
         return Block(self.j, self.i, self.lower.T.contiguous())
 
 
-def blocks(a: Bounded, b: Bounded, frame: Frame, size: int, share: Share) -> Iterator[Block]:
+def blocks(a: Bounded, b: Bounded, frame: Frame, size: int, split: WorkSplit) -> Iterator[Block]:
     """This process's blocks of `a` x `b`."""
     columns = _slices(range(len(b)), -(-size // COLUMNS))
     tiles = [(i, j) for i in _slices(range(len(a)), size) for j in columns]
-    return _blocks(a, b, frame, share.mine(tiles))
+    return _blocks(a, b, frame, split.mine(tiles))
 
 
-def half_blocks(a: Bounded, frame: Frame, size: int, share: Share) -> Iterator[Block]:
+def half_blocks(a: Bounded, frame: Frame, size: int, split: WorkSplit) -> Iterator[Block]:
     """This process's blocks of `a` x `a`: squares on the diagonal and what is right of them; of a row with
     itself: inf.
     """
     stripes = _slices(range(len(a)), size)
     columns = [_slices(range(i.start, i.stop), -(-size // COLUMNS)) for i in stripes]
     tiles = [(i, j) for n, i in enumerate(stripes) for square in columns[n:] for j in square]
-    for block in _blocks(a, a, frame, share.mine(tiles)):
+    for block in _blocks(a, a, frame, split.mine(tiles)):
         if block.on_diagonal:
             block.lower[block.j.start - block.i.start :].fill_diagonal_(torch.inf)
         yield block

@@ -20,7 +20,7 @@ from eval.manifold.bounds import Frame
 from eval.manifold.features import Features, check_neighbours, check_widths, checked
 from eval.manifold.members import Members
 from eval.manifold.nearest import Nearest, Search
-from eval.manifold.sharing import Share
+from eval.manifold.sharing import WorkSplit
 from eval.manifold.speed import fastest_format
 from eval.manifold.typical import closeness
 
@@ -95,7 +95,7 @@ class Manifold:
         self.ks = tuple(sorted({int(k) for k in ks}))
         check_neighbours(len(self.real), self.ks, "the real set")
         self.arithmetic, self.device = arithmetic, torch.device(device or self.real.device)
-        self.block, self.share = _checked_block(block), Share(processes)
+        self.block, self.split = _checked_block(block), WorkSplit(processes)
         self._squared = self._search(self.real, self.ks).among_themselves(self.real)
         if self.num_zero_radii[0] == len(self.real):
             raise ValueError(
@@ -146,7 +146,7 @@ class Manifold:
         nearest = [Nearest(len(points), len(centres), 1, frame, each) for each in weights]
         radii = self._search(generated, self.ks).among_themselves(generated) if recall else []
         recallers = [Members(centres, points, each, frame, closed=closed) for each in radii]
-        for block in blocks.blocks(points, centres, frame, self.block, self.share):
+        for block in blocks.blocks(points, centres, frame, self.block, self.split):
             for reader in (*members, *nearest):
                 reader.add(block)
             for reader in recallers:
@@ -158,7 +158,7 @@ class Manifold:
 
     def _search(self, rows: torch.Tensor, ks: tuple[int, ...]) -> Search:
         dtype = _format(self.arithmetic, self.device, lambda: closeness(rows))
-        return Search(ks=ks, dtype=dtype, device=self.device, block=self.block, share=self.share)
+        return Search(ks=ks, dtype=dtype, device=self.device, block=self.block, split=self.split)
 
     def _weights(self, quantile: float, scale: float) -> list[torch.Tensor]:
         """1 / r² in the frame's units for balls that realism reads, else 0."""
@@ -173,11 +173,11 @@ class Manifold:
     def _comparison(
         self, k: int, members: Members, nearest: Nearest | None, recaller: Members | None
     ) -> Comparison:
-        members.merge(self.share)
+        members.merge(self.split)
         rarity = members.smallest.sqrt()
         recalled = None
         if recaller is not None:
-            recaller.merge(self.share)
+            recaller.merge(self.split)
             recalled = recaller.in_any().cpu().numpy()
         return Comparison(
             k=k,
@@ -193,7 +193,7 @@ class Manifold:
     def _realism(self, nearest: Nearest, members: Members) -> np.ndarray:
         points, centres = members.points, members.centres
         search = Search(
-            ks=(1,), dtype=nearest.frame.dtype, device=self.device, block=self.block, share=self.share
+            ks=(1,), dtype=nearest.frame.dtype, device=self.device, block=self.block, split=self.split
         )
         # On the CPU: other devices round reciprocal roots in their own way.
         return search.finish(nearest, points, centres)[0].cpu().rsqrt().numpy()

@@ -12,7 +12,7 @@ import torch
 from eval.manifold.blocks import Block
 from eval.manifold.bounds import Bounded, Frame
 from eval.manifold.exact import squared_distances
-from eval.manifold.sharing import Share
+from eval.manifold.sharing import WorkSplit
 
 
 class Members:
@@ -61,13 +61,13 @@ class Members:
         border[doubt] = exact == self.radii[j[doubt]]
         return inside, border
 
-    def merge(self, share: Share) -> None:
+    def merge(self, split: WorkSplit) -> None:
         """Take in what the other processes counted."""
-        self.smallest = share.stacked(self.smallest).amin(0)
-        self.num_balls = share.stacked(self.num_balls).sum(0)
-        self.num_decided = share.stacked(self.num_decided).sum(0)
+        self.smallest = split.stacked(self.smallest).amin(0)
+        self.num_balls = split.stacked(self.num_balls).sum(0)
+        self.num_decided = split.stacked(self.num_decided).sum(0)
         for name in ("holds", "on_border"):
-            setattr(self, name, share.stacked(getattr(self, name)).any(0))
+            setattr(self, name, split.stacked(getattr(self, name)).any(0))
 
     def in_any(self) -> torch.Tensor:
         """(P,) bool: points that lie in a ball."""

@@ -15,7 +15,7 @@ import torch
 from eval.manifold.blocks import Block, blocks, half_blocks
 from eval.manifold.bounds import Bounded, Frame
 from eval.manifold.exact import squared_distances
-from eval.manifold.sharing import Share
+from eval.manifold.sharing import WorkSplit
 
 SPARE = 8
 """Candidates kept beyond k."""
@@ -45,25 +45,25 @@ class Nearest:
         index = torch.cat([self.index[block.i], near.indices + block.j.start], 1)
         self.values[block.i], self.index[block.i] = _lowest(values, index, self.keep)
 
-    def merge(self, share: Share) -> None:
+    def merge(self, split: WorkSplit) -> None:
         """Take in what the other processes found."""
-        values, index = share.stacked(self.values), share.stacked(self.index)
+        values, index = split.stacked(self.values), split.stacked(self.index)
         values, index = values.transpose(0, 1).flatten(1), index.transpose(0, 1).flatten(1)
         self.values, self.index = _lowest(values, index, self.keep)
 
     def distances(
-        self, rows: Bounded, others: Bounded, ks: tuple[int, ...], share: Share
+        self, rows: Bounded, others: Bounded, ks: tuple[int, ...], split: WorkSplit
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """((num, K), (num,) bool): weighted squared distances to the k-th neighbour in float64, exact but for
         the rows that are left. After all blocks; in the frame's units.
         """
-        part = share.mine(range(len(rows)))
+        part = split.mine(range(len(rows)))
         mine = torch.arange(part.start, part.stop, device=self.frame.device)
         found = torch.full((len(mine), len(ks)), torch.nan, dtype=torch.float64, device=self.frame.device)
         left = torch.zeros(len(mine), dtype=torch.bool, device=self.frame.device)
         if len(mine):
             left = self._decide(mine, rows, others, ks, found)
-        return share.joined(found, len(rows)), share.joined(left.to(torch.uint8), len(rows)).bool()
+        return split.joined(found, len(rows)), split.joined(left.to(torch.uint8), len(rows)).bool()
 
     def _decide(
         self, mine: torch.Tensor, rows: Bounded, others: Bounded, ks: tuple[int, ...], found: torch.Tensor
@@ -120,19 +120,19 @@ class Search:
     dtype: torch.dtype
     device: torch.device
     block: int
-    share: Share
+    split: WorkSplit
 
     def among_themselves(self, rows: torch.Tensor) -> torch.Tensor:
         """(K, N) float64 squared distances of each row to its k-th other, in the features' own units."""
         frame = Frame.about([rows], self.dtype, self.device)
         bounded = frame.bounded(rows)
         nearest = Nearest(len(rows), len(rows) - 1, max(self.ks), frame)
-        for block in half_blocks(bounded, frame, self.block, self.share):
+        for block in half_blocks(bounded, frame, self.block, self.split):
             nearest.add(block)
             if not block.on_diagonal:
                 nearest.add(block.transposed)
-        nearest.merge(self.share)
-        found, left = nearest.distances(bounded, bounded, self.ks, self.share)
+        nearest.merge(self.split)
+        found, left = nearest.distances(bounded, bounded, self.ks, self.split)
         found /= frame.scale**2
         if left.any():
             found[left] = self._again(rows, left.nonzero()[:, 0], rows, None, same=True)
@@ -140,8 +140,8 @@ class Search:
 
     def finish(self, nearest: Nearest, rows: Bounded, others: Bounded) -> torch.Tensor:
         """(K, N) weighted squared distances from `nearest` after all blocks, in its frame's units."""
-        nearest.merge(self.share)
-        found, left = nearest.distances(rows, others, self.ks, self.share)
+        nearest.merge(self.split)
+        found, left = nearest.distances(rows, others, self.ks, self.split)
         if left.any():
             assert nearest.weights is not None
             weights = nearest.weights * nearest.frame.scale**2  # in the features' own units
@@ -161,12 +161,12 @@ class Search:
         few, many = frame.bounded(some), frame.bounded(others)
         scaled = None if weights is None else weights / frame.scale**2
         nearest = Nearest(len(few), len(many) - same, max(self.ks), frame, scaled)
-        for block in blocks(few, many, frame, self.block, self.share):
+        for block in blocks(few, many, frame, self.block, self.split):
             if same:
                 _hide_selves(block, left)
             nearest.add(block)
-        nearest.merge(self.share)
-        found, still = nearest.distances(few, many, self.ks, self.share)
+        nearest.merge(self.split)
+        found, still = nearest.distances(few, many, self.ks, self.split)
         if weights is None:
             found /= frame.scale**2
         if still.any():
@@ -178,7 +178,7 @@ class Search:
         same: bool,
     ) -> torch.Tensor:  # fmt: skip
         """In float64 over all pairs, split between processes."""
-        part = self.share.mine(range(len(left)))
+        part = self.split.mine(range(len(left)))
         mine = left[part.start : part.stop]
         found = torch.empty(len(mine), len(self.ks), dtype=torch.float64, device=self.device)
         every = torch.arange(len(others), device=self.device)
@@ -193,7 +193,7 @@ class Search:
                 values[torch.arange(len(i)), i] = torch.inf
             near = values.topk(max(self.ks), dim=1, largest=False).values
             found[first : first + step] = near[:, [k - 1 for k in self.ks]]
-        return self.share.joined(found, len(left))
+        return self.split.joined(found, len(left))
 
 
 def _hide_selves(block: Block, numbers: torch.Tensor) -> None:

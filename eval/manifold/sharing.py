@@ -16,7 +16,7 @@ from accelerate.utils import gather
 Item = TypeVar("Item")
 
 
-class Share:
+class WorkSplit:
     """This process's part of the work; all of it where there is one process."""
 
     def __init__(self, processes: PartialState | None = None):

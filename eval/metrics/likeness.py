@@ -24,7 +24,7 @@ Embedding = np.ndarray | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Likeness:
+class SubjectFidelity:
     """Over all subjects."""
 
     seen: float
@@ -60,7 +60,7 @@ class Diversity:
 
 def likeness(
     generated: Mapping[str, Sequence[Embedding]], references: Mapping[str, Sequence[Embedding]]
-) -> Likeness:
+) -> SubjectFidelity:
     """Embeddings of generated pictures and of references, both by subject.
 
     Raises ValueError for a subject without references, one in none of whose references anything is seen, and
@@ -87,7 +87,7 @@ def likeness(
         )
     filled = np.nan_to_num(everyone)
     used = [each for subject in generated for each in references[subject]]
-    return Likeness(
+    return SubjectFidelity(
         seen=float(np.nanmean(everyone)),
         with_missing=float(filled.mean()),
         interval=bootstrap_interval(filled.tolist()) if len(filled) > 1 else None,

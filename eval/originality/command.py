@@ -23,8 +23,8 @@ from eval.features import (
 from eval.kept import kept_features
 from eval.manifold.features import checked
 from eval.originality.assessment import assess
-from eval.originality.given import open_references
 from eval.originality.page import as_html
+from eval.originality.references import open_references
 from eval.originality.report import Report, as_csv, as_lines, as_record
 from eval.originality.selection import check_number, rarest_true
 from eval.originality.sight import Sight

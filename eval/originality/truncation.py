@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapters.files import existing
-from eval.protocols.told import stem_of
+from eval.protocols.text_table import stem_of
 
 
 def read_truncation(path: Path) -> dict[str, float]:

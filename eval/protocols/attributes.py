@@ -27,7 +27,7 @@ from eval.metrics.text import cosines
 from eval.pictures import Pictures, find_pictures
 from eval.protocols.generated import captioned
 from eval.protocols.results import save, tables
-from eval.protocols.told import Told, named_texts, read_rows, read_table, stem_of
+from eval.protocols.text_table import TextTable, named_texts, read_rows, read_table, stem_of
 from eval.records import Record
 from unicon.data.pairs import open_pairs
 from unicon.devices import pick_device
@@ -139,7 +139,7 @@ def _shares(arguments: argparse.Namespace, attributes: Mapping[str, Words]) -> l
         _captions_of(arguments.training) if arguments.training else find_pictures(arguments.training_pictures)
     )
     table = arguments.labels
-    labels = {name: Told(_labels(table, name), table) for name in attributes} if table else {}
+    labels = {name: TextTable(_labels(table, name), table) for name in attributes} if table else {}
     clip = None if labels else Clip(arguments.clip, device=str(pick_device(arguments.device)))
     records = []
     for name, words in attributes.items():
@@ -197,7 +197,7 @@ def _neutral(arguments: argparse.Namespace, words: Words) -> _Samples:
     return _Samples(pictures.subset(neutral), len(texts) - len(neutral))
 
 
-def _read(words: Words, by: Clip | Told, pictures: Pictures) -> list[str | None]:
+def _read(words: Words, by: Clip | TextTable, pictures: Pictures) -> list[str | None]:
     """Values of pictures, by a CLIP or as labels tell."""
     if isinstance(by, Clip):
         return list(by_clip(by, pictures, words))

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from eval.pictures import Pictures, find_pictures, folders_within, pictures_in
-from eval.protocols.told import Told, how_many_idle, own_stem, read_table
+from eval.protocols.text_table import TextTable, how_many_idle, own_stem, read_table
 from unicon.data.pairs import open_pairs
 from unicon.data.pairs.names import as_captions, as_text
 from unicon.data.photos import load_photo
@@ -200,7 +200,7 @@ def _own_captions(pictures: Pictures) -> list[str | None]:
 
 
 def _of_table(pictures: Pictures, table: str | Path) -> tuple[str, ...]:
-    known, places = Told.of_table(Path(table)), _places(pictures)
+    known, places = TextTable.of_table(Path(table)), _places(pictures)
     told = [known.of(place) for place in places]
     if None in told:
         raise ValueError(

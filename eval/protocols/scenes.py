@@ -38,8 +38,8 @@ SHUFFLED_MAP = "adapter, another scene's map"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
-    """The scenes of a measurement."""
+class SceneSplits:
+    """The scenes that are measured, and those that are never scored."""
 
     test: SceneSet
     validation: SceneSet
@@ -49,22 +49,22 @@ class Material:
 
 
 def estimation(
-    readers: Sequence[Reader], condition: str, material: Material, seeds: Sequence[int]
+    readers: Sequence[Reader], condition: str, splits: SceneSplits, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Score readers, the adapter first, and beside them the mean map and the exact map as drawn.
 
     Only the adapter depends on a seed.
     """
     first, *others = readers
-    outcomes = _read_and_score(first, condition, material, seeds)
+    outcomes = _read_and_score(first, condition, splits, seeds)
     for reader in others:
-        outcomes += _read_and_score(reader, condition, material, seeds[:1])[:1]
-    return outcomes + _mean_outcomes(condition, material) + [_exact_map(condition, material)]
+        outcomes += _read_and_score(reader, condition, splits, seeds[:1])[:1]
+    return outcomes + _mean_outcomes(condition, splits) + [_exact_map(condition, splits)]
 
 
-def ensemble(reader: PipelineReader, material: Material, seed: int) -> list[Outcome]:
+def ensemble(reader: PipelineReader, splits: SceneSplits, seed: int) -> list[Outcome]:
     """Depth from an ensemble: the error of its median, and the coverage of its 90% interval."""
-    scenes = material.test
+    scenes = splits.test
     readings = reader.read(scenes.images, "depth", scenes.seeds.tolist(), seed)
     assert readings.members is not None
     name = f"adapter, ensemble of {len(readings.members)}"
@@ -99,15 +99,15 @@ class EnsembleScore:
 
 
 def generation(
-    painter: Drawer, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
+    painter: Drawer, judge: Reader, condition: str, splits: SceneSplits, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Score generated pictures by what `judge` reads from them, against the exact truth of the map given.
 
     Beside them the judge on the scenes' own pictures: no generator can be seen to do better than that.
     """
-    scenes = _showing(condition, material.test)
+    scenes = _showing(condition, splits.test)
     keys = scenes.seeds.tolist()
-    threshold = _threshold(judge, condition, material, seeds[0])
+    threshold = _threshold(judge, condition, splits, seeds[0])
     own, shuffled = [], []
     for seed in seeds:
         pictures = painter.generate(scenes, condition, seed).pictures
@@ -123,15 +123,15 @@ def generation(
 
 
 def joint(
-    painter: Drawer, judge: Reader, condition: str, material: Material, seeds: Sequence[int]
+    painter: Drawer, judge: Reader, condition: str, splits: SceneSplits, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Score how well the halves of joint samples agree, beside halves of different samples and true pairs."""
-    scenes = _showing(condition, material.test)
+    scenes = _showing(condition, splits.test)
     keys = scenes.seeds.tolist()
-    threshold = _threshold(judge, condition, material, seeds[0])
+    threshold = _threshold(judge, condition, splits, seeds[0])
 
     def agree(read: np.ndarray, drawn: np.ndarray) -> MapScore:
-        return agreement(condition, read, drawn, material.test, threshold)
+        return agreement(condition, read, drawn, splits.test, threshold)
 
     own, shuffled = [], []
     for seed in seeds:
@@ -149,10 +149,10 @@ def joint(
 
 
 def _read_and_score(
-    reader: Reader, condition: str, material: Material, seeds: Sequence[int]
+    reader: Reader, condition: str, splits: SceneSplits, seeds: Sequence[int]
 ) -> list[Outcome]:
-    scenes, own, shuffled = material.test, [], []
-    threshold = _threshold(reader, condition, material, seeds[0])
+    scenes, own, shuffled = splits.test, [], []
+    threshold = _threshold(reader, condition, splits, seeds[0])
     for seed in seeds:
         maps = reader.read(scenes.images, condition, scenes.seeds.tolist(), seed).maps
         own.append(score(condition, maps, scenes, threshold))
@@ -163,31 +163,31 @@ def _read_and_score(
     ]
 
 
-def _threshold(reader: Reader, condition: str, material: Material, seed: int) -> float:
+def _threshold(reader: Reader, condition: str, splits: SceneSplits, seed: int) -> float:
     """Chosen on validation scenes from this reader's own maps."""
     if condition != "edge":
         return 0.5
-    scenes = material.validation
+    scenes = splits.validation
     maps = reader.read(scenes.images, condition, scenes.seeds.tolist(), seed).maps
     return choose_threshold(condition, maps, scenes)
 
 
-def _mean_outcomes(condition: str, material: Material) -> list[Outcome]:
-    mean = mean_map(condition, material.training)
+def _mean_outcomes(condition: str, splits: SceneSplits) -> list[Outcome]:
+    mean = mean_map(condition, splits.training)
     repeat: Callable[[SceneSet], np.ndarray] = lambda s: np.broadcast_to(mean, (len(s), *mean.shape))  # noqa: E731
-    threshold = choose_threshold(condition, repeat(material.validation), material.validation)
-    scored = score(condition, repeat(material.test), material.test, threshold)
+    threshold = choose_threshold(condition, repeat(splits.validation), splits.validation)
+    scored = score(condition, repeat(splits.test), splits.test, threshold)
     outcomes = [Outcome(prediction="mean map of the training set", scores=[scored])]
     if condition == "pose":
-        figure = mean_figure(material.training)
-        guessed = score_joints([figure] * len(material.test), material.test.joints)
+        figure = mean_figure(splits.training)
+        guessed = score_joints([figure] * len(splits.test), splits.test.joints)
         outcomes.append(Outcome(prediction="mean figure of the training set", scores=[guessed]))
     return outcomes
 
 
-def _exact_map(condition: str, material: Material) -> Outcome:
+def _exact_map(condition: str, splits: SceneSplits) -> Outcome:
     """What drawing the truth as a map, and reading it back, already loses."""
-    scored = score(condition, material.test.maps(condition), material.test)
+    scored = score(condition, splits.test.maps(condition), splits.test)
     return Outcome(prediction="the exact map", scores=[scored])
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from eval.command import command
 from eval.protocols import scenes
@@ -15,11 +14,11 @@ from eval.protocols.drawing import Painter
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX
 from eval.protocols.readers import BASE, PipelineReader, Reader, load_judge, reader_in_words
 from eval.protocols.results import Outcome, record, save, tables
-from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, check_conditions, scene_set
+from eval.protocols.scene_options import add_split_arguments, renderer, training_scenes
+from eval.protocols.scene_set import CONDITIONS, check_conditions
 from eval.protocols.setup import (
     add_reader_arguments,
     add_run_arguments,
-    add_scene_arguments,
     add_temperature_argument,
     load_pipeline,
 )
@@ -51,8 +50,6 @@ def parser() -> argparse.ArgumentParser:
         "--conditions", default="depth,edge,pose", metavar="LIST", help="default depth,edge,pose"
     )
     top.add_argument("--direction", choices=list(DEFAULT_NUM), default="estimate")
-    splits = "; ".join(f"{name}: {SPLITS[name].meaning}" for name in TEST_SPLITS)
-    top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
     top.add_argument(
         "--num", type=positive, metavar="N", help="scenes (default 500, 100 for generate and joint)"
     )
@@ -68,12 +65,13 @@ def parser() -> argparse.ArgumentParser:
         help="text guidance when generating (default 1: off)",
     )
     add_temperature_argument(top)
-    _add_references(top)
+    _add_ensemble(top)
+    add_split_arguments(top)
     add_run_arguments(top, steps=20)
     return top
 
 
-def _add_references(top: argparse.ArgumentParser) -> None:
+def _add_ensemble(top: argparse.ArgumentParser) -> None:
     top.add_argument(
         "--ensemble",
         type=int,
@@ -95,26 +93,6 @@ def _add_references(top: argparse.ArgumentParser) -> None:
         metavar="T",
         help="of its members: 1 samples (default), more spreads them, for a model that is too sure",
     )
-    top.add_argument(
-        "--training",
-        metavar="DIR",
-        help="rendered training scenes for mean maps (default: some are rendered)",
-    )
-    top.add_argument(
-        "--training-num",
-        type=positive,
-        default=256,
-        metavar="N",
-        help="training scenes to render (default 256)",
-    )
-    top.add_argument(
-        "--validation-num",
-        type=positive,
-        default=64,
-        metavar="N",
-        help="scenes edge thresholds are chosen on",
-    )
-    add_scene_arguments(top)
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -122,12 +100,12 @@ def _run(arguments: argparse.Namespace) -> str:
     _check(arguments, conditions)
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions)
     readers = _readers(arguments, pipe, conditions)  # refused, if at all, before scenes are rendered
-    material = _material(arguments, pipe)
+    splits = _splits(arguments, pipe)
     records: list[Record] = []
     for condition in conditions:
         fresh = [
             record(f"scenes/{arguments.direction}/{condition}/{arguments.split}", outcome, settings)
-            for outcome, settings in _measure(arguments, pipe, readers, material, condition)
+            for outcome, settings in _measure(arguments, pipe, readers, splits, condition)
         ]
         save(arguments.out, fresh)
         records += fresh
@@ -144,15 +122,12 @@ def _check(arguments: argparse.Namespace, conditions: list[str]) -> None:
         raise ValueError(f"--ensemble is {arguments.ensemble}; it takes 2 or more, and --direction estimate")
 
 
-def _material(arguments: argparse.Namespace, pipe: UniConPipeline) -> scenes.Material:
-    size = base_size(pipe.unet, pipe.vae).own_px
-    render = partial(scene_set, size_px=size, cache_folder=arguments.cache, workers=arguments.workers)
-    return scenes.Material(
+def _splits(arguments: argparse.Namespace, pipe: UniConPipeline) -> scenes.SceneSplits:
+    render = renderer(arguments, base_size(pipe.unet, pipe.vae).own_px)
+    return scenes.SceneSplits(
         test=render(arguments.split, arguments.num),
         validation=render("validation", arguments.validation_num),
-        training=Path(arguments.training)
-        if arguments.training
-        else render("training", arguments.training_num),
+        training=training_scenes(arguments, render),
     )
 
 
@@ -170,34 +145,34 @@ def _measure(
     arguments: argparse.Namespace,
     pipe: UniConPipeline,
     readers: list[Reader],
-    material: scenes.Material,
+    splits: scenes.SceneSplits,
     condition: str,
 ) -> list[tuple[Outcome, dict[str, str | int | float | bool]]]:
     """Rows and their settings."""
     seeds, size = range(arguments.seeds), arguments.batch_size
     settings = _settings(arguments, pipe, condition)
     if arguments.direction == "estimate":
-        outcomes = scenes.estimation(readers, condition, material, seeds)
+        outcomes = scenes.estimation(readers, condition, splits, seeds)
         rows = [(outcome, settings) for outcome in outcomes]
         if condition == "depth" and arguments.ensemble:  # its spread is to be the posterior's
             drawn = {**settings, "temperature": arguments.ensemble_temperature}
-            rows += [(outcome, drawn) for outcome in _ensemble(arguments, pipe, material)]
+            rows += [(outcome, drawn) for outcome in _ensemble(arguments, pipe, splits)]
         return rows
     (judge,) = readers
     painter = Painter(pipe=pipe, steps=arguments.steps, batch_size=size, guidance_scale=arguments.guidance)
     measure = scenes.generation if arguments.direction == "generate" else scenes.joint
-    outcomes = measure(painter, judge, condition, material, seeds)
+    outcomes = measure(painter, judge, condition, splits, seeds)
     settings |= {"read_by": reader_in_words(arguments.judge), "guidance": arguments.guidance}
     return [(outcome, settings) for outcome in outcomes]
 
 
 def _ensemble(
-    arguments: argparse.Namespace, pipe: UniConPipeline, material: scenes.Material
+    arguments: argparse.Namespace, pipe: UniConPipeline, splits: scenes.SceneSplits
 ) -> list[Outcome]:
-    few = scenes.Material(
-        test=material.test.take(range(min(arguments.ensemble_num, len(material.test)))),
-        validation=material.validation,
-        training=material.training,
+    few = scenes.SceneSplits(
+        test=splits.test.take(range(min(arguments.ensemble_num, len(splits.test)))),
+        validation=splits.validation,
+        training=splits.training,
     )
     reader = PipelineReader(
         pipe=pipe,

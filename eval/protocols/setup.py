@@ -36,14 +36,6 @@ def add_dtype_argument(top: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_scene_arguments(top: argparse.ArgumentParser) -> None:
-    """--cache and --workers of rendered scenes."""
-    top.add_argument("--cache", metavar="DIR", help="where rendered scenes are kept (default: user cache)")
-    top.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="processes that render (default 1)"
-    )
-
-
 def add_temperature_argument(top: argparse.ArgumentParser) -> None:
     """--temperature of estimates."""
     top.add_argument(

@@ -14,7 +14,7 @@ from pathlib import Path
 from eval.features import FeatureSet, open_source
 from eval.pictures import Pictures
 from eval.protocols.generated import captions_of
-from eval.protocols.told import TEXTS, Told
+from eval.protocols.text_table import TEXTS, TextTable
 from eval.rarity import Rarity, rarity_by_stratum
 from eval.records import Record
 
@@ -97,7 +97,7 @@ def _of(pooled: Rarity, places: list[int]) -> Rarity:
 
 def _told(source: str, table: str | None) -> list[str]:
     opened = open_source(source)
-    known = Told.of_table(Path(table), COLUMNS) if table else _own(opened, source)
+    known = TextTable.of_table(Path(table), COLUMNS) if table else _own(opened, source)
     found = [known.of(name) for name in opened.names]
     if None in found:
         where = table or "no caption lies with it"
@@ -108,7 +108,7 @@ def _told(source: str, table: str | None) -> list[str]:
     return [label for label in found if label is not None]
 
 
-def _own(opened: FeatureSet | Pictures, source: str) -> Told:
+def _own(opened: FeatureSet | Pictures, source: str) -> TextTable:
     if isinstance(opened, FeatureSet):
         raise ValueError(f"{source}: features say no captions; give --strata FILE with name and stratum")
     if (told := captions_of(opened)) is None:
@@ -116,4 +116,4 @@ def _own(opened: FeatureSet | Pictures, source: str) -> Told:
             f"{source}: not every picture says its caption (STEM.txt, metadata.jsonl, or its PNG); give "
             "--strata FILE with columns name and stratum"
         )
-    return Told(zip(opened.names, told, strict=True), source)
+    return TextTable(zip(opened.names, told, strict=True), source)

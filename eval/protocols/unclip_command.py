@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from eval.command import run_command
-from eval.protocols.scene_set import scene_set
+from eval.protocols.scene_options import add_scene_arguments, renderer
 from eval.protocols.setup import (
     add_dtype_argument,
     add_judge_argument,
     add_machine_arguments,
-    add_scene_arguments,
     load_pipeline,
 )
 from eval.protocols.unclip import WAYS, Bench, Budget, cells, done, run, ways_of
@@ -101,10 +100,7 @@ def _run(arguments: argparse.Namespace, left: list[int]) -> str:
         for folder in arguments.prior:
             pipe.load_prior(folder)
         ways = ways_of(pipe, arguments.told)
-        size = base_size(pipe.unet, pipe.vae).own_px
-        scenes = scene_set(
-            "standard", budget.reals, size_px=size, cache_folder=arguments.cache, workers=arguments.workers
-        )
+        scenes = renderer(arguments, base_size(pipe.unet, pipe.vae).own_px)("standard", budget.reals)
         bench = Bench(pipe, scenes, budget, arguments.batch_size, arguments.judge)
         weights = bench.weights
         todo = cells(ways, list(dict.fromkeys(arguments.guidance)), arguments.seeds)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,9 @@ from eval.command import command
 from eval.metrics.pictures import psnr, ssim
 from eval.protocols.map_scores import DepthScore, EdgeScore, MapScore, PoseScore, choose_threshold, score
 from eval.protocols.results import Outcome, record, save, tables
-from eval.protocols.scene_set import CONDITIONS, SceneSet, scene_set
-from eval.protocols.setup import add_machine_arguments, add_scene_arguments
+from eval.protocols.scene_options import add_scene_arguments, renderer
+from eval.protocols.scene_set import CONDITIONS, SceneSet
+from eval.protocols.setup import add_machine_arguments
 from unicon.data.photos import centred_square, list_photos, load_photo
 from unicon.devices import pick_device
 from unicon.latents import Autoencoder, decode, downscale, encode
@@ -157,9 +157,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.size % downscale(vae):
         raise ValueError(f"--size is {arguments.size}; this VAE takes multiples of {downscale(vae)}")
     photos = square_photos(arguments.photos, arguments.num, arguments.size) if arguments.photos else None
-    render = partial(
-        scene_set, size_px=arguments.size, cache_folder=arguments.cache, workers=arguments.workers
-    )
+    render = renderer(arguments, arguments.size)
     scenes, validation = render("standard", arguments.num), render("validation", arguments.validation_num)
     trip = RoundTrip(vae=vae, batch_size=arguments.batch_size)
     rows = {"pictures of scenes": reconstruct_pictures(trip, scenes.images, "pictures")}

@@ -14,12 +14,12 @@ from eval.protocols.drawing import Painter
 from eval.protocols.readers import PipelineReader, Reader, load_judge
 from eval.runs.costs import Costs
 from eval.runs.items import Task
-from eval.runs.likeness import Compared, Likeness
+from eval.runs.likeness import SetComparer, SetComparison
 from eval.runs.making import Maker
 from eval.runs.measures.measure import Calibrates
 from eval.runs.roll import Roll
 from eval.runs.scores import Row
-from eval.runs.scoring import Material, Scorer
+from eval.runs.scoring import Benchmark, Scorer
 from eval.runs.settings import Keys, RunSettings, Weights
 from eval.runs.store import Store
 from unicon.pipeline import UniConPipeline
@@ -34,7 +34,7 @@ class Found:
     store: Store
     weights: Weights
     rows: dict[Task, list[Row]]
-    likeness: dict[Task, list[Compared]]
+    likeness: dict[Task, list[SetComparison]]
     """Numbers of sets, one per seed; empty where there are too few pictures."""
     features: str | None
     """Whose, and how resized."""
@@ -42,7 +42,7 @@ class Found:
 
 def carry_out(
     settings: RunSettings,
-    material: Material,
+    benchmark: Benchmark,
     pipe: UniConPipeline,
     folder: Path,
     *,
@@ -54,25 +54,25 @@ def carry_out(
     weights = Weights.of(pipe, settings)
     store = Store(folder=folder, keys=Keys(settings=settings, weights=weights))
     with costs.part("reading the items"):
-        roll = Roll.of(material.items, "the pictures")
+        roll = Roll.of(benchmark.items, "the pictures")
         check(roll, settings.tasks)
-        validation = Roll.of(material.validation, "validation pictures")
+        validation = Roll.of(benchmark.validation, "validation pictures")
     readers = _readers(settings, pipe, batch_size)
     painter = Painter(
         pipe=pipe, steps=settings.steps, batch_size=batch_size, guidance_scale=settings.guidance
     )
-    spread = material.spread if settings.num_members > 1 else {}
+    spread = benchmark.spread if settings.num_members > 1 else {}
     maker = Maker(
         store=store, painter=painter, readers=readers, batch_size=batch_size, share=share, costs=costs,
         with_members=frozenset(spread),
     )  # fmt: skip
     maker.items(roll)
     for task in settings.tasks:
-        chooses = any(isinstance(measure, Calibrates) for measure in material.measures[task.condition])
+        chooses = any(isinstance(measure, Calibrates) for measure in benchmark.measures[task.condition])
         _make(maker, roll, validation if chooses else Roll((), validation.load), task, settings.seeds)
     share.wait()
     scorer = Scorer(
-        store=store, material=material, roll=roll, validation=validation, share=share,
+        store=store, benchmark=benchmark, roll=roll, validation=validation, share=share,
         has_regressor="regressor" in readers, spread=spread,
     )  # fmt: skip
     rows = {}
@@ -136,10 +136,10 @@ def _readers(settings: RunSettings, pipe: UniConPipeline, batch_size: int) -> di
 
 def _likeness(
     settings: RunSettings, store: Store, roll: Roll, device: str
-) -> tuple[dict[Task, list[Compared]], str | None]:
+) -> tuple[dict[Task, list[SetComparison]], str | None]:
     drawn = [task for task in settings.tasks if task.direction != "estimate"]
     if settings.features is None or not drawn:
         return {}, None
-    likeness = Likeness(store, roll, settings.features, device)
+    likeness = SetComparer(store, roll, settings.features, device)
     found = {task: [likeness.compared(task, seed) for seed in settings.seeds] for task in drawn}
     return {task: [one for one in each if one is not None] for task, each in found.items()}, likeness.source

@@ -28,7 +28,7 @@ FEWEST = 2 * (NEIGHBOURS + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Compared:
+class SetComparison:
     """One set of generated pictures beside the items' own."""
 
     numbers: dict[str, float]
@@ -37,7 +37,7 @@ class Compared:
     rank, k, KID's subsets."""
 
 
-class Likeness:
+class SetComparer:
     """Features of sets of pictures, each extracted once."""
 
     def __init__(self, store: Store, roll: Roll, model: str, device: str):
@@ -59,7 +59,7 @@ class Likeness:
         code = source_digest([Path(features.__file__)])
         return f"{self.source}, {digest_of(self.extractor.model)}, {seen}, {code}"
 
-    def compared(self, task: Task, seed: int) -> Compared | None:
+    def compared(self, task: Task, seed: int) -> SetComparison | None:
         """Generated against own pictures; None where there are too few."""
         places = self.roll.places(task)
         if len(places) < FEWEST:
@@ -73,7 +73,7 @@ class Likeness:
         )  # fmt: skip
         found = distances(own, made, ks=[NEIGHBOURS], seed=seed)
         numbers = {name: float(value) for name, value in found.items() if not name.startswith("num_")}
-        return Compared(
+        return SetComparison(
             numbers=numbers,
             sets={
                 "num_real": len(own), "num_generated": len(made), "width": own.values.shape[1],

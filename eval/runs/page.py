@@ -18,7 +18,7 @@ from unicon.sheets import picture
 
 if TYPE_CHECKING:  # a page's style and scale serve comparisons, too, which draw nothing
     from eval.runs.engine import Found
-    from eval.runs.scoring import Material
+    from eval.runs.scoring import Benchmark
 
 SHOWN = 5
 """Best and worst pictures of each task."""
@@ -37,7 +37,7 @@ MEANING = {
 }
 
 
-def as_html(report: Mapping[str, Any], found: Found, material: Material) -> str:
+def as_html(report: Mapping[str, Any], found: Found, benchmark: Benchmark) -> str:
     """The page; needs the run's pictures."""
     title = f"{report['suite']}: {report['settings']['base']}"
     parts = [f"<h1>{html.escape(title)}</h1>", _summary(report), _command(report)]

@@ -29,7 +29,7 @@ from eval.runs.store import write_text
 
 if TYPE_CHECKING:  # a report is read without the libraries that made it
     from eval.runs.engine import Found
-    from eval.runs.scoring import Material
+    from eval.runs.scoring import Benchmark
     from eval.runs.settings import RunSettings
 
 FORMAT = 1
@@ -89,7 +89,7 @@ def as_report(
     suite: str,
     command: str,
     settings: RunSettings,
-    material: Material,
+    benchmark: Benchmark,
     found: Found,
     seconds: float,
     costs: Costs,
@@ -110,7 +110,7 @@ def as_report(
         "seeds": list(settings.seeds),
         "intervals": f"{LEVEL:.0%} percentile bootstrap over pictures, {RESAMPLES} resamples",
         "data": {
-            **material.facts,
+            **benchmark.facts,
             "num": len(entries),
             "digest": found.roll.digest,
             "items": [

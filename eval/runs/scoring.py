@@ -40,7 +40,7 @@ from unicon.processes import Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
+class Benchmark:
     """What a suite measures on, and how."""
 
     items: Sequence[Item]
@@ -79,20 +79,20 @@ class Scorer:
     """Facts of all predictions, each found once."""
 
     store: Store
-    material: Material
+    benchmark: Benchmark
     roll: Roll
     validation: Roll
     share: Share
     has_regressor: bool
     spread: Mapping[str, tuple[Measure, ...]]
-    """The material's where members were kept."""
+    """The benchmark's where members were kept."""
     _calibrations: dict[tuple[Measure, str, str], Measure] = field(default_factory=dict, init=False)
     """Measures that were calibrated, by themselves, the condition, and whose maps they chose by."""
 
     def rows(self, task: Task, seeds: Sequence[int]) -> list[Row]:
         """All predictions of a task by all measures, the model first. In one of several processes: its part
         is found, and all wait for each other."""
-        found, measures = [], self.material.measures[task.condition]
+        found, measures = [], self.benchmark.measures[task.condition]
         for same in zip(*(self.predictions(task, seeds, measure) for measure in measures), strict=True):
             for prediction, measure in zip(same, measures, strict=True):
                 found.append(
@@ -149,10 +149,10 @@ class Scorer:
                 sample=shuffled,
             )  # fmt: skip
         )
-        if self.material.mean_map is not None:
-            found.append(self._mean(condition, self.material.mean_map(condition, measure), places))
-        if condition == next(iter(self.material.measures)):
-            found += [self._method(condition, name, places) for name in self.material.methods]
+        if self.benchmark.mean_map is not None:
+            found.append(self._mean(condition, self.benchmark.mean_map(condition, measure), places))
+        if condition == next(iter(self.benchmark.measures)):
+            found += [self._method(condition, name, places) for name in self.benchmark.methods]
         exact = [n for n in places if condition in self.roll.entries[n].conditions]
         found.append(
             Prediction(
@@ -182,12 +182,12 @@ class Scorer:
 
     def _mean(self, condition: str, mean: np.ndarray, places: list[int]) -> Prediction:
         return Prediction(
-            name=self.material.mean_map_name, seeds=[0], by="mean", places=places,
+            name=self.benchmark.mean_map_name, seeds=[0], by="mean", places=places,
             sample=lambda n, _: self._sample(n, condition, mean),
         )  # fmt: skip
 
     def _method(self, condition: str, name: str, places: list[int]) -> Prediction:
-        method = self.material.methods[name]
+        method = self.benchmark.methods[name]
         return Prediction(
             name=name, seeds=[0], by=None, places=places,
             sample=lambda n, _: self._sample(n, condition, method(self.roll.load(n).image)),
@@ -224,7 +224,7 @@ class Scorer:
 
         def drawn(place: int, seed: int) -> Any:
             values = read_picture(self.store.drawn_map(task, seed, self.roll.entries[place].stem))
-            return truth_of_map(condition, values, self.material.depth_range)
+            return truth_of_map(condition, values, self.benchmark.depth_range)
 
         def own(place: int, seed: int) -> Sample:
             return self._sample(place, condition, self._read_back(task, seed, place), drawn(place, seed))
@@ -235,7 +235,7 @@ class Scorer:
 
         def true(place: int, seed: int) -> Sample:
             exact = self.roll.load(place).maps[condition]
-            truth = truth_of_map(condition, exact, self.material.depth_range)
+            truth = truth_of_map(condition, exact, self.benchmark.depth_range)
             return self._sample(place, condition, self._estimate(condition, "judge", seed, place), truth)
 
         found = [
@@ -279,8 +279,8 @@ class Scorer:
         for n, entry in enumerate(self.validation.entries):
             item = self.validation.load(n)
             if by == "mean":
-                assert self.material.mean_map is not None
-                values = self.material.mean_map(condition, measure)
+                assert self.benchmark.mean_map is not None
+                values = self.benchmark.mean_map(condition, measure)
             else:
                 values = read_picture(self.store.estimate(condition, by, 0, entry.stem))
             samples.append(Sample(item=item, condition=condition, map=values, truth=item.truth[condition]))
@@ -330,11 +330,11 @@ class Scorer:
         if task.direction != "estimate":
             made = [keys.drawing(task), keys.reader(condition, "judge")]
         mean = None
-        if prediction.by == "mean" and self.material.mean_map is not None:
-            mean = hashlib.blake2b(self.material.mean_map(condition, measure).tobytes()).hexdigest()
+        if prediction.by == "mean" and self.benchmark.mean_map is not None:
+            mean = hashlib.blake2b(self.benchmark.mean_map(condition, measure).tobytes()).hexdigest()
         whole = json.dumps(
             [task.name, prediction.name, made, mean, as_json(measure), getattr(measure, "weights", ""), seed,
-             self.material.depth_range if task.direction == "joint" else None, metrics_fingerprint()],
+             self.benchmark.depth_range if task.direction == "joint" else None, metrics_fingerprint()],
             sort_keys=True,
         )  # fmt: skip
         return f"{task.name}-{digest(whole)}"

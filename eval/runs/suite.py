@@ -29,7 +29,7 @@ from eval.runs.engine import carry_out
 from eval.runs.items import DIRECTIONS, Direction
 from eval.runs.page import as_html
 from eval.runs.report import REPORT, SCORES, as_csv, as_report, as_scores, claim, text_tables
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from eval.runs.settings import RunSettings
 from eval.runs.store import write_text
 from unicon.bases import base_size
@@ -54,9 +54,9 @@ class Suite:
     steps: int
     judge: str = BASE
     """What reads maps from generated pictures where --judge is not given (`eval.protocols.readers`)."""
-    open: Callable[[argparse.Namespace, Sequence[str], int], Material]
-    """Material from arguments, conditions and the base's own size in pixels. Raises ValueError for fewer
-    pictures than asked."""
+    open: Callable[[argparse.Namespace, Sequence[str], int], Benchmark]
+    """By arguments, conditions and the base's own size in pixels. Raises ValueError for fewer pictures than
+    asked."""
     configure: Callable[[argparse.ArgumentParser], None]
     """Adds its own options."""
     known: Callable[[argparse.Namespace], Sequence[str]] | None = None
@@ -148,12 +148,12 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
             )
     pipe = load_pipeline(arguments.base, arguments.device, arguments.dtype, conditions, arguments.adapter)
     if group.is_first:
-        material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
+        benchmark = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
         claim(folder, suite.name, command)
         group.wait()
     else:  # what the first renders into a cache, the others find there
         group.wait()
-        material = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
+        benchmark = suite.open(arguments, conditions, base_size(pipe.unet, pipe.vae).own_px)
     opened = time.monotonic()
     settings = RunSettings(
         base=str(arguments.base), adapters=tuple(arguments.adapter), conditions=tuple(conditions),
@@ -169,18 +169,18 @@ def _run(suite: Suite, arguments: argparse.Namespace, command: str) -> str:
     with costs.part(OPENING) as cost:
         cost.seconds += opened - began
     found = carry_out(
-        settings, material, pipe, folder, batch_size=arguments.batch_size, share=group, costs=costs
+        settings, benchmark, pipe, folder, batch_size=arguments.batch_size, share=group, costs=costs
     )
     if not group.is_first:
         return ""
     report = as_report(
-        suite=suite.name, command=command, settings=settings, material=material, found=found,
+        suite=suite.name, command=command, settings=settings, benchmark=benchmark, found=found,
         seconds=time.monotonic() - began, costs=costs,
     )  # fmt: skip
     texts = {
         "scores.csv": as_csv(found),
         SCORES: json.dumps(as_scores(found), allow_nan=False) + "\n",
-        "report.html": as_html(report, found, material),
+        "report.html": as_html(report, found, benchmark),
         REPORT: json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False) + "\n",  # last: it is whole
     }
     for name, text in texts.items():

@@ -16,13 +16,13 @@ from eval.data import bsds
 from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures.edges import BoundaryMeasure
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from unicon.conditions.edges import canny_strength, edges_to_map, strength_to_map
 from unicon.sampling.noise import stable_hash
 from unicon.typed import positive
 
 
-def open_photos(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+def open_photos(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Benchmark:
     """The first `--num` of a part."""
     photos = bsds(arguments.data, "all")
     photos = photos[: suite.first(len(photos), arguments.num, "pictures")]
@@ -35,7 +35,7 @@ def open_photos(arguments: argparse.Namespace, conditions: Sequence[str], size_p
             maps={"edge": edges_to_map(photo.boundaries[middle])}, truth={"edge": photo.boundaries},
         )  # fmt: skip
 
-    return Material(
+    return Benchmark(
         items=Items(photos.names, load),
         measures={"edge": (BoundaryMeasure(num_thresholds=arguments.thresholds),)},
         methods={"Canny": lambda image: strength_to_map(canny_strength(image))},

@@ -24,7 +24,7 @@ from eval.runs.measures.measure import Measure
 from eval.runs.measures.pictures import LikenessMeasure, ViewMeasure
 from eval.runs.measures.pose import PoseMeasure
 from eval.runs.measures.spread import SpreadMeasure
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from eval.runs.truth import DEPTH_RANGE, truth_of_map
 from unicon.data.pairs import Entry, open_pairs
 from unicon.pictures import as_array, as_pictures, resize
@@ -39,7 +39,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
 LIKENESS: tuple[Measure, ...] = (LikenessMeasure(),)
 
 
-def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Benchmark:
     """The first `--num` pairs."""
     pairs = open_pairs(arguments.data, conditions)
     num = suite.first(len(pairs), arguments.num, f"pairs in {arguments.data}")
@@ -49,7 +49,7 @@ def open_folder(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     def load(place: int) -> Item:
         return item_of(pairs[place], conditions, joints)
 
-    return Material(
+    return Benchmark(
         items=Items([pairs[n].key for n in range(num)], load),
         measures={name: MEASURES.get(name, LIKENESS) for name in conditions},
         spread={"depth": (SpreadMeasure(),)},

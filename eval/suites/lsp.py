@@ -15,12 +15,12 @@ from eval.data import lsp
 from eval.runs import suite
 from eval.runs.items import Item, Items
 from eval.runs.measures.pose import PoseMeasure
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from unicon.conditions.pose import draw_pose
 from unicon.sampling.noise import stable_hash
 
 
-def open_athletes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+def open_athletes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Benchmark:
     """The first `--num` of a split."""
     photos = lsp(arguments.data, arguments.split)
     photos = photos[: suite.first(len(photos), arguments.num, f"pictures in split {arguments.split}")]
@@ -33,7 +33,7 @@ def open_athletes(arguments: argparse.Namespace, conditions: Sequence[str], size
             maps={"pose": drawing.astype(np.float32) / 255}, truth={"pose": photo.joints},
         )  # fmt: skip
 
-    return Material(
+    return Benchmark(
         items=Items(photos.names, load),
         measures={"pose": (PoseMeasure(), PoseMeasure(normaliser="torso"))},
         facts={"source": "LSP extended", "split": arguments.split},

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 
 from eval.protocols.map_scores import ALPHA, NEAR_M, TOLERANCE_PX, typical_range
 from eval.protocols.mean_maps import mean_map
-from eval.protocols.scene_set import CONDITIONS, SPLITS, TEST_SPLITS, SceneSet, scene_set
-from eval.protocols.setup import add_scene_arguments
+from eval.protocols.scene_options import add_split_arguments, renderer, training_scenes
+from eval.protocols.scene_set import CONDITIONS, SPLITS, SceneSet
 from eval.runs import suite
 from eval.runs.items import Item, Items, WhenAsked
 from eval.runs.measures.depth import DepthMeasure
@@ -20,10 +19,9 @@ from eval.runs.measures.edges import EdgeMeasure
 from eval.runs.measures.measure import Measure
 from eval.runs.measures.pose import PoseMeasure
 from eval.runs.measures.spread import SpreadMeasure
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from unicon.data.scenes import FAR_M
 from unicon.sources import MINI
-from unicon.typed import positive
 
 NUM = 100
 MEASURES: dict[str, tuple[Measure, ...]] = {
@@ -49,12 +47,11 @@ def items_of(scenes: SceneSet) -> Items:
     return Items(names, load)
 
 
-def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Benchmark:
     """Rendered, or from the cache."""
-    render = partial(scene_set, size_px=size_px, cache_folder=arguments.cache, workers=arguments.workers)
-    scenes = render(arguments.split, arguments.num or NUM)
-    training = Path(arguments.training) if arguments.training else render("training", arguments.training_num)
-    return Material(
+    render = renderer(arguments, size_px)
+    scenes, training = render(arguments.split, arguments.num or NUM), training_scenes(arguments, render)
+    return Benchmark(
         items=items_of(scenes),
         measures={name: MEASURES[name] for name in conditions},
         spread={"depth": (SpreadMeasure(high=FAR_M),)},
@@ -67,32 +64,6 @@ def open_scenes(arguments: argparse.Namespace, conditions: Sequence[str], size_p
     )
 
 
-def configure(top: argparse.ArgumentParser) -> None:
-    """Which scenes."""
-    splits = "; ".join(f"{name}: {SPLITS[name].meaning}" for name in TEST_SPLITS)
-    top.add_argument("--split", choices=TEST_SPLITS, default="standard", help=splits)
-    top.add_argument(
-        "--training",
-        metavar="DIR",
-        help="rendered training scenes for mean maps (default: some are rendered)",
-    )
-    top.add_argument(
-        "--training-num",
-        type=positive,
-        default=256,
-        metavar="N",
-        help="training scenes to render (default 256)",
-    )
-    top.add_argument(
-        "--validation-num",
-        type=positive,
-        default=64,
-        metavar="N",
-        help="scenes edge thresholds are chosen on (default 64)",
-    )
-    add_scene_arguments(top)
-
-
 SUITE = suite.Suite(
     name="mini",
     help=f"scenes that training never saw, every direction (default {NUM} scenes)",
@@ -101,7 +72,7 @@ SUITE = suite.Suite(
     steps=20,
     judge=MINI,
     open=open_scenes,
-    configure=configure,
+    configure=add_split_arguments,
     example="unicon eval mini --num 100 --out runs/eval-mini",
 )
 main = partial(suite.main, SUITE)

@@ -20,7 +20,7 @@ from eval.runs.items import Item, Items
 from eval.runs.measures.depth import DepthMeasure
 from eval.runs.measures.measure import Measure, Redraws
 from eval.runs.measures.spread import SpreadMeasure
-from eval.runs.scoring import Material
+from eval.runs.scoring import Benchmark
 from unicon.conditions.palettes import depth_to_map
 from unicon.sampling.noise import stable_hash
 
@@ -39,7 +39,7 @@ MEASURES = {
 }
 
 
-def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Material:
+def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px: int) -> Benchmark:
     """The first `--num` of a split; the mean map is that of all other pictures."""
     photos = nyu_depth(arguments.data, arguments.split)
     photos = photos[: suite.first(len(photos), arguments.num, f"pictures in split {arguments.split}")]
@@ -61,7 +61,7 @@ def open_rooms(arguments: argparse.Namespace, conditions: Sequence[str], size_px
         ]
         return np.repeat(np.mean(planes, axis=0)[..., None], 3, axis=-1).astype(np.float32)
 
-    return Material(
+    return Benchmark(
         items=Items(photos.names, load),
         measures={"depth": tuple(MEASURES[name] for name in dict.fromkeys(arguments.alignment))},
         spread={"depth": (SpreadMeasure(),)} if "scale_shift" in arguments.alignment else {},

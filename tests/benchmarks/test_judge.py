@@ -8,7 +8,7 @@ import pytest
 from benchmarks.judge import SHOWN, blurred, changes, measure, noisy, saved
 from eval.protocols.readers import JudgeReader
 from eval.protocols.scene_set import scene_set
-from eval.protocols.scenes import Material
+from eval.protocols.scenes import SceneSplits
 from tests.tiny_base import SIDE_PX, tiny_pipeline
 from tests.tiny_judge import tiny_judge
 
@@ -20,8 +20,8 @@ def pipe(tmp_path_factory):
 
 def test_every_change_is_measured(pipe, tmp_path):
     sets = [scene_set(s, 4, size_px=SIDE_PX, cache_folder=tmp_path) for s in ("standard", "validation")]
-    material = Material(test=sets[0], validation=sets[1], training=sets[1])
-    rows = {row["pictures"]: row for row in measure(JudgeReader(judge=tiny_judge()), material, pipe, 2)}
+    splits = SceneSplits(test=sets[0], validation=sets[1], training=sets[1])
+    rows = {row["pictures"]: row for row in measure(JudgeReader(judge=tiny_judge()), splits, pipe, 2)}
     references = {"as rendered", "another scene's picture", "mean map, mean figure", "exact map"}
     assert set(rows) == references | set(changes(pipe))
     assert rows["exact map"]["abs_rel"] < 0.05

@@ -1,16 +1,26 @@
-"""A tiny base, and two runs of suite `mini` on it that differ in their steps, each made once."""
+"""A tiny base, two runs of suite `mini` on it that differ in their steps, each made once; what published
+packages say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eval import __main__ as front
+from tests.programs import ROOT
 from tests.tiny_base import save_tiny_base
 from tests.tiny_clip import tiny_image_encoder
 
 NUM = 8
+
+
+@pytest.fixture(scope="session")
+def oracles() -> dict[str, np.ndarray]:
+    """Features, and what published packages say of them."""
+    with np.load(ROOT / "tests" / "fixtures" / "rarity" / "oracles.npz", allow_pickle=False) as packed:
+        return dict(packed)
 
 
 @pytest.fixture(scope="session")

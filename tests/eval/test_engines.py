@@ -18,6 +18,7 @@ from eval.features import FeatureSet
 from eval.metrics.distributions import cubic, frechet_distance, mmd
 from eval.pictures import find_pictures
 from eval.records import read
+from tests import commands
 from unicon.extras import MissingExtra
 
 RNG = np.random.default_rng(0)
@@ -52,10 +53,8 @@ class MeanColours:
         return {"fid": 0.5, "kid": float(seed)}
 
 
-def refusal(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit):
-        front.main(["distributions", *arguments, "--device", "cpu"])
-    return capsys.readouterr().err
+def refusal(capsys, *arguments: object) -> str:
+    return commands.refusal(capsys, "distributions", *arguments, "--device", "cpu")
 
 
 def test_an_engine_has_a_record_of_its_own_beside_ours(folders, tmp_path, capsys, monkeypatch):

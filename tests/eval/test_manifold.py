@@ -8,15 +8,7 @@ import torch
 
 from eval.manifold.bounds import Frame, products
 from eval.manifold.manifold import FORMATS, Manifold
-from tests.programs import ROOT, launched
-
-ORACLES = ROOT / "tests" / "fixtures" / "rarity" / "oracles.npz"
-
-
-@pytest.fixture(scope="module")
-def oracles() -> dict[str, np.ndarray]:
-    with np.load(ORACLES, allow_pickle=False) as packed:
-        return dict(packed)
+from tests.programs import launched
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -26,16 +26,10 @@ from eval.protocols.results import tables
 from eval.protocols.strata import read_labels
 from eval.rarity import rarity_score
 from eval.records import Record, read
-from tests.eval.test_manifold import ORACLES
+from tests.commands import refusal
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(60, 5)), RNG.normal(size=(80, 5)) * 2 + 1
-
-
-@pytest.fixture(scope="module")
-def oracles() -> dict[str, np.ndarray]:
-    with np.load(ORACLES, allow_pickle=False) as packed:
-        return dict(packed)
 
 
 def test_equal_to_torch_fidelity(oracles):
@@ -208,9 +202,8 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
     assert curve.numbers["frechet_80"] == pytest.approx(one.numbers["frechet"])
     assert curve.numbers["frechet_20_deviation"] > 0
     assert f"{curve.numbers['frechet_at_infinity']:.3f}" in printed
-    with pytest.raises(SystemExit):
-        front.main(["distributions", *sources, "--neighbours", "0"])
-    assert "argument --neighbours: expected a whole number from 1, got '0'" in capsys.readouterr().err
+    why = refusal(capsys, "distributions", *sources, "--neighbours", "0")
+    assert "argument --neighbours: expected a whole number from 1, got '0'" in why
     # What can be known is refused before anything is embedded.
     (tmp_path / "pictures").mkdir()
     for n in range(5):
@@ -225,9 +218,7 @@ def test_the_command_writes_the_numbers_and_the_curve(tmp_path, capsys, monkeypa
         ([sources[1]], "of --real they have width 5, of --generated 128"),
         ([bare], "those of --real are bare.npy, of --generated mini, "),
     ):
-        with pytest.raises(SystemExit):
-            front.main([*made, *options])
-        assert why in capsys.readouterr().err
+        assert why in refusal(capsys, *made, *options)
 
 
 def saved(path, rows: np.ndarray, names) -> str:

@@ -102,9 +102,7 @@ def test_a_folder_keeps_to_what_its_results_are_of(tmp_path):
     folder = tmp_path / "out"
     for _ in range(2):
         records.keep_to(folder, {"base": "mini", "scenes": 8})
-    with pytest.raises(
-        ValueError, match="out: holds results of base mini, and this run is of other"
-    ):
+    with pytest.raises(ValueError, match="out: holds results of base mini, and this run is of other"):
         records.keep_to(folder, {"base": "other", "scenes": 8})
     with pytest.raises(ValueError, match="holds results of scenes 8, and this run is of 9"):
         records.keep_to(folder, {"base": "mini", "scenes": 9})

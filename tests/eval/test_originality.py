@@ -31,6 +31,7 @@ from eval.originality.truncation import how_many_matched, matched
 from eval.originality.truth import judged
 from eval.pictures import Pictures, find_pictures
 from eval.rarity import Rarity, rarity_score
+from tests.commands import refusal
 from tests.programs import ROOT
 
 NUM = 100
@@ -242,9 +243,7 @@ def test_the_command_writes_a_page_and_a_table(folders, tmp_path, capsys):
     assert report["settings"]["false_alarms"] == 0.05
     assert report["versions"]["torch"]
     (tmp_path / "psi.csv").write_text("name,truncation\n000.png,much\n")
-    with pytest.raises(SystemExit):
-        front.main(["originality", *sources, *out, *psi])
-    assert "psi.csv, line 2: could not convert" in capsys.readouterr().err
+    assert "psi.csv, line 2: could not convert" in refusal(capsys, "originality", *sources, *out, *psi)
 
 
 def test_truncation_finds_pictures_by_file_and_by_stem():
@@ -274,9 +273,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_embedded(folders, t
         (["--truncation", str(tmp_path / "psi.csv")], "none of its 1 names"),
         (["--keep", "0"], "number to keep is 0"),
     ):
-        with pytest.raises(SystemExit):
-            front.main(["originality", *where, "--out", str(tmp_path / "out"), *options])
-        assert why in capsys.readouterr().err
+        assert why in refusal(capsys, "originality", *where, "--out", tmp_path / "out", *options)
 
 
 def test_judging_needs_enough_pictures():

@@ -17,7 +17,7 @@ from eval.features import Extractor, FeatureSet
 from eval.kept import KeptRows
 from eval.metrics.text import cosines
 from eval.originality.assessment import Assessment, References, assess
-from eval.originality.given import open_references
+from eval.originality.references import open_references
 from eval.originality.sight import Sight
 from eval.originality.truth import judged
 from eval.pictures import Pictures, find_pictures
@@ -25,6 +25,7 @@ from eval.protocols.fidelity import judge_reader, picture_fidelity
 from eval.protocols.generated import open_outputs
 from eval.protocols.readers import PipelineReader
 from eval.protocols.setup import load_pipeline
+from tests.commands import refusal
 from tests.eval.test_originality import drawing
 from tests.tiny_clip import save_tiny_clip
 from unicon.cli import main as cli
@@ -322,13 +323,6 @@ def test_a_map_that_shows_nobody_says_nothing_of_its_picture(place):
     assert picture_fidelity(lambda *_: [grey], "depth", grey, path) == 0
     with pytest.raises(ValueError, match="must have one shape"):
         picture_fidelity(lambda *_: [grey], "depth", grey[:32], path)
-
-
-def refusal(capsys, *asked: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main(list(asked))
-    assert stop.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_bad_sets_are_refused_by_name(place, tmp_path, capsys):

@@ -11,13 +11,7 @@ from eval.manifold.manifold import FORMATS
 from eval.manifold.sets import compare_sets, outlier_order
 from eval.manifold.truncation import truncation_test
 from eval.rarity import Rarity, rarity_by_stratum, rarity_score
-from tests.eval.test_manifold import ORACLES, clusters
-
-
-@pytest.fixture(scope="module")
-def oracles() -> dict[str, np.ndarray]:
-    with np.load(ORACLES, allow_pickle=False) as packed:
-        return dict(packed)
+from tests.eval.test_manifold import clusters
 
 
 @pytest.mark.parametrize("arithmetic", ["auto", *FORMATS])

@@ -12,7 +12,7 @@ import torch
 
 from eval.features import FeatureSet
 from eval.pictures import Pictures
-from eval.runs.likeness import Likeness
+from eval.runs.likeness import SetComparer
 from eval.runs.roll import Roll
 from eval.runs.store import Store
 
@@ -35,7 +35,7 @@ class Scaled:
 def features(folder: Path, weight: float, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("eval.runs.likeness.Extractor", lambda *_, **__: Scaled(weight))
     store = cast(Store, SimpleNamespace(folder=folder))
-    one = Likeness(store, cast(Roll, None), "folder", "cpu")
+    one = SetComparer(store, cast(Roll, None), "folder", "cpu")
     return float(one._features("own", ["a"], cast(Any, None)).values[0, 0])
 
 

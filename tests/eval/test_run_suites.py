@@ -26,6 +26,7 @@ from eval.runs.members import read_members
 from eval.runs.report import read_run
 from eval.runs.store import FactsFile
 from eval.suites import nyu_depth
+from tests.commands import refusal
 from tests.eval import suite_data
 from tests.eval.conftest import NUM
 from tests.programs import launched
@@ -36,13 +37,6 @@ SPREAD = (
     "calibration_error", "calibration_bias", "interval_coverage", "interval_coverage_all", "interval_width",
     "crps",
 )  # fmt: skip
-
-
-def refusal(capsys, *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main([str(argument) for argument in arguments])
-    assert stop.value.code == 2
-    return capsys.readouterr().err
 
 
 def results(folder) -> dict[tuple[str, str], dict]:
@@ -302,9 +296,10 @@ def test_what_was_not_measured_of_a_room_is_neither_near_nor_in_its_map(tmp_path
     asked = argparse.Namespace(data=data, split="held_out", num=None, alignment=["scale_shift"])
 
     def drawn_and_mean() -> tuple[np.ndarray, np.ndarray]:
-        material = nyu_depth.open_rooms(asked, ["depth"], suite_data.SIDE)
-        assert material.mean_map is not None
-        return material.items[0].maps["depth"], material.mean_map("depth", nyu_depth.MEASURES["scale_shift"])
+        benchmark = nyu_depth.open_rooms(asked, ["depth"], suite_data.SIDE)
+        assert benchmark.mean_map is not None
+        mean = benchmark.mean_map("depth", nyu_depth.MEASURES["scale_shift"])
+        return benchmark.items[0].maps["depth"], mean
 
     _, whole = drawn_and_mean()
     suite_data.cut_out(data, hole)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from eval.protocols.scene_set import scene_set
-from eval.protocols.scenes import Material
+from eval.protocols.scenes import SceneSplits
 from tests.adapters.tiny import tiny_unet
 from tests.tiny_base import SIDE_PX, save_tiny_base
 from tests.tiny_judge import save_tiny_judge
@@ -23,8 +23,8 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material(cache) -> Material:
-    return Material(
+def splits(cache) -> SceneSplits:
+    return SceneSplits(
         test=scene_set("standard", 4, size_px=SIDE_PX, cache_folder=cache),
         validation=scene_set("validation", 2, size_px=SIDE_PX, cache_folder=cache),
         training=scene_set("training", 2, size_px=SIDE_PX, cache_folder=cache),

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from eval import __main__ as front
 from eval.metrics.edges import edge_counts
 from eval.metrics.pictures import ms_ssim, ssim
 from eval.protocols.control import another_of_its_size
@@ -20,6 +19,7 @@ from eval.protocols.fidelity import MapFiles, fidelity, remembering
 from eval.protocols.generated import groups, halves
 from eval.protocols.readers import JudgeReader
 from eval.records import read
+from tests import commands
 from tests.tiny_base import SIDE_PX
 from unicon.conditions.edges import canny, edges_to_map
 from unicon.conditions.normals import normal_to_map
@@ -27,16 +27,12 @@ from unicon.conditions.pose import draw_pose
 from unicon.data.photos import load_photo
 
 
-def run(capsys, *arguments) -> str:
-    assert front.main(["control", *map(str, arguments)]) == 0
-    return capsys.readouterr().out
+def run(capsys, *arguments: object) -> str:
+    return commands.run(capsys, "control", *arguments)
 
 
-def refusal(capsys, *arguments) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main(["control", *map(str, arguments)])
-    assert stop.value.code == 2
-    return capsys.readouterr().err
+def refusal(capsys, *arguments: object) -> str:
+    return commands.refusal(capsys, "control", *arguments)
 
 
 def photo(seed: int, side: int = 48) -> np.ndarray:

@@ -6,29 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval import __main__ as front
 from eval.protocols.setup import load_pipeline
 from eval.records import read
+from tests.commands import refusal, run
 from tests.tiny_base import tiny_vae_of_the_mini_family
 
 
 @pytest.fixture
-def few(base, cache, material, tmp_path):
+def few(base, cache, splits, tmp_path):
     """Arguments that keep a run on scenes tiny, and the file it writes."""
     sizes = ["--num", "4", "--validation-num", "2", "--training-num", "2", "--steps", "2", "--device", "cpu"]
     return [*sizes, "--base", str(base), "--cache", str(cache), "--out", str(tmp_path / "out.jsonl")]
-
-
-def run(capsys, *arguments: str) -> str:
-    assert front.main(list(arguments)) == 0
-    return capsys.readouterr().out
-
-
-def refusal(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main(list(arguments))
-    assert stop.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_estimation_with_regressor_and_ensemble(few, regressor, tmp_path, capsys):

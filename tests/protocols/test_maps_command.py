@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from eval import __main__ as front
 from eval.metrics.bsds import boundary_counts, boundary_score, suppress
 from eval.metrics.depth import batch_depth_errors, mean_errors
 from eval.metrics.normals import angles, over_pictures
@@ -24,6 +23,7 @@ from eval.protocols.map_files import (
     read_strength,
 )
 from eval.records import read
+from tests import commands
 from tests.fixtures.maps.inputs import boundaries
 from unicon.conditions.arrays import at_size
 from unicon.conditions.normals import normal_to_map
@@ -39,16 +39,12 @@ def folders(tmp_path):
     return made
 
 
-def run(capsys, *arguments) -> str:
-    assert front.main(["maps", *map(str, arguments)]) == 0
-    return capsys.readouterr().out
+def run(capsys, *arguments: object) -> str:
+    return commands.run(capsys, "maps", *arguments)
 
 
-def refusal(capsys, *arguments) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main(["maps", *map(str, arguments)])
-    assert stop.value.code == 2
-    return capsys.readouterr().err
+def refusal(capsys, *arguments: object) -> str:
+    return commands.refusal(capsys, "maps", *arguments)
 
 
 def depths(num=3, shape=(12, 16)):

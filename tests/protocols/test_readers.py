@@ -14,8 +14,8 @@ from eval.protocols.readers import JudgeReader, PipelineReader, RegressorReader,
 from unicon.conditions.pose_heat import heat_of
 
 
-def test_estimates_do_not_depend_on_the_batch(pipe, material):
-    images, keys = material.test.images, material.test.seeds.tolist()
+def test_estimates_do_not_depend_on_the_batch(pipe, splits):
+    images, keys = splits.test.images, splits.test.seeds.tolist()
     whole = PipelineReader(pipe=pipe, steps=2, batch_size=4).read(images, "depth", keys, 0).maps
     single = PipelineReader(pipe=pipe, steps=2, batch_size=1).read(images[2:3], "depth", keys[2:3], 0).maps
     other = PipelineReader(pipe=pipe, steps=2, batch_size=4).read(images, "depth", keys, 1).maps
@@ -24,8 +24,8 @@ def test_estimates_do_not_depend_on_the_batch(pipe, material):
     assert np.abs(whole.astype(float) - other).max() > 0.01
 
 
-def test_an_ensembles_median_is_its_map_and_its_first_member_the_single_estimate(pipe, material):
-    images, keys = material.test.images[:2], material.test.seeds[:2].tolist()
+def test_an_ensembles_median_is_its_map_and_its_first_member_the_single_estimate(pipe, splits):
+    images, keys = splits.test.images[:2], splits.test.seeds[:2].tolist()
     single = PipelineReader(pipe=pipe, steps=2).read(images, "depth", keys, 0)
     both = PipelineReader(pipe=pipe, steps=2, batch_size=2, members=2).read(images, "depth", keys, 0)
     assert single.members is None
@@ -42,12 +42,12 @@ def test_the_regressor_reads_pictures_of_any_size_in_any_batch(pipe, regressor):
     np.testing.assert_allclose(whole, single, atol=2e-3)
 
 
-def test_the_triggers_say_which_map(pipe, regressor, material):
+def test_the_triggers_say_which_map(pipe, regressor, splits):
     reader = load_judge(regressor, pipe, steps=2, batch_size=4)
-    depth, edge = (reader.read(material.test.images, c, [0] * 4, 0).maps for c in ("depth", "edge"))
+    depth, edge = (reader.read(splits.test.images, c, [0] * 4, 0).maps for c in ("depth", "edge"))
     assert np.abs(depth.astype(float) - edge).max() > 0.01
     with pytest.raises(ValueError, match="the regressor knows no 'appearance'"):
-        reader.read(material.test.images, "appearance", [0] * 4, 0)
+        reader.read(splits.test.images, "appearance", [0] * 4, 0)
 
 
 def test_another_base_can_judge(base, pipe):
@@ -128,8 +128,8 @@ def test_a_folder_that_is_no_regressor_is_refused(tmp_path, pipe):
         RegressorReader.load(tmp_path, pipe)
 
 
-def test_pictures_do_not_depend_on_the_batch(pipe, material):
-    scenes = material.test
+def test_pictures_do_not_depend_on_the_batch(pipe, splits):
+    scenes = splits.test
     for whole, single in (
         (
             Painter(pipe=pipe, steps=2).generate(scenes, "edge", 0),

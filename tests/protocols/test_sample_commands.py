@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from eval import __main__ as front
 from eval.clip import Clip
 from eval.features import Extractor, open_source
 from eval.metrics.likeness import diversity, likeness
@@ -21,20 +20,9 @@ from eval.protocols.attributes import named_value
 from eval.protocols.diversity import by_condition, map_stems
 from eval.protocols.generated import by_subject, captioned, open_outputs, prompt_of_name
 from eval.records import read
+from tests.commands import refusal, run
 
 WORDS = {"shape": {"cube": ["cube", "box"], "ball": ["ball", "sphere"]}}
-
-
-def run(capsys, *arguments) -> str:
-    assert front.main([str(a) for a in arguments]) == 0
-    return capsys.readouterr().out
-
-
-def refusal(capsys, *arguments) -> str:
-    with pytest.raises(SystemExit) as stop:
-        front.main([str(a) for a in arguments])
-    assert stop.value.code == 2
-    return capsys.readouterr().err
 
 
 def picture(seed: int) -> Image.Image:

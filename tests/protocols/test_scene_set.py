@@ -27,20 +27,20 @@ def test_held_out_splits_hold_out_one_thing_each():
     assert configs["held_out_lights"].kinds == configs["standard"].kinds
 
 
-def test_scenes_are_the_renderers(material):
+def test_scenes_are_the_renderers(splits):
     scene = render(2, SPLITS["standard"].config(SIDE_PX))
-    assert material.test.seeds.tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(material.test.images[2], scene.image)
-    np.testing.assert_array_equal(material.test.metres[2], scene.depth)
-    np.testing.assert_array_equal(material.test.edges[2], scene.edges)
-    np.testing.assert_array_equal(material.test.joints[2], np.reshape(scene.joints, (-1, 18, 3)))
-    assert material.test.captions[2] == scene.caption
+    assert splits.test.seeds.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(splits.test.images[2], scene.image)
+    np.testing.assert_array_equal(splits.test.metres[2], scene.depth)
+    np.testing.assert_array_equal(splits.test.edges[2], scene.edges)
+    np.testing.assert_array_equal(splits.test.joints[2], np.reshape(scene.joints, (-1, 18, 3)))
+    assert splits.test.captions[2] == scene.caption
 
 
-def test_a_second_call_renders_nothing(material, cache, monkeypatch):
+def test_a_second_call_renders_nothing(splits, cache, monkeypatch):
     monkeypatch.setattr(module, "render", None)
     again = scene_set("standard", 4, size_px=SIDE_PX, cache_folder=cache)
-    np.testing.assert_array_equal(again.images, material.test.images)
+    np.testing.assert_array_equal(again.images, splits.test.images)
 
 
 def test_sets_of_other_sizes_share_whole_pieces(tmp_path, monkeypatch):
@@ -51,7 +51,7 @@ def test_sets_of_other_sizes_share_whole_pieces(tmp_path, monkeypatch):
     np.testing.assert_array_equal(few.images[0], more.images[0])
 
 
-def test_a_changed_renderer_gets_a_folder_of_its_own(cache, material, monkeypatch):
+def test_a_changed_renderer_gets_a_folder_of_its_own(cache, splits, monkeypatch):
     monkeypatch.setattr(module, "renderer_fingerprint", lambda: "other")
     monkeypatch.setattr(module, "_render_piece", lambda folder, *_: (_ for _ in ()).throw(ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
@@ -73,22 +73,22 @@ def test_bad_requests_are_refused(split, num, match):
         scene_set(split, num)
 
 
-def test_maps_are_pictures_of_the_truth(material):
-    maps = material.test.maps("edge")
+def test_maps_are_pictures_of_the_truth(splits):
+    maps = splits.test.maps("edge")
     assert maps.shape == (4, SIDE_PX, SIDE_PX, 3)
-    np.testing.assert_array_equal(maps[..., 0] > 0.5, material.test.edges)
+    np.testing.assert_array_equal(maps[..., 0] > 0.5, splits.test.edges)
     with pytest.raises(ValueError, match="no exact map of appearance"):
-        material.test.maps("appearance")
+        splits.test.maps("appearance")
 
 
-def test_with_figures_keeps_scenes_that_show_a_joint(material):
-    kept = material.test.with_figures()
-    shown = [s for s, j in zip(material.test.seeds, material.test.joints, strict=True) if j[..., 2].any()]
+def test_with_figures_keeps_scenes_that_show_a_joint(splits):
+    kept = splits.test.with_figures()
+    shown = [s for s, j in zip(splits.test.seeds, splits.test.joints, strict=True) if j[..., 2].any()]
     assert kept.seeds.tolist() == shown
 
 
-def test_mean_maps_of_scenes_and_of_their_shards_agree(material, tmp_path):
-    scenes = material.training
+def test_mean_maps_of_scenes_and_of_their_shards_agree(splits, tmp_path):
+    scenes = splits.training
     folder = tmp_path / "shard_000000"
     folder.mkdir()
     np.save(folder / "edge.npy", scenes.edges.astype(np.uint8) * 255)

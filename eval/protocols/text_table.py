@@ -24,7 +24,7 @@ def own_stem(path: Path) -> str:
     return path.stem.removesuffix(IMAGE)
 
 
-class Told:
+class TextTable:
     """Texts by names of pictures, which a table may write with their folders or without, with their ending
     or without. The fullest name that a picture ends with counts."""
 
@@ -36,7 +36,7 @@ class Told:
                 self.known.setdefault(form, set()).add(text)
 
     @classmethod
-    def of_table(cls, path: Path, columns: Sequence[str] = TEXTS) -> Told:
+    def of_table(cls, path: Path, columns: Sequence[str] = TEXTS) -> TextTable:
         """The first of `columns` that a table has (`named_texts`)."""
         return cls(named_texts(path, columns), str(path))
 

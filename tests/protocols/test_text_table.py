@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.protocols.told import Told
+from eval.protocols.text_table import TextTable
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from eval.protocols.told import Told
     ],
 )
 def test_the_fullest_name_counts(names, asked, expected):
-    assert Told([(name, name) for name in names], "t").of(Path(asked)) == expected
+    assert TextTable([(name, name) for name in names], "t").of(Path(asked)) == expected
 
 
 def test_two_texts_of_one_name_are_refused():
-    told = Told([("cats/0.png", "a cat"), ("0.png", "one"), ("0.png", "another")], "t.csv")
+    told = TextTable([("cats/0.png", "a cat"), ("0.png", "one"), ("0.png", "another")], "t.csv")
     assert told.of("cats/0.png") == "a cat"
     with pytest.raises(ValueError, match=r"t.csv: 0.png is told 2 things, such as 'another' and 'one'"):
         told.of("dogs/0.png")

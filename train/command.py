@@ -150,6 +150,7 @@ def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
     from unicon.processes import processes
 
     family, stages = stages_of(args.recipe)
+    given = list(assignments)
     if args.config is not None:
         assignments = {**read_assignments(args.config), **assignments}
     if (assignments or args.name or args.dry_run) and len(stages) > 1:
@@ -159,7 +160,7 @@ def _run(args: argparse.Namespace, assignments: dict[str, str]) -> int:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder}: is a file; choose a folder, or a name that is free")
     for stage in stages.values():
-        if not run_stage(stage, folder, args, assignments):
+        if not run_stage(stage, folder, args, assignments, given):
             return 3
     if "/" not in args.recipe and not args.dry_run and processes().is_main_process:
         print(table(folder, list(stages)))

@@ -25,7 +25,7 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.config import RunConfig
-from train.going_on import says_how_to_go_on
+from train.going_on import says_how_to_go_on, says_what_a_look_needs
 from train.objectives.base import Objective
 from train.run_log import RunLog, trackers
 from train.spread import spread_like, whole_all, whole_model
@@ -78,7 +78,8 @@ def fit(
                     on_checkpoint()
             # After the checkpoint: it may fail.
             if loop.validate_every and done % loop.validate_every == 0 and not pause:
-                _validate(stepper, average, log, done)
+                with says_what_a_look_needs(config.objective):
+                    _validate(stepper, average, log, done)
             if pause and done < loop.steps:
                 log.close(f"stopped at step {done} of {loop.steps}; run the same command again to continue")
                 accelerator.wait_for_everyone()

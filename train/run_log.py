@@ -26,16 +26,24 @@ from eval.records import commit, versions
 from train.checkpoint import whole_checkpoints
 from train.config import RunConfig, as_json
 from train.curves import draw_curves
+from train.made import same_place
 from train.names import closest
 from train.schedules import rate_share
 from train.stepping import Tallies
 from train.validation import not_heeded
 
 CONFIG, METRICS, VALIDATION, CURVES = "config.json", "metrics.jsonl", "validation.jsonl", "curves.png"
-WHAT_IT_IS = ("condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase", "rank",
-              "locality", "clean_timestep")  # fmt: skip
-"""Fields of objectives that say what is trained, on what and from what. A run goes on only with the same;
-rates, shares and levels may change on the way."""
+SHEETS = "validation"
+WHAT_IT_IS = (
+    "condition", "peer", "maps", "base", "data", "start_from", "trigger", "phrase",
+    "scenes", "latents", "photo_shards", "photo_latents", "embeddings", "num_scenes",
+    "rank", "locality", "clean_timestep", "condition_lora", "skip_blocks", "pool_keys", "lora_rank",
+    "channels", "blocks", "layers", "heads", "layers_per_block", "head_width", "latent_channels",
+    "num_tokens", "token_width", "components", "buckets", "text_width", "text_layers", "image_width",
+    "image_layers", "patch_size", "projection", "vocabulary", "max_tokens",
+)  # fmt: skip
+"""Fields of objectives that say what is trained, on what, from what and of which form. A run goes on, and is
+done, only with the same; rates, shares and levels may change on the way."""
 
 
 def check_same_run(folder: Path, config: RunConfig) -> None:
@@ -57,12 +65,7 @@ def check_same_run(folder: Path, config: RunConfig) -> None:
 
 
 def _same(before: object, now: object) -> bool:
-    """Whether two values are equal, or one place: written in two ways, or moved since."""
-    if not (isinstance(before, str) and isinstance(now, str) and before and now):
-        return before == now
-    old, new = Path(before), Path(now)
-    moved = new.exists() and not old.exists() and old.name == new.name
-    return before == now or old.resolve() == new.resolve() or moved
+    return same_place(before, now) if isinstance(before, str) and isinstance(now, str) else before == now
 
 
 class RunLog:
@@ -83,8 +86,12 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / CONFIG, lambda path: path.write_text(as_json(config)))
             (folder / "versions.json").write_text(json.dumps({"commit": commit(), **versions()}, indent=2))
-            for name in (METRICS, VALIDATION):
-                _keep_until(folder / name, start)
+            _keep_until(folder / METRICS, start)
+            if _keep_until(folder / VALIDATION, start):
+                (folder / CURVES).unlink(missing_ok=True)  # of lines that are no more; the next look draws it
+            for sheet in (folder / SHEETS).glob(f"step_{'[0-9]' * 8}.png"):
+                if int(sheet.stem.removeprefix("step_")) > start:
+                    sheet.unlink()
         if config.loop.trackers:
             wandb = {"dir": str(folder), "name": folder.parent.name}  # else below the current folder
             accelerator.init_trackers(config.name, config=_flat(config), init_kwargs={"wandb": wandb})
@@ -133,7 +140,7 @@ class RunLog:
         """One line of `validation.jsonl`, `validation/step_<number>.png`, and all lines as `curves.png`."""
         if not self.is_main:
             return
-        folder = self.folder / "validation"
+        folder = self.folder / SHEETS
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"step_{step:08d}.png")
         with (self.folder / VALIDATION).open("a") as file:
@@ -163,14 +170,18 @@ class RunLog:
             print(message)
 
 
-def _keep_until(path: Path, step: int) -> None:
-    """Drop what a run wrote after the checkpoint it is continued from: it is about to be written again."""
+def _keep_until(path: Path, step: int) -> bool:
+    """Drop what a run wrote after the checkpoint it is continued from: it is about to be written again.
+
+    Whether there was anything to drop.
+    """
     if not path.exists():
-        return
+        return False
     lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     if kept != lines:
         write_whole(path, lambda target: target.write_text("".join(kept)))
+    return kept != lines
 
 
 def trackers(names: str) -> list[str]:

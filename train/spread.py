@@ -14,6 +14,22 @@ import torch
 from torch import Tensor, nn
 
 
+def configure(plugin: Any) -> None:
+    """Let accelerate's plugin keep weights and add gradients in float32; fewer bits are autocast's.
+
+    Raises ValueError for FSDP's first version, whose tensors do not say that they are parts.
+    """
+    version = getattr(plugin, "fsdp_version", 1)  # a plugin that has none knows the first alone
+    if version != 2:
+        raise ValueError(
+            f"FSDP's version {version}: only version 2 is supported; set fsdp_version to 2, or choose "
+            '--launch="--config_file fsdp2"'
+        )
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    plugin.mixed_precision_policy = MixedPrecisionPolicy()
+
+
 def is_spread(tensor: Tensor) -> bool:
     """Whether this process has a part of it alone."""
     if not torch.distributed.is_available():  # a build without it cannot even import the class

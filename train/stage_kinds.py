@@ -85,14 +85,8 @@ class RebaseStage:
     """"unet", or names of adapters."""
 
 
-Stage = (
-    RenderStage
-    | CropStage
-    | PhotoStage
-    | PairStage
-    | EncodeStage
-    | EmbedStage
-    | AssembleStage
-    | RebaseStage
-    | RunConfig
+Preparation = (
+    RenderStage | CropStage | PhotoStage | PairStage | EncodeStage | EmbedStage | AssembleStage | RebaseStage
 )
+"""A stage that trains nothing."""
+Stage = Preparation | RunConfig

@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from train import zero
 from train.checkpoint import read_state, whole_checkpoints
 from train.compiling import compile_blocks
 from train.config import LoopConfig
+from train.engines import DEEPSPEED, FSDP, asked_for
 from train.objectives.base import Objective
 from train.optimizers import make_optimizers, restore, set_rates
 from train.randomness import Share, step_generator
 from train.schedules import rate_share
-from train.spread import spread_state, whole, whole_all
+from train.spread import configure, spread_state, whole, whole_all
 from unicon.devices import pick_dtype
 from unicon.processes import processes
 
@@ -47,16 +47,16 @@ class Stepper:
         log_with: Sequence[str] = (),
         folder: Path | None = None,
     ):
-        """Raises ValueError for a batch that does not divide over the processes, and for what DeepSpeed
-        cannot do where it was asked for."""
+        """Raises ValueError for a batch that does not divide over the processes, and for what FSDP or
+        DeepSpeed cannot do where it was asked for."""
         self.objective, self.loop = objective, loop
         self.precision = chosen = precision(loop, folder)
-        self.under_zero = zero.asked_for()
+        engine = asked_for()
+        if engine is not None:
+            engine.check(loop, chosen)
+        self.under_zero = engine is DEEPSPEED
         if self.under_zero:
-            zero.check(loop, chosen)
             chosen = "no"  # accelerate would hand it to the engine's own casting, see `train.zero`
-        if _under_fsdp():
-            _check_fsdp(loop, chosen)
         if chosen == "fp16" and processes().device.type == "cpu":
             raise ValueError(
                 "--mixed_precision fp16 on a processor, which trains in float32: choose bf16 or no"
@@ -68,11 +68,12 @@ class Stepper:
         self.accelerator = Accelerator(
             mixed_precision=chosen, log_with=list(log_with) or None, project_dir=folder
         )
+        if engine is FSDP:
+            FSDP.check_started(self.accelerator)
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         self.under_fsdp = plugin is not None
         if plugin is not None:
-            # Weights are kept and exported in float32, and gradients added in it; fewer bits are autocast's.
-            plugin.mixed_precision_policy = MixedPrecisionPolicy()
+            configure(plugin)
         self.share = _share_per_process(loop, self.accelerator.num_processes)
         if self.under_zero:
             zero.configure(self.accelerator, loop, self.share, self.precision)
@@ -231,20 +232,5 @@ def precision(loop: LoopConfig, folder: Path | None) -> str:
 
 def _probed(loop: LoopConfig) -> str:
     found = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(pick_dtype(processes().device or "cpu"), "no")
-    return "no" if found == "fp16" and (loop.optimizer == "muon" or _under_fsdp()) else found
-
-
-def _under_fsdp() -> bool:
-    """Whether `accelerate launch` was told to spread weights."""
-    return parse_flag_from_env("ACCELERATE_USE_FSDP")
-
-
-def _check_fsdp(loop: LoopConfig, precision: str) -> None:
-    """Raises ValueError for what a run under FSDP cannot have."""
-    if loop.optimizer != "adamw":
-        raise ValueError(
-            f"--optimizer {loop.optimizer} under FSDP, which gives it a part of every weight: choose "
-            '--optimizer adamw, or --launch="--config_file ddp"'
-        )
-    if precision == "fp16":
-        raise ValueError("--mixed_precision fp16 under FSDP: choose bf16 or no")
+    without = loop.optimizer == "muon" or asked_for() is not None
+    return "no" if found == "fp16" and without else found

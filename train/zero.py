@@ -14,27 +14,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, parse_flag_from_env
 from torch import Tensor
 
 from train.config import LoopConfig
+from train.engines import DEEPSPEED
 from train.optimizers import restore
-
-
-def asked_for() -> bool:
-    """Whether `accelerate launch` was told to use DeepSpeed."""
-    return parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
-
-
-def check(loop: LoopConfig, precision: str) -> None:
-    """Raises ValueError for what a run under DeepSpeed cannot have."""
-    if loop.optimizer != "adamw":
-        raise ValueError(
-            f"--optimizer {loop.optimizer} under DeepSpeed, which runs one optimizer on parts of all weights "
-            'strung together: choose --optimizer adamw, or --launch="--config_file ddp"'
-        )
-    if precision == "fp16":
-        raise ValueError("--mixed_precision fp16 under DeepSpeed: choose bf16 or no")
 
 
 def configure(accelerator: Accelerator, loop: LoopConfig, share: int, precision: str) -> None:
@@ -42,11 +26,7 @@ def configure(accelerator: Accelerator, loop: LoopConfig, share: int, precision:
 
     Raises ValueError where accelerate does not run it, and for stages other than 2 and for offloading.
     """
-    if accelerator.distributed_type != DistributedType.DEEPSPEED:
-        raise ValueError(
-            "this run was started under DeepSpeed, which accelerate runs on GPUs alone, and there are none: "
-            "choose --processes N"
-        )
+    DEEPSPEED.check_started(accelerator)
     plugin = accelerator.deepspeed_plugin
     if plugin.zero_stage != 2:
         raise ValueError(

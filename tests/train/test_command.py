@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from train.command import RECIPES, help_text, main
+from train.config import RunConfig
 from train.field_help import meanings_of
 from train.recipes import FAMILIES
 
@@ -81,3 +82,13 @@ def test_every_stage_can_be_asked_for_its_fields(family):
     """No field has the name of an option."""
     for name in FAMILIES[family]:
         assert "usage: unicon train" in help_text(f"{family}/{name}")
+
+
+def test_every_field_has_a_sentence():
+    found = set()
+    for family, stages in FAMILIES.items():
+        for name, stage in stages.items():
+            for part in (stage.objective, stage.loop) if isinstance(stage, RunConfig) else ():
+                told = meanings_of(type(part))
+                found |= {f"{family}/{name} --{f.name}" for f in fields(part) if not told.get(f.name)}
+    assert not found

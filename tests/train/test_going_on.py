@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -89,6 +90,53 @@ def test_out_of_memory_names_the_remedies(failing, capsys):
     assert "a smaller --micro_batch, down to 1, or --gradient_checkpointing true" in said
     assert CONTINUES in said
     assert "Traceback" not in said
+
+
+class Looking(Line):
+    """Has an error when it looks at what is not trained on."""
+
+    def __init__(self, config, error: Exception):
+        super().__init__(config)
+        self.error = error
+
+    def validate(self):
+        raise self.error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookingConfig(LineConfig):
+    validation_pairs: int = 6
+    prompts: tuple[str, ...] = ("a dog", "a cat")
+
+
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["accelerator", "machine"])
+def test_out_of_memory_in_a_look_names_what_a_look_needs(error, tmp_path, monkeypatch, capsys):
+    """And none of what helps training, which has enough."""
+
+    def stage(_stage, folder, *_):
+        run = replace(config(validate_every=5), objective=LookingConfig())
+        return fit(Looking(LineConfig(), error), run, folder)
+
+    monkeypatch.setattr("train.stages.run_stage", stage)
+    assert main(["adapter", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"memory ran out in a look at what is not trained on ({error}): give fewer " in said
+    for remedy in ("fewer --validation_pairs than 6", "fewer --prompts than 2", "or --validate_every 0"):
+        assert remedy in said
+    assert CONTINUES in said
+    assert "--micro_batch" not in said
+    assert "Traceback" not in said
+
+
+def test_another_error_in_a_look_is_itself(tmp_path):
+    with pytest.raises(KeyError, match="lost"):
+        fit(Looking(LineConfig(), KeyError("lost")), config(validate_every=5), tmp_path)
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_says_so_too(failing, capsys):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.peers_data import write_family
 from tests.train.own_pairs import run, settings
+from train.command import main
 from train.objectives.joint import SceneJointConfig
 from train.pairs.framing import Bucket, nearest, whole_buckets
 from unicon import UniConPipeline
@@ -132,6 +133,56 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(data, base, tmp_path
 def test_an_adapter_that_does_not_fit_is_refused(changes, message, data, base, tmp_path):
     with pytest.raises(ValueError, match=message):
         settings(data, base, **{"start_from": "depth", **changes}).build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--rank", "64"], "--rank 64, but what --start_from names has 2, which training on does not change"),
+        (["--objective.rank", "64"], "--rank 64, but what --start_from names has 2"),
+        (["--locality", "0"], "--locality 0.0, but what --start_from names has 4.0"),
+        (["--clean_timestep", "0"], "--clean_timestep 0, but what --start_from names has 150"),
+    ],
+)
+def test_a_default_that_the_command_line_names_is_not_dropped(given, message, data, base, tmp_path, capsys):
+    start = [
+        "adapter",
+        "--data",
+        str(data),
+        "--condition",
+        "depth",
+        "--base",
+        str(base),
+        "--start_from",
+        "depth",
+    ]
+    loop = ["--steps", "2", "--batch_size", "2", "--mixed_precision", "no", "--out", str(tmp_path / "out")]
+    assert main([*start, *loop, *given]) == 2
+    assert f"{message}" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "adapter").exists()
+
+
+def test_what_agrees_or_stands_in_a_file_is_taken(data, base, tmp_path):
+    """A run's own config.json names every field; that of one with --start_from repeats it."""
+    out = tmp_path / "runs"
+    start = [
+        "adapter",
+        "--data",
+        str(data),
+        "--condition",
+        "depth",
+        "--base",
+        str(base),
+        "--start_from",
+        "depth",
+    ]
+    loop = ["--steps", "1", "--batch_size", "2", "--mixed_precision", "no"]
+    agreed = ["--rank", "2", "--locality", "4", "--trigger", "auto", "--condition_lora", "true"]
+    assert main([*start, *loop, *agreed, "--out", str(out / "one")]) == 0
+    assert main([*start, *loop, "--out", str(out / "two")]) == 0
+    config = out / "two" / "adapter" / "config.json"
+    assert json.loads(config.read_text())["objective"]["rank"] == 64
+    assert main(["adapter", "--config", str(config), "--out", str(out / "again")]) == 0
 
 
 def test_an_adapter_of_another_base_is_refused(data, base, tmp_path):

@@ -18,6 +18,7 @@ from train.checkpoint import read_checkpoint, whole_checkpoints
 from train.command import main
 from train.config import LoopConfig, RunConfig
 from train.embeddings import Clip, EmbeddingSet, write_embeddings
+from train.given import check_given
 from train.loop import fit
 from train.objectives.decoder import DataDecoderTraining, DecoderObjective
 from train.objectives.prior import PriorConfig, PriorObjective, embeddings_of_data
@@ -245,6 +246,16 @@ def released(folder: Path, found: EmbeddingSet) -> Path:
     fit_statistics(prior, found.embeddings(found.readable()))
     prior.save_pretrained(folder)
     return folder
+
+
+def test_a_form_that_a_continued_prior_has_not_is_refused(tmp_path, encoders):
+    start = released(tmp_path / "released", some(tmp_path, encoders))
+    objective = prior_objective(tmp_path, encoders, start_from=str(start))
+    check_given(["channels", "heads", "steps"], objective.config, objective)
+    with pytest.raises(ValueError, match="--layers 2, but what --start_from names has 1"):
+        check_given(["layers"], objective.config, objective)
+    fresh = prior_objective(tmp_path, encoders)
+    check_given(["channels", "layers", "heads"], fresh.config, fresh)
 
 
 def test_a_continued_prior_is_given_embeddings_of_its_own_lengths(tmp_path, encoders):

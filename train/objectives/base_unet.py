@@ -49,9 +49,13 @@ class BaseUnetConfig:
     """Geometry of the UNet and the mixture it learns from."""
 
     channels: tuple[int, ...] = (96, 144, 192)
+    """Per resolution, from the latent's own on, each half the one before; multiples of 16 and head_width."""
     layers_per_block: int = 1
+    """Residual blocks per resolution on the way down; one more on the way up."""
     head_width: int = 32
+    """Channels of one attention head; there are as many heads as fit."""
     latents: str = "latents"
+    """Folder of encoded scenes, below the family's."""
     photo_latents: str = "photo-latents"
     """Folder of encoded photographs; empty: their share goes to scenes."""
     start_from: str = ""
@@ -70,9 +74,11 @@ class BaseUnetConfig:
     clean_timestep: int = 150
     """What the network is told about them; the adapters' `clean_timestep`."""
     caption_dropout: float = 0.1
+    """Share of noisy pictures whose captions are dropped, which is what guidance needs."""
     bare_clean: float = 0.6
     """The same for CLEAN pictures: one to estimate from mostly has no caption."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def __post_init__(self):
         SHARE.check_fields(self, "shares", "clean_share", "caption_dropout", "bare_clean")

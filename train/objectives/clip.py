@@ -31,18 +31,29 @@ class ClipConfig:
     """Geometry of both encoders and where their pairs lie."""
 
     text_width: int = 192
+    """Width of the text encoder, a multiple of its heads' 48; that of the embeddings a UNet reads."""
     text_layers: int = 4
+    """Its transformer blocks."""
     image_width: int = 160
+    """Width of the image encoder, a multiple of its heads' 40."""
     image_layers: int = 4
+    """Its transformer blocks."""
     patch_size: int = 16
+    """Side of the squares that a picture of 128 px is cut into, pixels; a divisor of 128."""
     projection: int = 128
+    """Width of the embeddings in which pictures and captions are compared."""
     vocabulary: int = 1536
+    """Tokens that the tokenizer knows: every byte, the commonest parts of words, and two special ones."""
     max_tokens: int = 48
+    """Tokens of a caption, its start and end among them; what is longer is cut off."""
     scenes: str = "scenes"
+    """Folder of rendered scenes, below the family's."""
     photo_shards: str = "photos"
     """Folder of photographs; empty: scenes alone."""
     photo_share: float = 0.1
+    """Share of the scenes that are exchanged for a photograph, where there are photographs."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def __post_init__(self):
         SHARE.check_fields(self, "photo_share")

@@ -82,9 +82,13 @@ class SceneDecoderTraining(DecoderTraining):
 
     token_width: int = 96
     base: str = "unet/export"
+    """UNet and scheduler below the family's folder."""
     latents: str = "latents"
+    """Folder of encoded scenes, below the family's."""
     embeddings: str = "embeddings"
+    """Folder of the CLIP embeddings of the same scenes, below the family's."""
     num_scenes: int = 16384
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def build(self, folder: Path) -> DecoderObjective:
         """The objective, with base and data below the family's folder."""

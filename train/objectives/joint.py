@@ -124,7 +124,9 @@ class SceneJointConfig(JointConfig):
     base: str = "unet/export"
     """UNet and scheduler below the family's folder, or a whole base: mini, or its folder."""
     latents: str = "latents"
+    """Folder of encoded pictures and maps, below the family's."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def origin(self) -> Origin:
         return Origin(base="mini", data=f"{self.num_scenes} scenes that unicon renders", licence="apache-2.0")

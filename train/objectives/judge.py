@@ -42,17 +42,22 @@ class JudgeConfig:
     blurred: float = 0.5
     """Share of pictures that are blurred, by deviations of 0 to `most_blur_px`."""
     most_blur_px: float = 1.5
+    """Deviation of the strongest blur, pixels; at most 2, beyond which its filter is cut off."""
     noisy: float = 0.5
     """Share of pictures with noise, of deviations of 0 to `most_noise`."""
     most_noise: float = 0.08
+    """Deviation of the strongest noise, in shares of a picture's range."""
     tint: float = 0.15
     """Deviation of the logarithm of each channel's gain, and of that of the exponent; a third of it is
     added."""
     edge_weight: float = 2.0
+    """Weight of the error of edges beside that of depth."""
     pose_weight: float = 30.0
-    """Most cells hold no joint."""
+    """Weight of the error of poses: high, because most cells hold no joint."""
     scenes: str = "scenes"
+    """Folder of rendered scenes, below the family's."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def __post_init__(self):
         SHARE.check_fields(self, "posed_share", "blurred", "noisy")

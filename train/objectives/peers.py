@@ -44,9 +44,11 @@ class PeerConfig:
     base: str = "unet/export"
     """UNet and scheduler below the family's folder, or a whole base: mini, or its folder."""
     latents: str = "latents"
+    """Folder of encoded scenes, below the family's."""
     scenes: str = "scenes"
     """Rendered scenes that the latents are of: for peers that read maps as pictures."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def __post_init__(self) -> None:
         specialist(self.peer)

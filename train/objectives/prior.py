@@ -90,7 +90,9 @@ class ScenePriorConfig(PriorConfig):
     layers: int = 5
     heads: int = 5
     embeddings: str = "embeddings"
+    """Folder of the CLIP embeddings of the scenes, below the family's."""
     num_scenes: int = 16384
+    """Scenes that are learnt from: the first that can be read, all where there are fewer."""
 
     def build(self, folder: Path) -> PriorObjective:
         """The objective, with its data below the family's folder."""

@@ -75,7 +75,9 @@ class SceneArPriorConfig(ArPriorConfig):
     layers: int = 5
     heads: int = 5
     embeddings: str = "embeddings"
+    """Folder of the CLIP embeddings of the scenes, below the family's."""
     num_scenes: int = 16384
+    """Scenes that are learnt from: the first that can be read, all where there are fewer."""
 
     def build(self, folder: Path) -> ArPriorObjective:
         """The objective, with its data below the family's folder."""

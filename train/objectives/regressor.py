@@ -24,10 +24,15 @@ class RegressorConfig:
     """Geometry and data of the reference network."""
 
     channels: tuple[int, ...] = (96, 144, 192)
+    """Per resolution, from the latent's own on; those of the base, beside which it is measured."""
     layers_per_block: int = 1
+    """Residual blocks per resolution on the way down; one more on the way up."""
     head_width: int = 32
+    """Channels of one attention head; there are as many heads as fit."""
     latents: str = "latents"
+    """Folder of encoded scenes, below the family's."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def build(self, folder: Path) -> RegressorObjective:
         """The objective, with its data below the family's folder."""

@@ -44,12 +44,15 @@ class VaeConfig:
     crop: int = 64
     """Side of the crops it learns from, pixels; a multiple of the factor."""
     gradient_weight: float = 0.5
+    """Weight of the error of differences between neighbouring pixels, beside that of the pixels; 0: none."""
     scenes: str = "scenes"
+    """Folder of rendered scenes, below the family's."""
     photo_shards: str = "photos"
     """Folder of photographs; empty: scenes alone."""
     start_from: str = ""
     """Folder of an exported autoencoder of this geometry to continue from; empty: random weights."""
     num_scenes: int = 8192
+    """Scenes that are learnt from: the first of the folder, in whole shards of 256."""
 
     def build(self, folder: Path) -> VaeObjective:
         """The objective, with its data below the family's folder."""

@@ -23,6 +23,12 @@ from unicon.extras import MissingExtra, install_command
 CONFIGS = ROOT / "train" / "configs"
 """Config files of `accelerate launch` for the usual machines."""
 
+SHUTDOWN_TIMEOUT = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+"""How many seconds torch's launcher waits for processes that were asked to stop, before it kills them."""
+SECONDS_TO_SAVE = 600
+"""A step, a look at held-out pairs and a checkpoint may take minutes. By itself torch waits for 30 s, and
+older versions of it do so whatever is set."""
+
 EXAMPLE = """%(prog)s --help
   %(prog)s NAME --processes 2
   %(prog)s NAME --launch="--config_file fsdp2"
@@ -122,8 +128,11 @@ def environment(num: int | None = None) -> dict[str, str]:
     Where they cannot have an accelerator each, accelerate is told that they are to find each other without:
     `accelerate launch --multi_gpu` would start unconnected copies. They share the cores, of which accelerate
     would give them one each.
+
+    Processes that were asked to stop have time to save. What the user has set goes before ours.
     """
+    ours = {SHUTDOWN_TIMEOUT: str(SECONDS_TO_SAVE)}
     if num_accelerators() >= (num or 1):
-        return dict(os.environ)
+        return {**ours, **os.environ}
     threads = {} if num is None else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num))}
-    return {**threads, **os.environ, "ACCELERATE_USE_CPU": "true"}
+    return {**ours, **threads, **os.environ, "ACCELERATE_USE_CPU": "true"}

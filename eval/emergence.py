@@ -193,7 +193,7 @@ def style_emergence(
     try:
         x = start(trajectory, {}, noise, shape)
         whole = decode(pipe.vae, sample(styled, x, trajectory, solver, noise)[0].to(pipe.unet.device))
-        measure = Likeness.to(whole if references is None else references, whole, image_features(pipe))
+        measure = StyleDistance.to(whole if references is None else references, whole, image_features(pipe))
         return emergence(
             plain, styled, lambda z: measure(decode(pipe.vae, z.to(pipe.unet.device))), noise=noise,
             progress=progress, **settings,
@@ -217,7 +217,7 @@ def image_features(pipe: UniConPipeline) -> Callable[[Tensor], Tensor] | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Likeness:
+class StyleDistance:
     """Distances of pictures from a style, by aspect."""
 
     style: dict[str, Tensor]
@@ -225,7 +225,9 @@ class Likeness:
     encoder: Callable[[Tensor], Tensor] | None
 
     @classmethod
-    def to(cls, references: Tensor, whole: Tensor, encoder: Callable[[Tensor], Tensor] | None) -> Likeness:
+    def to(
+        cls, references: Tensor, whole: Tensor, encoder: Callable[[Tensor], Tensor] | None
+    ) -> StyleDistance:
         """A likeness to references, and in layout to the pictures (n, 3, H, W) wholly in the style."""
         found = {name: values.mean(0, keepdim=True) for name, values in _aspects(references, encoder).items()}
         return cls({**found, "layout": layout(whole)}, encoder)

@@ -25,7 +25,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(
 PAGES["README.md"] = (ROOT / "README.md").read_text()
 HISTORY = "docs/log.md"
 """What was true when it was written; it may name what is gone."""
-OF_OTHERS = {"--machine_rank", "--main_process_ip", "--check"}
+OF_OTHERS = {"--machine_rank", "--main_process_ip", "--check", "--signal"}
 """Options of accelerate and ruff."""
 NAMED = sorted(set(PAGES) - {HISTORY})
 

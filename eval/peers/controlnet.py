@@ -12,7 +12,7 @@ from typing import Any
 from diffusers import ControlNetModel
 from torch import Tensor, nn
 
-from eval.peers.peer import IMAGE, Asked, Specialist, said_of
+from eval.peers.peer import IMAGE, PeerInput, Specialist, said_of
 from unicon.devices import use_quick_attention
 
 EMBEDDING = (16, 32, 96, 256)
@@ -44,7 +44,7 @@ class ControlNet(Specialist):
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder / "controlnet")
 
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         x, told, text = asked.x[IMAGE], asked.timesteps(IMAGE), asked.texts[IMAGE]
         assert asked.maps is not None, "a ControlNet is given its map as a picture"
         skips, middle = self.network(x, told, text, controlnet_cond=asked.maps, return_dict=False)

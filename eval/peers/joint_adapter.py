@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from adapters import Pair, graft, grafted, joint_forward, load_adapter, ungraft
-from eval.peers.peer import CONDITION, DIRECTIONS, IMAGE, Asked, Peer
+from eval.peers.peer import CONDITION, DIRECTIONS, IMAGE, Peer, PeerInput
 
 
 class Joint(Peer):
@@ -32,7 +32,7 @@ class Joint(Peer):
         if not holds:
             self.own = ("joint",)
 
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         reads = (~asked.levels.is_clean).to(asked.x)
         pair = Pair(
             image=IMAGE,

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adapters.files import write_tensors
-from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist
+from eval.peers.peer import CONDITION, IMAGE, PeerInput, Specialist
 from unicon.devices import use_quick_attention
 
 TALK = "talk.safetensors"
@@ -59,7 +59,7 @@ class JointNet(Specialist):
         """What each branch hears from the other."""
         return nn.ModuleDict({"image": self.heard_by_image, "map": self.heard_by_map})
 
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         image = encode(self.unet, asked, IMAGE, self.heard_by_image.latent(asked.x[CONDITION]))
         condition = encode(self.network, asked, CONDITION, self.heard_by_map.latent(asked.x[IMAGE]))
         return torch.stack(
@@ -107,7 +107,7 @@ def skip_widths(unet: UNet2DConditionModel) -> list[int]:
     return widths
 
 
-def encode(unet: Any, asked: Asked, branch: int, heard: Tensor) -> Features:
+def encode(unet: Any, asked: PeerInput, branch: int, heard: Tensor) -> Features:
     """The first half of a diffusers UNet; `heard` is added behind its input convolution."""
     x, text = asked.x[branch], asked.texts[branch]
     time = unet.time_embedding(unet.time_proj(asked.timesteps(branch)).to(x.dtype))

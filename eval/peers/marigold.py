@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist, said_of
+from eval.peers.peer import CONDITION, IMAGE, PeerInput, Specialist, said_of
 from unicon.devices import use_quick_attention
 
 
@@ -44,7 +44,7 @@ class Marigold(Specialist):
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder / "unet")
 
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         both = torch.cat([asked.x[IMAGE], asked.x[CONDITION]], dim=1)
         out = self.network(both, asked.timesteps(CONDITION), asked.texts[CONDITION], return_dict=False)[0]
         return said_of(CONDITION, out)

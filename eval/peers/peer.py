@@ -27,7 +27,7 @@ GIVEN: dict[Direction, int] = {"generate": CONDITION, "estimate": IMAGE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Asked:
+class PeerInput:
     """What a network may see. The first dimension is the branch, image and condition."""
 
     x: Tensor
@@ -56,7 +56,7 @@ class Peer(nn.Module, abc.ABC):
     """Whether it reads a given map as a picture rather than as a latent."""
 
     @abc.abstractmethod
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         """The network's output for both branches, (2, sample, C, h, w), in the base's parameterisation; zero
         for a branch that it says nothing about."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.peers.peer import CONDITION, GIVEN, IMAGE, Asked, Direction, Peer
+from eval.peers.peer import CONDITION, GIVEN, IMAGE, Direction, Peer, PeerInput
 from eval.protocols.drawing import Drawings, as_bytes
 from eval.protocols.readers import Readings, generators
 from eval.protocols.scene_set import SceneSet
@@ -118,7 +118,7 @@ class PeerSampler:
                 sigma=levels.sigma[:, None].expand(x.shape[:2]),
                 timestep=levels.timestep[:, None].expand(x.shape[:2]),
             )
-            output = self.peer(Asked(x=x.to(dtype), levels=each, texts=texts, maps=maps))
+            output = self.peer(PeerInput(x=x.to(dtype), levels=each, texts=texts, maps=maps))
             return clean_estimate(output.to(x.dtype), x, levels, prediction)
 
         return denoise

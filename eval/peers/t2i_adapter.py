@@ -12,7 +12,7 @@ from typing import Any
 from diffusers import T2IAdapter
 from torch import Tensor, nn
 
-from eval.peers.peer import IMAGE, Asked, Specialist, said_of
+from eval.peers.peer import IMAGE, PeerInput, Specialist, said_of
 
 
 class T2I(Specialist):
@@ -39,7 +39,7 @@ class T2I(Specialist):
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder / "adapter")
 
-    def forward(self, asked: Asked) -> Tensor:
+    def forward(self, asked: PeerInput) -> Tensor:
         assert asked.maps is not None, "a T2I-Adapter is given its map as a picture"
         features = self.network(asked.maps)  # a list, of which the UNet takes one after the other
         x, told, text = asked.x[IMAGE], asked.timesteps(IMAGE), asked.texts[IMAGE]

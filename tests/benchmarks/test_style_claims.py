@@ -55,10 +55,11 @@ def base(tmp_path_factory) -> str:
 def test_the_sweep_is_the_one_that_is_stated():
     all_of_it = cells()
     assert set(STYLES) <= set(HELD_OUT_STYLES)
-    assert len(set(all_of_it)) == len(all_of_it) == 3 * 2 * (17 + 2 * (4 + 1 + 2))
+    assert len(set(all_of_it)) == len(all_of_it) == 3 * (2 * (17 + 2 * (4 + 1 + 2)) + 2 * 3)
     assert {c.rank for c in all_of_it} == set(RANKS) == {4, 32}
     assert len({c.law for c in all_of_it}) == 17
     assert sum(c.law == normal(-4.6, 2) and c.seed == 2 for c in all_of_it) == 6
+    assert all(sum((c.law, c.rank) == pair for c in all_of_it) == 9 for pair in needed())
     assert not any(c.law == normal(-4, 2) and c.seed for c in all_of_it)
     first = all_of_it[: len(needed()) * len(STYLES)]
     assert {(c.law, c.rank) for c in first} == needed()

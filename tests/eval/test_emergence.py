@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.emergence import Emergence, Likeness, colour, emergence, layout, light, style_emergence
+from eval.emergence import Emergence, StyleDistance, colour, emergence, layout, light, style_emergence
 from tests.pipeline.test_styles import style
 from tests.tiny_base import SCHEDULER, tiny_pipeline
 from train.levels import parse_law
@@ -92,7 +92,7 @@ def test_aspects_see_what_they_are_about():
     assert torch.allclose(layout(half + 0.1), layout(half), atol=1e-5)
     assert torch.allclose(light(half), light(half.flip(-1)))
     assert (light(pictures) - light(pictures * 0.5)).norm() > 0.1
-    assert Likeness.to(pictures, pictures, None)(pictures)["layout"] == 0
+    assert StyleDistance.to(pictures, pictures, None)(pictures)["layout"] == 0
 
 
 def test_the_style_of_a_pipeline(tmp_path):

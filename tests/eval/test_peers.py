@@ -13,7 +13,7 @@ from eval.peers.controlnet import ControlNet
 from eval.peers.joint_adapter import Joint
 from eval.peers.jointnet import JointNet, decode, encode
 from eval.peers.marigold import Marigold
-from eval.peers.peer import CONDITION, IMAGE, Asked, Peer
+from eval.peers.peer import CONDITION, IMAGE, Peer, PeerInput
 from eval.peers.sampling import PeerSampler
 from eval.peers.store import PEER, SPECIALISTS, PeerCard, load_peer, save_peer, specialist
 from eval.peers.t2i_adapter import T2I
@@ -39,7 +39,7 @@ def pipe(tmp_path):
     return tiny_pipeline(tmp_path / "words")
 
 
-def asked(**changes) -> Asked:
+def asked(**changes) -> PeerInput:
     """Three pairs at one level, with maps of 32 px."""
     generator = torch.Generator().manual_seed(3)
     levels = Schedule.from_scheduler(tiny_schedule()).at_timestep(torch.full((2, 3), 400.0))
@@ -49,14 +49,14 @@ def asked(**changes) -> Asked:
         "texts": torch.randn(2, 3, 5, 12, generator=generator),
         "maps": torch.rand(3, 3, SIDE_PX, SIDE_PX, generator=generator),
     }
-    return Asked(**{**settings, **changes})
+    return PeerInput(**{**settings, **changes})
 
 
 def tiny_schedule() -> dict:
     return {"_class_name": "DDIMScheduler", "beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"}
 
 
-def plain(unet, given: Asked, branch: int) -> torch.Tensor:
+def plain(unet, given: PeerInput, branch: int) -> torch.Tensor:
     return unet(given.x[branch], given.timesteps(branch), given.texts[branch]).sample
 
 
@@ -189,9 +189,9 @@ class Watching(Peer):
 
     def __init__(self):
         super().__init__()
-        self.seen: list[Asked] = []
+        self.seen: list[PeerInput] = []
 
-    def forward(self, asked: Asked) -> torch.Tensor:
+    def forward(self, asked: PeerInput) -> torch.Tensor:
         self.seen.append(asked)
         return torch.zeros_like(asked.x)
 

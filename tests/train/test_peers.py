@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from eval.peers.peer import CONDITION, IMAGE, Asked, Specialist
+from eval.peers.peer import CONDITION, IMAGE, PeerInput, Specialist
 from eval.peers.store import SPECIALISTS, load_peer
 from tests.adapters.tiny import tiny_unet
 from tests.peers_data import write_family
@@ -49,9 +49,9 @@ class Silent(Specialist):
         super().__init__()
         self.own = own
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.last: Asked | None = None
+        self.last: PeerInput | None = None
 
-    def forward(self, asked: Asked) -> torch.Tensor:
+    def forward(self, asked: PeerInput) -> torch.Tensor:
         self.last = asked
         return torch.zeros_like(asked.x) * self.weight
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.peers.peer import CONDITION, GIVEN, IMAGE, Asked, Specialist
+from eval.peers.peer import CONDITION, GIVEN, IMAGE, PeerInput, Specialist
 from eval.peers.store import PeerCard, save_peer, specialist
 from train.assemble import base_pipeline
 from train.examples import Encoded, SceneExamples
@@ -110,7 +110,7 @@ class PeerObjective(Objective):
         read, device = self.examples.read(items, draws), self.device
         levels = self._levels(draws["progress"]).to(device)
         clean, noise = read.latents.to(device), draws["noise"].transpose(0, 1).to(device)
-        asked = Asked(
+        asked = PeerInput(
             x=add_noise(clean, noise, levels),
             levels=levels,
             texts=self._texts(read, draws["uncaptioned"]).to(device),

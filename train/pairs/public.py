@@ -40,8 +40,8 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """What is wanted of a set."""
+class Selection:
+    """What of a public set becomes pairs."""
 
     folder: Path
     split: str
@@ -61,13 +61,13 @@ class PublicSet:
     split: str
     """What is taken unless another split is asked for."""
     help: str
-    tasks: Callable[[Asked], list[Task]]
+    tasks: Callable[[Selection], list[Task]]
     """Raises ValueError for a folder that does not hold the set, or an unknown split."""
     views: bool = False
     """Whether its maps are other views of the subject: such sets go into one folder together."""
 
 
-def depths(asked: Asked) -> list[Task]:
+def depths(asked: Selection) -> list[Task]:
     """Depth maps, near is bright, and black where nothing was measured."""
 
     def made(photo: DepthPhoto, stem: str) -> Made:
@@ -76,7 +76,7 @@ def depths(asked: Asked) -> list[Task]:
     return _tasks(nyu_depth(asked.folder, asked.split), made)  # pyright: ignore[reportArgumentType]
 
 
-def boundaries(asked: Asked) -> list[Task]:
+def boundaries(asked: Selection) -> list[Task]:
     """Boundary maps of all annotators."""
 
     def made(photo: BoundaryPhoto, stem: str) -> Made:
@@ -100,7 +100,7 @@ def boundary_map(boundaries: np.ndarray, size: tuple[int, int], lines: str = "me
     return np.repeat(LINES[lines](drawn)[..., None], 3, axis=-1)
 
 
-def poses(asked: Asked) -> list[Task]:
+def poses(asked: Selection) -> list[Task]:
     """Drawings of 13 of 14 joints in OpenPose's colours; the head's top has no place among those."""
 
     def made(photo: PosePhoto, stem: str) -> Made:
@@ -112,7 +112,7 @@ def poses(asked: Asked) -> list[Task]:
     return _tasks(lsp(asked.folder, asked.split), made)  # pyright: ignore[reportArgumentType]
 
 
-def subjects(asked: Asked) -> list[Task]:
+def subjects(asked: Selection) -> list[Task]:
     """Every photograph of a subject with every other one."""
     return [
         _view(group, first, second, asked.longest_px, caption=f"a photo of a {spoken(group.name)}")
@@ -121,7 +121,7 @@ def subjects(asked: Asked) -> list[Task]:
     ]
 
 
-def clips(asked: Asked) -> list[Task]:
+def clips(asked: Selection) -> list[Task]:
     """Every frame of a clip with the one `every` later, and the other way round."""
     tasks = [
         _view(group, first, second, asked.longest_px)

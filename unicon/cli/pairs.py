@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unicon.typed import positive
 
 if TYPE_CHECKING:
-    from train.pairs.public import Asked, PublicSet, Task
+    from train.pairs.public import PublicSet, Selection, Task
     from unicon.data.pairs.writing import PairFolder
 
 EXAMPLE = "%(prog)s nyu_depth path/to/nyu_depth_v2 --out pairs/nyu"
@@ -47,14 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the pairs that are not there yet; 1 if some had to be left out, 2 if all had."""
-    from train.pairs.public import SETS, Asked
+    from train.pairs.public import SETS, Selection
     from unicon.cli.annotate import FILES, check_longest, report
     from unicon.cli.photo_batches import left_out
     from unicon.data.pairs.writing import PairFolder
 
     check_longest(args.longest)
     chosen = SETS[args.set]
-    asked = Asked(
+    asked = Selection(
         folder=Path(args.data), split=args.split or chosen.split, longest_px=args.longest, every=args.every,
         lines=args.lines,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def evenly(tasks: list[Task], num: int | None) -> list[Task]:
     return [tasks[place * len(tasks) // num] for place in range(num)]
 
 
-def facts_of(name: str, chosen: PublicSet, asked: Asked) -> dict[str, Any]:
+def facts_of(name: str, chosen: PublicSet, asked: Selection) -> dict[str, Any]:
     """What the manifest says. Views of several sets are one condition, and may lie in one folder."""
     source = "views" if chosen.views else name
     settings = {"split": asked.split} | ({"lines": asked.lines} if chosen.condition == "edge" else {})

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     pipe.set_progress_bar_config(desc="drawing", leave=False)
     given = _alike(fit(given, own_size_px(pipe)))
     drawn_in = _of_size(fit(drawn_in, own_size_px(pipe)), given["picture"].size)
-    asked = Asked(
+    asked = VarySettings(
         condition=condition,
         num=args.num or NUM,
         drawing=_drawing(args, maps, drawn_in),
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class VarySettings:
     """What the options come to."""
 
     condition: str
@@ -129,7 +129,7 @@ class Grid:
 
 
 def _grid(
-    pipe: UniConPipeline, args: argparse.Namespace, asked: Asked, given: dict[str, Image.Image],
+    pipe: UniConPipeline, args: argparse.Namespace, asked: VarySettings, given: dict[str, Image.Image],
     others: list[Image.Image],
 ) -> Grid:  # fmt: skip
     """What the options ask for."""

@@ -26,7 +26,7 @@ PAGES["README.md"] = (ROOT / "README.md").read_text()
 HISTORY = "docs/log.md"
 """What was true when it was written; it may name what is gone."""
 OF_OTHERS = {"--machine_rank", "--main_process_ip", "--check", "--signal"}
-"""Options of accelerate and ruff."""
+"""Options of accelerate, ruff and Slurm."""
 NAMED = sorted(set(PAGES) - {HISTORY})
 
 
